@@ -1,0 +1,24 @@
+"""The contract of a probe."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Probe(ABC):
+    """Fitted on one layer's training features, asked on its test features.
+
+    `strength` is the inverse of the regularisation: smaller keeps the weights smaller.
+    """
+
+    def __init__(self, *, strength: float, seed: int) -> None:
+        self.strength = strength
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+        """x float32 [units, features], y int64 [units]."""
+
+    @abstractmethod
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Class numbers, int64 [units]."""

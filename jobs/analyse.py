@@ -1,0 +1,43 @@
+"""The analysis jobs: open caches by id, compute rows, write them. No model, tokenizer or dataset."""
+
+from typing import Any
+
+from analysis.attention import AttentionConfig, compare_attention
+from analysis.probing import ProbeConfig
+from analysis.probing import probe as probe_layers
+from jobs.job import Job
+from jobs.logs import report
+from jobs.provenance import provenance
+from store.activations import ActivationCache
+from store.artifacts import Staging, Store
+from store.results import write_rows
+
+
+def probe_job(slug: str, train: str, test: str, config: ProbeConfig, labels: dict[str, Any]) -> Job:
+    """Probe the layers of a checkpoint: `train` and `test` are ids of caches."""
+    inputs = {"train": train, "test": test}
+    return Job("probe", slug, config, inputs, needs=(train, test), labels=labels)
+
+
+def attention_job(slug: str, before: str, after: str, config: AttentionConfig, labels: dict[str, Any]) -> Job:
+    """Compare the attentions of two checkpoints: `before` and `after` are ids of caches."""
+    inputs = {"before": before, "after": after}
+    return Job("attention", slug, config, inputs, needs=(before, after), labels=labels)
+
+
+def probe(job: Job, store: Store, staging: Staging) -> None:
+    """One row per layer and metric."""
+    train, test = _cache(job, store, "train"), _cache(job, store, "test")
+    write_rows(staging.path, probe_layers(job.config, train, test, report))  # type: ignore[arg-type]
+    staging.provenance.update(provenance())
+
+
+def attention(job: Job, store: Store, staging: Staging) -> None:
+    """One row per layer, head and measure."""
+    before, after = _cache(job, store, "before"), _cache(job, store, "after")
+    write_rows(staging.path, compare_attention(job.config, before, after, report))  # type: ignore[arg-type]
+    staging.provenance.update(provenance())
+
+
+def _cache(job: Job, store: Store, role: str) -> ActivationCache:
+    return ActivationCache(store.open(job.inputs[role]).path)

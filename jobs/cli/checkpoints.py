@@ -1,0 +1,54 @@
+"""`finetune` and `extract`: one job by hand that loads a model."""
+
+from typing import Any
+
+import click
+
+from jobs.cli.options import console, given, options_of
+from jobs.cli.running import run_by_hand, show
+from jobs.data.source import find_data
+from jobs.extract import ExtractConfig, extract_job
+from jobs.finetune import finetune_job
+from jobs.models.source import find_model
+from jobs.tasks import Recipe, load_task
+from store.artifacts import Store
+
+
+@click.command("finetune")
+@click.option("--task", required=True, help="task name, or a task file")
+@click.option("--model", required=True, help="short name, hub id, folder, or a checkpoint in the store")
+@click.option("--fraction", type=float, default=100, show_default=True, help="per cent of the training data")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="of the head, the data's order, the subset"
+)
+@options_of(Recipe)
+def finetune_command(task: str, model: str, fraction: float, seed: int, **options: Any) -> None:
+    """Fine-tune a model on a task; scores dev and test.
+
+    The recipe is the task's own (see: microtome task show TASK) except for what is given here.
+    """
+    store = Store()
+    spec = load_task(task)
+    changed = {k: v for k, v in options.items() if v is not None}
+    recipe = Recipe.parse(spec.recipe.model_dump() | changed, where="options")
+    job = finetune_job(spec, find_data(spec), find_model(model, store), fraction, seed, recipe)
+    show(run_by_hand(job, store, console()), console())
+
+
+@click.command("extract")
+@click.option("--checkpoint", required=True, help="id or name of a checkpoint in the store, or any model")
+@click.option("--task", required=True, help="task name, or a task file")
+@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
+@options_of(ExtractConfig)
+def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> None:
+    """Cache a checkpoint's hidden states and attentions on a split.
+
+    By default every layer's hidden states and attentions are kept; give --keep and the layer options
+    several times to choose.
+    """
+    store = Store()
+    spec = load_task(task)
+    source = find_model(checkpoint, store)
+    labels = store.open(source.artifact).manifest["labels"] if source.artifact else {"model": source.name}
+    job = extract_job(spec, find_data(spec), source, split, given(ExtractConfig, options), labels)
+    show(run_by_hand(job, store, console()), console())

@@ -1,0 +1,100 @@
+"""`task` and `model`: what can be asked for, and where it is found."""
+
+import click
+import pandas as pd
+
+from jobs.cli.options import console
+from jobs.cli.running import as_table
+from jobs.data.source import find_data
+from jobs.models.registry import MODELS
+from jobs.models.source import find_model
+from jobs.tasks import load_task, task_names
+from store.artifacts import Store
+from store.errors import MicrotomeError
+
+
+@click.group("task")
+def task_group() -> None:
+    """Datasets and what is asked of them."""
+
+
+@task_group.command("ls")
+def task_ls() -> None:
+    """List the tasks, and where their data was found."""
+    rows = []
+    for name in task_names():
+        task = load_task(name)
+        rows.append(
+            {
+                "task": name,
+                "type": task.type,
+                "labels": len(task.labels),
+                "credentialed": "yes" if task.credentialed else "",
+                "data": _origin(name),
+                "title": task.title,
+            }
+        )
+    console().print(as_table(pd.DataFrame(rows)))
+
+
+@task_group.command("show")
+@click.argument("name")
+def task_show(name: str) -> None:
+    """Recipe, licence, published scores, and how to obtain the data of a task NAME or file."""
+    task = load_task(name)
+    out = console()
+    out.print(f"[bold]{task.name}[/bold]  {task.title}\n", soft_wrap=True)
+    facts = {
+        "type": task.type,
+        "labels": ", ".join(task.labels),
+        "licence": task.licence + (" (credentialed)" if task.credentialed else ""),
+        "obtain": task.obtain,
+        "data": _origin(name),
+        "citation": task.citation,
+        **{f"recipe.{key}": str(value) for key, value in task.recipe.model_dump().items()},
+    }
+    out.print(as_table(pd.DataFrame(facts.items(), columns=["", " "])))
+    if task.published:
+        out.print("\npublished")
+        out.print(as_table(pd.DataFrame([p.model_dump() for p in task.published])))
+
+
+@click.group("model")
+def model_group() -> None:
+    """Models by short name; any hub id or local folder works as well."""
+
+
+@model_group.command("ls")
+def model_ls() -> None:
+    """List the short names, and where each model was found."""
+    rows = []
+    for name, entry in MODELS.items():
+        try:
+            source = find_model(name, Store())
+            found = str(source.path or f"hub, commit {str(source.commit)[:8]}")
+        except MicrotomeError as error:
+            found = f"not here ({str(error).split('. ')[0]})"
+        rows.append({"model": name, "hub": entry.hub, "found": found, "what": entry.note})
+    console().print(as_table(pd.DataFrame(rows)))
+
+
+@model_group.command("fetch")
+@click.argument("reference")
+@click.option("--out", required=True, type=click.Path(), help="folder to make")
+def model_fetch(reference: str, out: str) -> None:
+    """Put a model into a folder, with safetensors weights.
+
+    REFERENCE is a short name, a hub id or a local folder. Pickled weights are read with the restricted
+    unpickler of torch, tensors only, and written as safetensors. The folder can be carried to a machine
+    without network: $MICROTOME_MODELS/<name>.
+    """
+    from jobs.models.fetch import fetch
+
+    console().print(f"wrote {fetch(reference, out)}")
+
+
+def _origin(name: str) -> str:
+    try:
+        return find_data(load_task(name)).origin
+    except MicrotomeError:
+        return "not here"

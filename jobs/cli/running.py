@@ -1,0 +1,59 @@
+"""Running jobs from the command line, one by hand or a plan, and showing what came out."""
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from jobs.executor import LocalRunner, execute
+from jobs.job import Job
+from jobs.screen import Screen
+from store.artifacts import Artifact, Store
+from store.errors import MicrotomeError
+from store.results import read_rows
+
+
+def run_by_hand(job: Job, store: Store, screen: Console) -> Artifact:
+    """Run one job in this process, unless it is done; MicrotomeError with the job's reason if it fails."""
+    found = store.find(job.request)
+    if found is not None:
+        screen.print(f"already done: {found.name}")
+        return found
+    store.check_writable()
+    with Screen(screen, store, total=1) as watcher:
+        outcome = execute([job], set(job.needs), {}, LocalRunner(store.root), watcher)
+    if not outcome.ok:
+        reason = (outcome.failed + outcome.skipped)[0][1]
+        raise MicrotomeError(f"{reason} (log: {store.log_path(job.request)})")
+    artifact = store.find(job.request)
+    assert artifact is not None
+    return artifact
+
+
+def show(artifact: Artifact, screen: Console) -> None:
+    """The readable name, the id, and the rows if there are few columns to show."""
+    rows = read_rows(artifact)
+    if rows:
+        frame = pd.DataFrame(rows).drop(columns=["kind", "artifact"])
+        screen.print(as_table(frame))
+    screen.print(f"{artifact.name}\nid {artifact.id}", soft_wrap=True)
+
+
+def as_table(frame: pd.DataFrame) -> Table:
+    """A rich table; numbers to the right, missing cells empty."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        table.add_column(str(column), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:g}" if value.is_integer() else f"{value:.4f}"
+    return str(value).replace("[", "\\[")

@@ -1,0 +1,220 @@
+"""`suite`, `results` and `report`: a whole study."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+import pandas as pd
+from rich.console import Console
+
+from jobs.cli.options import console
+from jobs.cli.running import as_table
+from jobs.executor import LocalRunner, Outcome, Runner, execute
+from jobs.job import KINDS
+from jobs.plan import Plan, make_plan
+from jobs.provenance import provenance
+from jobs.screen import Screen
+from jobs.study import study_rows
+from jobs.suite import load_suite, suite_names
+from store.artifacts import Store
+from store.errors import MissingError
+
+SETTINGS = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
+)
+ONLY = click.option(
+    "--only", multiple=True, type=click.Choice(list(KINDS)), help="only jobs of this kind; may be repeated"
+)
+
+
+@click.group("suite")
+def suite_group() -> None:
+    """Plan, run and watch the jobs of a study. SUITE is a name (see: suite ls) or a file."""
+
+
+@suite_group.command("ls")
+def suite_ls() -> None:
+    """List the suites that come with microtome."""
+    rows = [{"suite": name, "description": load_suite(name).description} for name in suite_names()]
+    console().print(as_table(pd.DataFrame(rows)))
+
+
+@suite_group.command("plan")
+@click.argument("suite")
+@SETTINGS
+def suite_plan(suite: str, overrides: tuple[str, ...]) -> None:
+    """Show the jobs of SUITE by kind, how many are done, and what is missing. Nothing is run."""
+    store, out = Store(), console()
+    plan = make_plan(load_suite(suite, overrides), store)
+    _print_counts(plan, plan.done(store), out)
+    _print_missing(plan, out)
+    if plan.missing:
+        raise MissingError(f"{len(plan.missing)} things are missing; the jobs that need them cannot run here")
+
+
+@suite_group.command("status")
+@click.argument("suite")
+@SETTINGS
+def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
+    """Show which jobs of SUITE are done and which are not."""
+    store, out = Store(), console()
+    plan = make_plan(load_suite(suite, overrides), store)
+    done = plan.done(store)
+    blocked = plan.blocked(done)
+    rows = []
+    for job in plan.jobs:
+        state = "done" if job.id in done else "blocked" if job.id in blocked else "to do"
+        rows.append({"kind": job.kind, "job": job.slug, "id": job.id[:8], "state": state})
+    out.print(as_table(pd.DataFrame(rows)))
+    _print_counts(plan, done, out)
+
+
+@suite_group.command("run")
+@click.argument("suite")
+@ONLY
+@SETTINGS
+@click.option("--local", is_flag=True, help="in this process, one job at a time, without Ray")
+@click.option("--address", help="of a running Ray cluster; a Ray of this machine's own otherwise")
+@click.option(
+    "--gpus-per-job",
+    type=click.FloatRange(0, 8),
+    default=1.0,
+    show_default=True,
+    help="below 1, jobs share a GPU",
+)
+@click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True)
+def suite_run(
+    suite: str,
+    only: tuple[str, ...],
+    overrides: tuple[str, ...],
+    local: bool,
+    address: str | None,
+    gpus_per_job: float,
+    cpus_per_job: int,
+) -> None:
+    """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
+    store, out = Store(Store().root.resolve()), console()
+    plan = make_plan(load_suite(suite, overrides), store)
+    done = plan.done(store)
+    wanted = plan.wanted(only)
+    jobs = [job for job in wanted if job.id not in done]
+    if not jobs:
+        out.print(f"nothing to do: all {len(wanted)} jobs of '{plan.suite.name}' are done")
+        return
+    store.check_writable()
+    store.remember(plan.identities)
+    blocked = plan.blocked(done)
+    out.print(
+        f"{plan.suite.name}: {len(jobs)} jobs to do, {len(jobs_of(plan, only)) - len(jobs)} done before"
+    )
+    if all(job.id in blocked for job in jobs):
+        _print_missing(plan, out)
+        raise MissingError("none of these jobs can run here; see what is missing above")
+    runner = _runner(store, local, address, gpus_per_job, cpus_per_job, out)
+    try:
+        with Screen(console(err=False), store, total=len(jobs)) as watcher:
+            outcome = execute(jobs, done, blocked, runner, watcher)
+    finally:
+        runner.close()
+    _print_outcome(plan, outcome, store, out)
+    if not outcome.ok:
+        sys.exit(1)
+
+
+def _runner(store: Store, local: bool, address: str | None, gpus: float, cpus: int, out: Console) -> Runner:
+    if local:
+        return LocalRunner(store.root)
+    from jobs.ray_executor import RayRunner
+
+    out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
+    return RayRunner(store.root, address=address, gpus_per_job=gpus, cpus_per_job=cpus)
+
+
+@click.command("results")
+@click.argument("suite")
+@SETTINGS
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="file to write; needed for parquet")
+def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
+    """Print the results of SUITE so far, one number per row."""
+    store = Store()
+    rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
+    if form == "table":
+        shown = rows.assign(artifact=rows["artifact"].str[:8]).dropna(axis="columns", how="all")
+        console().print(as_table(shown))
+    elif form == "parquet":
+        if out is None:
+            raise click.UsageError("--format parquet needs --out FILE")
+        rows.to_parquet(out, index=False)
+    else:
+        text = rows.to_csv(index=False) if form == "csv" else rows.to_json(orient="records", indent=1)
+        if out is None:
+            click.echo(text.rstrip("\n"))
+        else:
+            Path(out).write_text(text, "utf-8")
+
+
+@click.command("report")
+@click.argument("suite")
+@SETTINGS
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="report", show_default=True, help="folder to write"
+)
+def report_command(suite: str, overrides: tuple[str, ...], out: str) -> None:
+    """Write the results of SUITE so far as one self-contained HTML page."""
+    from analysis.report import write_report
+
+    store = Store()
+    plan = make_plan(load_suite(suite, overrides), store)
+    page = write_report(
+        study_rows(plan, store),
+        Path(out),
+        suite=plan.suite.name,
+        description=plan.suite.description,
+        provenance={"store": str(store.root), "study": plan.suite.study, **provenance()},
+    )
+    console().print(f"wrote {page}")
+
+
+def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
+    blocked = plan.blocked(done)
+    total = Counter(job.kind for job in plan.jobs)
+    finished = Counter(job.kind for job in plan.jobs if job.id in done)
+    stuck = Counter(job.kind for job in plan.jobs if job.id in blocked)
+    rows = [
+        {"kind": kind, "jobs": total[kind], "done": finished[kind], "blocked": stuck[kind]} for kind in total
+    ]
+    out.print(f"{plan.suite.name}: {plan.suite.description}\n", soft_wrap=True)
+    out.print(as_table(pd.DataFrame(rows)))
+
+
+def _print_missing(plan: Plan, out: Console) -> None:
+    if plan.missing:
+        rows = [
+            {"missing": m.what, "name": m.name, "why": m.why, "how to get it": m.how} for m in plan.missing
+        ]
+        out.print("\nmissing on this machine")
+        out.print(as_table(pd.DataFrame(rows)))
+
+
+def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> None:
+    out.print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped")
+    if outcome.failed:
+        rows = [
+            {"failed": job.name, "why": reason, "log": str(store.log_path(job.request))}
+            for job, reason in outcome.failed
+        ]
+        out.print("\nfailed")
+        out.print(as_table(pd.DataFrame(rows)))
+    if outcome.skipped:
+        counts = Counter((job.kind, reason) for job, reason in outcome.skipped)
+        rows = [{"skipped": f"{n} {kind}", "why": reason} for (kind, reason), n in counts.items()]
+        out.print("\nskipped")
+        out.print(as_table(pd.DataFrame(rows)))

@@ -1,0 +1,42 @@
+"""Fractions of the training data: nested, stratified, seeded, the same for every model."""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from store.errors import InputError
+
+
+def subset_order(strata: Sequence[Hashable], seed: int) -> np.ndarray:
+    """A permutation whose every prefix has the strata in their overall proportions, int64 [examples].
+
+    Within a stratum of n examples in random order, example i stands at (i + 1/2) / n; the strata are
+    merged by that key. Prefixes of one order are nested by construction.
+    """
+    rng = np.random.default_rng(seed)
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for index, stratum in enumerate(strata):
+        members[stratum].append(index)
+    keys = np.empty(len(strata))
+    for indices in members.values():
+        keys[rng.permutation(indices)] = (np.arange(len(indices)) + 0.5) / len(indices)
+    return np.lexsort((rng.random(len(strata)), keys))
+
+
+def fraction_subset(strata: Sequence[Hashable], percent: float, seed: int) -> list[int]:
+    """Indices, ascending, of `percent` % of the examples; at least one unless `percent` is 0."""
+    if not 0 <= percent <= 100:
+        raise InputError(f"fraction {percent:g} is not a percentage between 0 and 100")
+    if percent == 0 or not strata:
+        return []
+    size = max(1, math.floor(len(strata) * percent / 100 + 0.5))
+    return sorted(subset_order(strata, seed)[:size].tolist())
+
+
+def sample(total: int, size: int | None, seed: int) -> list[int]:
+    """Indices, ascending, of at most `size` of `total` examples; a smaller sample is part of a larger."""
+    if size is None or size >= total:
+        return list(range(total))
+    return sorted(np.random.default_rng(seed).permutation(total)[:size].tolist())

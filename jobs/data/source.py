@@ -1,0 +1,106 @@
+"""Where a task's files are: a local folder first, then the hub; and its examples, read and checked."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.data.examples import SPLITS, Example, rows_digest
+from jobs.data.readers import READERS
+from jobs.data.readers.spec import DataSpec
+from jobs.hub import download_files, offline
+from jobs.tasks import Task
+from store.errors import InputError, MissingError, unknown
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The data of one task, found. `files` maps each split to a path."""
+
+    task: Task
+    spec: DataSpec
+    files: Mapping[str, Path]
+    origin: str
+    absent: str = ""  # why it cannot be read, where only the identities of its splits are known
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, split: str) -> list[Example]:
+        """The examples of a split in file order; InputError if it is empty or has unknown labels."""
+        if self.absent:
+            raise MissingError(self.absent)
+        return list(_read(self, split))
+
+    def digest(self, split: str) -> str:
+        """The identity of a split: its rows after reading."""
+        return self.known[split] if self.absent else _digest(self, split)
+
+    def __hash__(self) -> int:
+        return hash((self.task.name, self.origin, tuple(self.files.items())))
+
+
+def find_data(task: Task) -> TaskData:
+    """The task's own root, MICROTOME_DATA/<task>, then the hub; MissingError says what to do."""
+    if task.data.format == "synthetic":
+        return TaskData(task, task.data, {s: Path(name) for s, name in task.data.files.items()}, "generated")
+    if task.data.format not in READERS:
+        raise unknown("data format", task.data.format, READERS)
+    tried = []
+    for folder in _folders(task):
+        files = {split: (folder / name).resolve() for split, name in task.data.files.items()}
+        absent = [path for path in files.values() if not path.is_file()]
+        if not absent:
+            return TaskData(task, task.data, files, str(folder))
+        tried.append(str(absent[0]))
+    if task.hub is not None and not offline():
+        folder = download_files(task.hub.repo, task.hub.revision, list(task.hub.files.values()), "dataset")
+        files = {split: folder / name for split, name in task.hub.files.items()}
+        return TaskData(task, task.hub, files, f"hub {task.hub.repo}@{task.hub.revision}")
+    where = f"not at {', '.join(tried)}" if tried else "MICROTOME_DATA is not set"
+    raise MissingError(f"no data for task '{task.name}' ({where}). {how_to_get(task)}")
+
+
+def read_as_planned(data: TaskData, split: str, identity: str) -> list[Example]:
+    """The examples of a split, refused if they are not the rows that the plan saw."""
+    examples = data.read(split)
+    if data.digest(split) != identity:
+        raise InputError(f"the {split} split of '{data.task.name}' has changed since the plan; plan again")
+    return examples
+
+
+def how_to_get(task: Task) -> str:
+    """One line for the table of missing things."""
+    folder = f"$MICROTOME_DATA/{task.name}/"
+    return f"{task.obtain.rstrip('.')}; put {', '.join(task.data.files.values())} into {folder}"
+
+
+def _folders(task: Task) -> list[Path]:
+    folders = []
+    if task.data.root is not None:
+        folders.append(Path(task.data.root))
+    if os.environ.get("MICROTOME_DATA"):
+        folders.append(Path(os.environ["MICROTOME_DATA"]) / task.name)
+    return folders
+
+
+@functools.lru_cache(maxsize=12)
+def _read(data: TaskData, split: str) -> Sequence[Example]:
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if split not in data.files:
+        raise InputError(f"task '{data.task.name}' has no {split} split")
+    path = data.files[split]
+    examples = READERS[data.spec.format](path, data.spec)
+    if not examples:
+        raise InputError(f"{path}: the {split} split of '{data.task.name}' is empty")
+    for example in examples:
+        strange = data.task.kind.strange(example, data.task.labels)
+        if strange is not None:
+            known = ", ".join(data.task.labels)
+            raise InputError(f"{path}: example {example.id}: unknown label '{strange}' (known: {known})")
+    return examples
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(data: TaskData, split: str) -> str:
+    return rows_digest(data.read(split))

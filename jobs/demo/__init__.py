@@ -1,0 +1,1 @@
+"""The embedded demo: a synthetic corpus and tiny models trained from nothing."""

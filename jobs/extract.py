@@ -1,0 +1,193 @@
+"""Extraction: a checkpoint and a split give an activation cache."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from jobs.data.encoding import Encoder, Encoding
+from jobs.data.examples import Example
+from jobs.data.fractions import sample
+from jobs.data.source import TaskData, read_as_planned
+from jobs.finetune import slug
+from jobs.job import Job
+from jobs.logs import report
+from jobs.models.source import ModelSource
+from jobs.provenance import provenance
+from jobs.tasks import Task
+from jobs.tasks.types import TASK_TYPES
+from store.activations import CacheWriter, Examples
+from store.artifacts import Staging, Store
+from store.config import Config, runtime
+from store.errors import InputError
+from store.layout import Layout
+
+Keep = Literal["hidden", "attention"]
+
+
+class ExtractConfig(Config):
+    """What a cache holds."""
+
+    keep: tuple[Keep, ...] = Field(("hidden", "attention"), description="what to keep of each layer")
+    hidden_layers: tuple[int, ...] | None = Field(
+        None, description="hidden layers, 0 the embeddings; all if unset"
+    )
+    attention_layers: tuple[int, ...] | None = Field(
+        None, description="attention layers from 0; all if unset"
+    )
+    examples: int | None = Field(
+        None, ge=1, description="at most so many examples, a seeded sample; all if unset"
+    )
+    sample_seed: int = Field(0, ge=0, description="of the sample")
+    segments: Literal["together", "separate"] = Field(
+        "together", description="encode the texts of a pair in one sequence or each on its own"
+    )
+    max_length: int | None = Field(None, ge=8, description="tokens per sequence; the task's own if unset")
+    dtype: Literal["float16", "float32"] = Field("float16", description="on disk")
+    format: Literal["zarr", "hdf5"] = Field("zarr", description="of the parts")
+    part_megabytes: int = Field(256, ge=1, description="size of a part, the unit of memory and of resuming")
+    batch_tokens: int = runtime(4096, "tokens per forward pass, padding included", ge=16)
+
+
+class SplitConfig(Config):
+    """An ExtractConfig applied to one split of one task."""
+
+    type: str
+    labels: tuple[str, ...]
+    split: str
+    extract: ExtractConfig
+
+
+def extract_job(
+    task: Task,
+    data: TaskData,
+    checkpoint: ModelSource,
+    split: str,
+    config: ExtractConfig,
+    labels: dict[str, Any],
+) -> Job:
+    """The job that caches what `checkpoint` does with a split. `labels` say which model this is of."""
+    segments = config.segments if task.kind.texts == 2 else "together"
+    if segments == "separate" and "attention" in config.keep:
+        raise InputError("segments: separate keeps hidden states only; attentions are compared on pairs")
+    settled = config.model_copy(
+        update={
+            "segments": segments,
+            "keep": tuple(sorted(config.keep)),
+            "max_length": config.max_length or task.recipe.max_length,
+        }
+    )
+    view = "+".join(settled.keep) + (".separate" if segments == "separate" else "")
+    return Job(
+        kind="extract",
+        slug=f"{slug(checkpoint.name)}.{task.name}.{split}.{view}",
+        config=SplitConfig(type=task.type, labels=task.labels, split=split, extract=settled),
+        inputs={"checkpoint": checkpoint.identity, "data": data.digest(split)},
+        sources={"checkpoint": checkpoint, "data": data},
+        needs=(checkpoint.artifact,) if checkpoint.artifact else (),
+        labels={**labels, "task": task.name},
+    )
+
+
+def extract(job: Job, store: Store, staging: Staging) -> None:
+    """Tokenise everything, then fill and write the parts that are not there yet."""
+    from jobs.models import loading
+    from jobs.models.batching import takes_segments
+    from jobs.models.forward import fill
+
+    config: SplitConfig = job.config  # type: ignore[assignment]
+    options = config.extract
+    source: ModelSource = job.sources["checkpoint"]
+    data: TaskData = job.sources["data"]
+    kind = TASK_TYPES[config.type]
+    classes = kind.classes(config.labels)
+    folder = source.folder(store)
+    model_config = loading.load_config(folder)
+    loading.check_length(model_config, int(options.max_length or 0))
+    tokenizer = loading.load_tokenizer(folder, source.name)
+
+    rows = read_as_planned(data, config.split, job.inputs["data"])
+    chosen = sample(len(rows), options.examples, options.sample_seed)
+    examples = [rows[index] for index in chosen]
+    encodings = _encode(
+        Encoder(tokenizer, max_length=int(options.max_length or 0)), examples, options.segments
+    )
+    layout = _layout(model_config, options, loading.is_causal(model_config))
+    writer = CacheWriter(
+        staging.path,
+        layout,
+        _examples(examples, encodings, kind.cached_labels(examples, classes), chosen),
+        part_format=options.format,
+        part_bytes=options.part_megabytes << 20,
+    )
+    missing = writer.missing()
+    if missing:
+        report(f"{len(examples)} examples in {len(writer.parts)} parts, {len(missing)} to do")
+        model = loading.load_backbone(folder, loading.best_device())
+    for number in missing:
+        buffer = writer.buffer(number)
+        fill(
+            buffer,
+            layout,
+            encodings,
+            model,
+            with_segments=takes_segments(model, tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            batch_tokens=options.batch_tokens,
+        )
+        writer.write(buffer)
+        report(f"part {number + 1}/{len(writer.parts)}")
+    staging.outputs["cache"] = writer.finish() | {
+        "task": data.task.name,
+        "split": config.split,
+        "unit": kind.unit,
+        "classes": list(classes),
+        "credentialed": data.task.credentialed,
+        "segments": options.segments,
+        "max_length": options.max_length,
+        "truncated_words": sum(e.truncated_words for e in encodings),
+    }
+    staging.provenance.update(provenance(), device=loading.best_device().type)
+
+
+def _encode(encoder: Encoder, examples: Sequence[Example], segments: str) -> list[Encoding]:
+    encode = encoder.encode_separately if segments == "separate" else encoder.encode
+    return [encode(example) for example in examples]
+
+
+def _layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:
+    layers = model_config.num_hidden_layers
+    hidden = options.hidden_layers if options.hidden_layers is not None else tuple(range(layers + 1))
+    attention = options.attention_layers if options.attention_layers is not None else tuple(range(layers))
+    return Layout(
+        layers=layers,
+        heads=model_config.num_attention_heads,
+        dim=model_config.hidden_size,
+        causal=causal,
+        dtype=options.dtype,
+        hidden_layers=hidden if "hidden" in options.keep else (),
+        attention_layers=attention if "attention" in options.keep else (),
+    )
+
+
+def _examples(
+    examples: Sequence[Example], encodings: Sequence[Encoding], labels: np.ndarray, chosen: Sequence[int]
+) -> Examples:
+    def flat(name: str, dtype: type) -> np.ndarray:
+        return np.fromiter(itertools.chain.from_iterable(getattr(e, name) for e in encodings), dtype)
+
+    def offsets(sizes: list[int]) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    return Examples(
+        offsets=offsets([len(e.input_ids) for e in encodings]),
+        input_ids=flat("input_ids", np.int32),
+        word_ids=flat("word_ids", np.int32),
+        segment_ids=flat("segment_ids", np.int8),
+        special_mask=flat("special_mask", np.bool_),
+        word_offsets=offsets([e.words for e in examples]),
+        labels=labels,
+        rows=np.array(chosen, np.int64),
+    )

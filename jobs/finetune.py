@@ -1,0 +1,147 @@
+"""Fine-tuning: a model, a task, a fraction of its training data and a seed give a checkpoint and scores."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from jobs.data.examples import SPLITS, Example
+from jobs.data.fractions import fraction_subset
+from jobs.data.source import TaskData, read_as_planned
+from jobs.job import Job
+from jobs.logs import report
+from jobs.models.source import CHECKPOINT, ModelSource
+from jobs.provenance import provenance
+from jobs.tasks import Recipe, Task
+from store.artifacts import Staging, Store
+from store.config import Config
+from store.results import write_rows
+
+
+class FinetuneConfig(Config):
+    """What decides a checkpoint, beside the model and the rows of the dataset."""
+
+    type: str = Field(description="task type")
+    labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
+    fraction: float = Field(100, ge=0, le=100, description="per cent of the training data; 0 trains nothing")
+    seed: int = Field(1, ge=0, description="of the head, the order of the data and the subset")
+    recipe: Recipe
+
+
+def finetune_job(
+    task: Task, data: TaskData, model: ModelSource, fraction: float, seed: int, recipe: Recipe
+) -> Job:
+    """The job that fine-tunes `model` on `fraction` per cent of the training split."""
+    return Job(
+        kind="finetune",
+        slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
+        config=FinetuneConfig(
+            type=task.type, labels=task.labels, fraction=fraction, seed=seed, recipe=recipe
+        ),
+        inputs={"model": model.identity, **{split: data.digest(split) for split in SPLITS}},
+        sources={"model": model, "data": data},
+        needs=(model.artifact,) if model.artifact else (),
+        labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
+    )
+
+
+def slug(name: str) -> str:
+    """A model's name as part of a folder's name."""
+    return Path(name).name.replace(" ", "_")
+
+
+def finetune(job: Job, store: Store, staging: Staging) -> None:
+    """Train, keep the best or last epoch, score dev and test; writes checkpoint/, rows and predictions."""
+    import transformers
+
+    from jobs.models.task_model import TaskModel
+
+    config: FinetuneConfig = job.config  # type: ignore[assignment]
+    data: TaskData = job.sources["data"]
+    source: ModelSource = job.sources["model"]
+    kind = data.task.kind
+    examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
+    strata = [kind.stratum(example) for example in examples["train"]]
+    chosen = fraction_subset(strata, config.fraction, config.seed)
+    examples["train"] = [examples["train"][index] for index in chosen]
+
+    transformers.set_seed(config.seed)
+    model = TaskModel(source.folder(store), source.name, kind, config.labels, config.recipe)
+    splits = {split: model.prepare(rows) for split, rows in examples.items()}
+    history = _train(model, splits, config, staging.path / "trainer") if chosen else []
+
+    # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
+    dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
+    test = splits["test"]
+    predicted = model.predict(test)
+    scores = kind.score([example.label for example in test.examples], predicted, config.labels)
+    _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
+    truncated = {split: data.truncated_words for split, data in splits.items()}
+    write_rows(
+        staging.path,
+        [
+            *_rows("dev", dev | {"truncated_words": truncated["dev"]}, len(splits["dev"])),
+            *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test)),
+        ],
+    )
+    shutil.rmtree(staging.path / "trainer", ignore_errors=True)
+    model.save(staging.path / CHECKPOINT)
+    staging.outputs.update(
+        training_examples=len(chosen),
+        history=history,
+        truncated_words=truncated,
+        label_subword=model.subword,
+    )
+    staging.provenance.update(provenance(), device=model.device.type)
+    report(f"test {kind.primary} {scores[kind.primary]:.4f}")
+
+
+def _train(
+    model: Any, splits: Mapping[str, Any], config: FinetuneConfig, folder: Path
+) -> list[dict[str, float]]:
+    from jobs.models import training
+
+    recipe = config.recipe
+    report(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
+    schedule = training.Schedule(
+        learning_rate=recipe.learning_rate,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        metric=model.kind.primary,
+        keep_last=recipe.keep == "last",
+        seed=config.seed,
+    )
+    return training.train(
+        model.model,
+        splits["train"].features,
+        model.collator,
+        lambda: model.score(splits["dev"]),
+        schedule,
+        folder,
+        report,
+    )
+
+
+def _kept_epoch(history: list[dict[str, float]], metric: str, recipe: Recipe) -> dict[str, float]:
+    """The dev scores of the epoch whose weights were kept; empty without training."""
+    if not history:
+        return {}
+    kept = history[-1] if recipe.keep == "last" else max(history, key=lambda epoch: epoch[metric])
+    return {name: value for name, value in kept.items() if name != "epoch"}
+
+
+def _rows(split: str, scores: Mapping[str, float], n: int) -> list[dict[str, Any]]:
+    return [{"split": split, "metric": name, "value": value, "n": n} for name, value in scores.items()]
+
+
+def _write_predictions(path: Path, examples: Sequence[Example], predicted: Sequence[Any]) -> None:
+    """Ids and labels, no text."""
+    with path.open("w", encoding="utf-8") as stream:
+        for example, label in zip(examples, predicted, strict=True):
+            row = {"id": example.id, "gold": example.label, "predicted": label}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")

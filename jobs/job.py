@@ -1,0 +1,73 @@
+"""A job: what is asked of one kind, from which inputs, and where those inputs are."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from store.artifacts import Request, Staging, Store
+from store.config import Config
+
+Run = Callable[["Job", Store, Staging], None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job. `entry` is its function, imported only where it runs; raise `version` when what it
+    makes from the same request changes."""
+
+    entry: str
+    version: int
+    gpus: float  # of a machine that has any
+    cpus: int
+    resumable: bool = False
+
+    def load(self) -> Run:
+        module, _, name = self.entry.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+KINDS: dict[str, Kind] = {
+    "adapt": Kind("jobs.adapt:adapt", version=1, gpus=1, cpus=1, resumable=True),
+    "finetune": Kind("jobs.finetune:finetune", version=1, gpus=1, cpus=1, resumable=True),
+    "extract": Kind("jobs.extract:extract", version=1, gpus=1, cpus=1, resumable=True),
+    "probe": Kind("jobs.analyse:probe", version=1, gpus=0, cpus=1),
+    "attention": Kind("jobs.analyse:attention", version=1, gpus=0, cpus=1),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """`inputs` maps a role to an identity; `sources` maps it to where the thing is (never in the identity).
+
+    `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table.
+    """
+
+    kind: str
+    slug: str
+    config: Config
+    inputs: Mapping[str, str]
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def request(self) -> Request:
+        """What the store is asked for."""
+        return Request(
+            kind=self.kind,
+            version=KINDS[self.kind].version,
+            config=self.config.identity(),
+            inputs=self.inputs,
+            slug=self.slug,
+            labels=self.labels,
+        )
+
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.slug}"

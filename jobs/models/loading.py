@@ -1,0 +1,116 @@
+"""Loading: classes from the checkpoint's own architecture, safetensors only, no remote code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from jobs.models.registry import MODELS
+from store.errors import InputError
+
+HEADS = {"token": AutoModelForTokenClassification, "sequence": AutoModelForSequenceClassification}
+SAFE = {"local_files_only": True, "trust_remote_code": False}
+
+
+def quiet() -> None:
+    """Keep the loader's reports and bars off the screen; a job's log says what matters."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def load_tokenizer(folder: Path, name: str = "") -> Any:
+    """The checkpoint's own tokenizer, with a pad token: its end-of-text token where it has none.
+
+    `name` is the short name it was asked for by, for what the repository's files leave out.
+    """
+    options = MODELS[name].tokenizer if name in MODELS else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{folder}: cannot load the tokenizer ({_first_line(error)})") from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_config(folder: Path) -> Any:
+    """The checkpoint's configuration."""
+    try:
+        return AutoConfig.from_pretrained(folder, **SAFE)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: cannot read config.json ({_first_line(error)})") from None
+
+
+def load_backbone(folder: Path, device: torch.device) -> Any:
+    """The model without a head, in evaluation mode and float32, with attentions that can be read."""
+    model = _load(AutoModel, folder, attn_implementation="eager")
+    return model.to(device).eval()
+
+
+def load_for_task(folder: Path, head: str, classes: Sequence[str], pad_token_id: int) -> Any:
+    """The model with the head of a task; a head that the checkpoint lacks is new, drawn by torch's seed."""
+    return _load(
+        HEADS[head],
+        folder,
+        num_labels=len(classes),
+        id2label=dict(enumerate(classes)),
+        label2id={name: index for index, name in enumerate(classes)},
+        pad_token_id=pad_token_id,
+        ignore_mismatched_sizes=True,
+    )
+
+
+def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> Any:
+    """The model with its language-modelling head; `auto` is the masked or the causal auto class."""
+    return _load(auto, folder, pad_token_id=pad_token_id)
+
+
+def is_causal(config: Any) -> bool:
+    """Whether tokens see only what is before them: architectures made for causal language models."""
+    kind = config.model_type
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def max_positions(config: Any) -> int | None:
+    """The longest sequence the architecture has positions for."""
+    return getattr(config, "max_position_embeddings", None)
+
+
+def check_length(config: Any, max_length: int) -> None:
+    """InputError if sequences may be longer than the model has positions."""
+    positions = max_positions(config)
+    if positions is not None and max_length > positions:
+        raise InputError(
+            f"max_length {max_length} exceeds the {positions} positions of this {config.model_type}"
+        )
+
+
+def best_device() -> torch.device:
+    """The first GPU that this process sees, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _load(auto: Any, folder: Path, **options: Any) -> Any:
+    quiet()
+    try:
+        return auto.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **SAFE, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: cannot load the model ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:160]

@@ -1,0 +1,109 @@
+"""Where a model's files are: the store, a local folder, MICROTOME_MODELS, or the hub, in that order."""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.hub import MODEL_FILES, download_files, model_commit
+from jobs.models.registry import MODELS
+from store.artifacts import Store
+from store.errors import InputError, MissingError, unknown
+from store.fingerprint import digest, files_digest
+
+CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
+CHECKPOINT_KINDS = ("adapt", "finetune")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model, found. `identity` is its weights: an artifact's id, a digest of files, or a hub commit."""
+
+    name: str
+    identity: str
+    path: Path | None = None
+    hub: str | None = None
+    commit: str | None = None
+    artifact: str | None = None  # id of the artifact whose checkpoint this is
+    absent: str = ""  # why it cannot be loaded, where only its identity is known
+
+    def folder(self, store: Store) -> Path:
+        """The folder to load from; downloads a hub model that is not here yet."""
+        if self.absent:
+            raise MissingError(self.absent)
+        if self.artifact is not None:
+            return store.open(self.artifact).path / CHECKPOINT
+        if self.path is not None:
+            return self.path
+        return download_files(str(self.hub), self.commit, MODEL_FILES)
+
+
+def find_model(reference: str, store: Store) -> ModelSource:
+    """A model by short name, folder, hub id, or the id or name of a checkpoint in the store."""
+    local = _local_folder(reference)
+    if local is not None:
+        return ModelSource(reference, _folder_identity(local), path=local)
+    if reference not in MODELS:
+        artifact = _in_store(reference, store)
+        if artifact is not None:
+            return artifact
+        if reference.startswith((".", "/", "~")):
+            raise MissingError(f"no model folder {reference}")
+        if "/" not in reference:
+            raise unknown("model", reference, MODELS, see="microtome model ls")
+    return _on_hub(reference)
+
+
+def how_to_get(reference: str) -> str:
+    """One line for the table of missing things."""
+    name = reference if reference in MODELS else Path(reference).name
+    return f"microtome model fetch {reference} --out $MICROTOME_MODELS/{name} (on a machine with network)"
+
+
+def hub_name(reference: str) -> str:
+    """The hub repository behind a short name."""
+    return MODELS[reference].hub if reference in MODELS else reference
+
+
+def _local_folder(reference: str) -> Path | None:
+    candidates = [Path(reference)]
+    if os.environ.get("MICROTOME_MODELS"):
+        candidates.insert(0, Path(os.environ["MICROTOME_MODELS"]) / reference)
+    for folder in candidates:
+        if (folder / "config.json").is_file():
+            return folder.resolve()
+    return None
+
+
+@functools.cache
+def _folder_identity(folder: Path) -> str:
+    """sha256 over weights, config and tokenizer files; everything else may change."""
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{folder} has no safetensors weights; pickled weights are not loaded. "
+            f"Convert: microtome model fetch {folder} --out DIR"
+        )
+    names = ("*.safetensors", "config.json", "vocab*", "merges.txt", "tokenizer*", "special_tokens_map.json")
+    files = {path for name in (*names, "spiece.model", "added_tokens.json") for path in folder.glob(name)}
+    return files_digest(sorted(files))
+
+
+def _in_store(reference: str, store: Store) -> ModelSource | None:
+    try:
+        artifact = store.open(reference)
+    except MissingError:
+        return None
+    if artifact.kind not in CHECKPOINT_KINDS:
+        raise InputError(f"{artifact.name} is no checkpoint but the result of {artifact.kind}")
+    return ModelSource(artifact.path.name, artifact.id, artifact=artifact.id)
+
+
+def _on_hub(reference: str) -> ModelSource:
+    repo = hub_name(reference)
+    try:
+        commit, safe = model_commit(repo)
+    except MissingError as error:
+        raise MissingError(f"{error}. {how_to_get(reference)}") from None
+    if not safe:
+        raise MissingError(f"model '{repo}' has only pickled weights. {how_to_get(reference)}")
+    return ModelSource(reference, digest({"hub": repo, "commit": commit}), hub=repo, commit=commit)

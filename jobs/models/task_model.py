@@ -1,0 +1,83 @@
+"""A model with the head of a task, and everything needed to ask it: tokenizer, encoder, label positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.data.encoding import Encoder, Encoding
+from jobs.data.examples import Example
+from jobs.models import loading, training
+from jobs.models.batching import takes_segments
+from jobs.tasks import Recipe
+from jobs.tasks.types.task_type import TaskType
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples with their encodings and the features that the model takes."""
+
+    examples: Sequence[Example]
+    encodings: Sequence[Encoding]
+    features: Sequence[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def truncated_words(self) -> int:
+        """Words beyond max_length: never seen by the model, counted as missed."""
+        return sum(encoding.truncated_words for encoding in self.encodings)
+
+
+class TaskModel:
+    """Loads from a model folder; a missing head is drawn from torch's current seed."""
+
+    def __init__(
+        self, folder: Path, name: str, kind: TaskType, labels: Sequence[str], recipe: Recipe
+    ) -> None:
+        config = loading.load_config(folder)
+        loading.check_length(config, recipe.max_length)
+        self.kind = kind
+        self.labels = tuple(labels)
+        self.classes = kind.classes(labels)
+        self.subword = _label_subword(recipe, loading.is_causal(config))
+        self.tokenizer = loading.load_tokenizer(folder, name)
+        self.encoder = Encoder(self.tokenizer, max_length=recipe.max_length)
+        self.model = loading.load_for_task(folder, kind.head, self.classes, self.tokenizer.pad_token_id)
+        with_segments = takes_segments(self.model, self.tokenizer)
+        self.collator = training.Collator(self.tokenizer.pad_token_id, with_segments)
+        self.device = loading.best_device()
+
+    def prepare(self, examples: Sequence[Example]) -> Prepared:
+        """Encode examples and place their targets."""
+        encodings = [self.encoder.encode(example) for example in examples]
+        features = []
+        for example, encoding in zip(examples, encodings, strict=True):
+            targets = self.kind.targets(example, encoding, self.classes, self.subword)
+            features.append(
+                {"input_ids": encoding.input_ids, "segment_ids": encoding.segment_ids, "labels": targets}
+            )
+        return Prepared(examples, encodings, features)
+
+    def predict(self, data: Prepared) -> list[Any]:
+        """The predicted label of every example, in order."""
+        logits = training.predict(self.model, data.features, self.collator, self.device)
+        rows = zip(logits, data.examples, data.encodings, strict=True)
+        return [self.kind.decode(row, e, encoding, self.classes, self.subword) for row, e, encoding in rows]
+
+    def score(self, data: Prepared) -> dict[str, float]:
+        """The task's metrics on examples with gold labels."""
+        gold = [example.label for example in data.examples]
+        return self.kind.score(gold, self.predict(data), self.labels)
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder: safetensors, config and tokenizer."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _label_subword(recipe: Recipe, causal: bool) -> str:
+    if recipe.label_subword != "auto":
+        return recipe.label_subword
+    return "last" if causal else "first"

@@ -1,0 +1,201 @@
+"""From a suite to jobs with identities, in an order in which they can run."""
+
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jobs.adapt import adapt_job
+from jobs.analyse import attention_job, probe_job
+from jobs.data import source as data_source
+from jobs.data.examples import SPLITS
+from jobs.data.source import TaskData, find_data
+from jobs.extract import extract_job
+from jobs.finetune import finetune_job
+from jobs.job import Job
+from jobs.models import source as model_source
+from jobs.models.source import ModelSource, find_model
+from jobs.suite import Suite, View
+from jobs.tasks import Recipe, Task, load_task
+from store.artifacts import Store
+from store.errors import MissingError
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A model or a dataset that is not on this machine, why, and how to get it."""
+
+    what: str
+    name: str
+    why: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a suite; a job comes after what it needs."""
+
+    suite: Suite
+    jobs: tuple[Job, ...]
+    missing: tuple[Missing, ...]
+    identities: Mapping[str, str]  # of what was found, for the store to remember
+
+    def done(self, store: Store) -> set[str]:
+        """The ids of the jobs whose artifacts are there."""
+        return {job.id for job in self.jobs if store.find(job.request) is not None}
+
+    def wanted(self, kinds: Collection[str]) -> list[Job]:
+        """The jobs of some kinds; of all kinds if none is named."""
+        return [job for job in self.jobs if not kinds or job.kind in kinds]
+
+    def blocked(self, done: Set[str], kinds: Collection[str] = ()) -> dict[str, str]:
+        """job id -> why it cannot be done: something is missing here, or is of a kind not asked for."""
+        reasons: dict[str, str] = {}
+        by_id = {job.id: job for job in self.jobs}
+        for job in self.jobs:
+            if job.id in done:
+                continue
+            why = [source.absent for source in job.sources.values() if getattr(source, "absent", "")]
+            for need in job.needs:
+                if need in reasons:
+                    why.append(reasons[need])
+                elif need in by_id and need not in done and kinds and by_id[need].kind not in kinds:
+                    command = f"microtome suite run {self.suite.name} --only {by_id[need].kind}"
+                    why.append(f"needs {by_id[need].kind} jobs that are not done; make them: {command}")
+            if why:
+                reasons[job.id] = why[0]
+        return reasons
+
+
+def make_plan(suite: Suite, store: Store) -> Plan:
+    """Find every model and dataset, and name every job. Nothing is loaded, nothing is written.
+
+    What is not on this machine is planned with the identity that the store remembers of it, so that
+    results can be read where the model and the data are not.
+    """
+    finder = _Finder(store)
+    jobs: dict[str, Job] = {}
+    models = _models(suite, finder, jobs)
+    for name in suite.tasks:
+        task = load_task(name)
+        recipe = _recipe(task, suite)
+        data = finder.data(task)
+        for model in models.values():
+            _study(suite, task.model_copy(update={"recipe": recipe}), data, model, jobs)
+    return Plan(suite, tuple(jobs.values()), tuple(finder.missing), finder.identities)
+
+
+def _models(suite: Suite, finder: "_Finder", jobs: dict[str, Job]) -> dict[str, ModelSource]:
+    models: dict[str, ModelSource] = {}
+    for name, spec in suite.models.items():
+        if spec.adapt is None:
+            models[name] = replace(finder.model(spec.source or name), name=name)
+            continue
+        start = spec.adapt.base
+        base = None if start is None else models.get(start) or finder.model(start)
+        job = _add(jobs, adapt_job(name, spec.adapt, base))
+        models[name] = ModelSource(name, job.id, artifact=job.id)
+    return models
+
+
+def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: dict[str, Job]) -> None:
+    """Every job of one model on one task."""
+    before = _caches(suite.extract, task, data, model, {"model": model.name, "fraction": 0}, jobs)
+    start = f"{task.name}.{model.name}.f000"
+    labels: dict[str, Any] = {"task": task.name, "model": model.name, "fraction": 0}
+    _probes(suite, start, before, labels, jobs)
+    for seed in suite.seeds:
+        for fraction in suite.fractions:
+            job = _add(jobs, finetune_job(task, data, model, fraction, seed, task.recipe))
+            if fraction == 0:
+                continue
+            labels = dict(job.labels)
+            checkpoint = ModelSource(f"{model.name}.f{fraction:03g}.s{seed}", job.id, artifact=job.id)
+            after = _caches(suite.extract, task, data, checkpoint, labels, jobs)
+            _probes(suite, job.slug, after, labels, jobs)
+            _comparisons(suite, job.slug, before, after, labels, jobs)
+
+
+def _caches(
+    views: Mapping[str, View],
+    task: Task,
+    data: TaskData,
+    checkpoint: ModelSource,
+    labels: dict[str, Any],
+    jobs: dict[str, Job],
+) -> dict[tuple[str, str], str]:
+    """(view, split) -> id of the cache."""
+    found = {}
+    for name, view in views.items():
+        for split, size in view.splits.items():
+            options = view.options if size is None else view.options.model_copy(update={"examples": size})
+            found[name, split] = _add(jobs, extract_job(task, data, checkpoint, split, options, labels)).id
+    return found
+
+
+def _probes(
+    suite: Suite, slug: str, caches: Mapping[Any, str], labels: dict[str, Any], jobs: dict[str, Job]
+) -> None:
+    for step in suite.probe:
+        train, test = caches[step.view, step.train], caches[step.view, step.test]
+        _add(jobs, probe_job(f"{slug}.{step.options.probe}", train, test, step.options, labels))
+
+
+def _comparisons(
+    suite: Suite,
+    slug: str,
+    before: Mapping[Any, str],
+    after: Mapping[Any, str],
+    labels: dict[str, Any],
+    jobs: dict[str, Job],
+) -> None:
+    for step in suite.attention:
+        key = step.view, step.split
+        _add(jobs, attention_job(slug, before[key], after[key], step.options, labels))
+
+
+def _add(jobs: dict[str, Job], job: Job) -> Job:
+    return jobs.setdefault(job.id, job)
+
+
+def _recipe(task: Task, suite: Suite) -> Recipe:
+    values = task.recipe.model_dump() | suite.recipe | suite.recipes.get(task.name, {})
+    return Recipe.parse(values, where=f"recipe of suite '{suite.name}' for '{task.name}'")
+
+
+class _Finder:
+    """Finds models and data, falls back on remembered identities, and notes what is missing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._remembered = store.remembered()
+        self.missing: list[Missing] = []
+        self.identities: dict[str, str] = {}
+
+    def model(self, reference: str) -> ModelSource:
+        try:
+            found = find_model(reference, self._store)
+        except MissingError as error:
+            self._note("model", model_source.hub_name(reference), error, model_source.how_to_get(reference))
+            identity = self._identity(f"model:{reference}")
+            return ModelSource(reference, identity, absent=str(error))
+        if found.artifact is None:
+            self.identities[f"model:{reference}"] = found.identity
+        return found
+
+    def data(self, task: Task) -> TaskData:
+        keys = {split: f"data:{task.name}:{split}" for split in SPLITS}
+        try:
+            found = find_data(task)
+        except MissingError as error:
+            self._note("dataset", task.name, error, data_source.how_to_get(task))
+            known = {split: self._identity(key) for split, key in keys.items()}
+            return TaskData(task, task.data, {}, "remembered", absent=str(error), known=known)
+        self.identities.update({key: found.digest(split) for split, key in keys.items()})
+        return found
+
+    def _identity(self, key: str) -> str:
+        return self._remembered.get(key, f"absent {key}")
+
+    def _note(self, what: str, name: str, error: MissingError, how: str) -> None:
+        why = str(error).removesuffix(how).rstrip(". ")
+        self.missing.append(Missing(what, name, why, how))

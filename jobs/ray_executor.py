@@ -1,0 +1,56 @@
+"""Jobs as Ray tasks, on this machine or on a cluster. The only file that imports ray."""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from jobs.executor import Finished, run_job
+from jobs.job import KINDS, Job
+from store.errors import InputError
+
+WAIT_SECONDS = 0.5
+
+
+class RayRunner:
+    """Submits every job that is ready; Ray starts it when its GPUs and CPUs are free.
+
+    `gpus_per_job` below 1 lets jobs share a GPU: that is bookkeeping, not memory isolation. Workers send
+    back a word, never a tensor; the store must be a folder that every node sees.
+    """
+
+    capacity = 10_000  # Ray queues
+
+    def __init__(self, root: Path, *, address: str | None, gpus_per_job: float, cpus_per_job: int) -> None:
+        self._root = root.resolve()
+        self._gpus, self._cpus = gpus_per_job, cpus_per_job
+        self._running: dict[Any, Job] = {}
+        try:
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"no Ray at '{address}': {first}. Without one: --local") from None
+        self._has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+
+    def submit(self, job: Job) -> None:
+        kind = KINDS[job.kind]
+        task = ray.remote(run_job).options(
+            name=job.name,
+            num_cpus=max(self._cpus, kind.cpus),
+            num_gpus=kind.gpus * self._gpus if self._has_gpu else 0,
+            max_retries=1,  # for a worker or a node that dies; the job resumes where it was
+        )
+        self._running[task.remote(job, self._root)] = job
+
+    def next_finished(self) -> Finished | None:
+        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS)
+        if not ready:
+            return None
+        job = self._running.pop(ready[0])
+        try:
+            return job, ray.get(ready[0])
+        except ray.exceptions.RayError as error:
+            return job, f"its worker died: {str(error).splitlines()[0]}"
+
+    def close(self) -> None:
+        ray.shutdown()

@@ -1,0 +1,78 @@
+"""What a person sees while jobs run: a bar for the grid and a line per running job, or plain lines."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from jobs.job import Job
+from jobs.logs import last_progress
+from store.artifacts import Store
+
+LINES = 12  # of running jobs
+
+
+class Screen:
+    """A Watcher: redraws in place on a terminal, else prints a line per finished job."""
+
+    def __init__(self, console: Console, store: Store, total: int) -> None:
+        self._console = console
+        self._store = store
+        self._total = total
+        self._count = 0
+        self._running: dict[str, tuple[Job, float]] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._grid = self._bar.add_task("jobs", total=total)
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def started(self, job: Job) -> None:
+        self._running[job.id] = job, time.monotonic()
+
+    def finished(self, job: Job, error: str | None, seconds: float) -> None:
+        self._running.pop(job.id, None)
+        self._count += 1
+        self._bar.advance(self._grid)
+        last = last_progress(self._store.log_path(job.request))
+        said = f"[red]failed[/red] {_plain(error)}" if error else f"[dim]{_plain(last)}[/dim]"
+        count = f"\\[{self._count:>{len(str(self._total))}}/{self._total}]"
+        self._console.print(
+            f"{count} {job.kind:<9} {_plain(job.slug)}  {seconds:.1f} s  {said}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _draw(self) -> Group:
+        lines = []
+        for job, since in list(self._running.values())[:LINES]:
+            said = last_progress(self._store.log_path(job.request))
+            lines.append(
+                Text(f"  {time.monotonic() - since:5.0f} s  {job.name}  {said}", overflow="ellipsis")
+            )
+        if len(self._running) > LINES:
+            lines.append(Text(f"  and {len(self._running) - LINES} more, running or queued"))
+        return Group(*lines, self._bar)
+
+
+def _plain(text: str | None) -> str:
+    """Square brackets are text, not markup."""
+    return (text or "").replace("[", "\\[")

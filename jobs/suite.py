@@ -1,0 +1,128 @@
+"""A suite: the models, tasks, fractions and questions of one study, as a YAML file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, field_validator
+
+from analysis.attention import AttentionConfig
+from analysis.probing import ProbeConfig
+from jobs.adapt import AdaptConfig
+from jobs.extract import ExtractConfig
+from jobs.tasks import load_yaml
+from store.config import Config
+from store.errors import InputError, MissingError, unknown
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class ModelSpec(Config):
+    """A model of a suite: itself by default, or another under this name, or one that is made first."""
+
+    source: str | None = Field(None, description="short name, hub id or folder, if not the name itself")
+    adapt: AdaptConfig | None = Field(None, description="make it by training a language model")
+
+
+class View(Config):
+    """One cut of every checkpoint: which splits, and what is kept of them."""
+
+    splits: dict[str, int | None] = Field(description="split -> at most so many examples, a seeded sample")
+    options: ExtractConfig = ExtractConfig()
+
+
+class ProbeStep(Config):
+    """A probe on the caches of a view."""
+
+    view: str
+    train: str = Field("train", description="split the probe is fitted on")
+    test: str = Field("test", description="split it is scored on")
+    options: ProbeConfig = ProbeConfig()
+
+
+class AttentionStep(Config):
+    """The fine-tuned model compared with the pretrained one, on a view."""
+
+    view: str
+    split: str = "test"
+    options: AttentionConfig = AttentionConfig()
+
+
+class Suite(Config):
+    """What a study runs."""
+
+    name: str
+    description: str
+    study: str = Field("", description="what was published, with its DOI or address")
+    models: dict[str, ModelSpec]
+    tasks: tuple[str, ...]
+    fractions: tuple[float, ...] = (0, 10, 30, 50, 100)
+    seeds: tuple[int, ...] = (1,)
+    recipe: dict[str, Any] = Field(default_factory=dict, description="for every task, over its own recipe")
+    recipes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="per task, over that")
+    extract: dict[str, View] = Field(default_factory=dict)
+    probe: tuple[ProbeStep, ...] = ()
+    attention: tuple[AttentionStep, ...] = ()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _list_of_names(cls, models: Any) -> Any:
+        if isinstance(models, Sequence) and not isinstance(models, str):
+            return {name: {} for name in models}
+        return {name: spec or {} for name, spec in models.items()} if isinstance(models, Mapping) else models
+
+
+def suite_names() -> list[str]:
+    """The suites that come with microtome."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
+    """A suite by name or file. `overrides` are KEY=VALUE with dots between keys and YAML values."""
+    path = Path(name_or_path)
+    if not name_or_path.endswith((".yaml", ".yml")):
+        path = SUITES / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise unknown("suite", name_or_path, suite_names(), see="microtome suite ls")
+    elif not path.is_file():
+        raise MissingError(f"no suite file {path}")
+    values = load_yaml(path)
+    for override in overrides:
+        apply_override(values, override)
+    suite = Suite.parse(values, where=str(path))
+    for view in [step.view for step in suite.probe] + [step.view for step in suite.attention]:
+        if view not in suite.extract:
+            raise unknown(f"view in {path}", view, suite.extract)
+    for step in suite.probe:
+        _need_split(suite, step.view, (step.train, step.test), "hidden", path)
+    for comparison in suite.attention:
+        _need_split(suite, comparison.view, (comparison.split,), "attention", path)
+    for task in suite.recipes:
+        if task not in suite.tasks:
+            raise unknown(f"task under recipes in {path}", task, suite.tasks)
+    return suite
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set `recipe.epochs=1` in a nested mapping; the value is YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set takes KEY=VALUE, for example recipe.epochs=1; found '{override}'")
+    steps = key.split(".")
+    for step in steps[:-1]:
+        values = values.setdefault(step, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override}: '{step}' has no keys below it")
+    try:
+        values[steps[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: the value is not YAML") from None
+
+
+def _need_split(suite: Suite, view: str, splits: Sequence[str], keep: str, path: Path) -> None:
+    for split in splits:
+        if split not in suite.extract[view].splits:
+            raise unknown(f"split of view '{view}' in {path}", split, suite.extract[view].splits)
+    if keep not in suite.extract[view].options.keep:
+        raise InputError(f"{path}: view '{view}' keeps no {keep}, which a step needs")

@@ -1,0 +1,110 @@
+"""Tasks: a dataset and what is asked of it, one YAML file each."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field
+
+from jobs.data.readers.spec import DataSpec
+from jobs.tasks.types import TASK_TYPES
+from jobs.tasks.types.task_type import TaskType
+from store.config import Config
+from store.errors import InputError, MissingError, unknown
+
+TASKS = Path(__file__).parent
+
+
+class Recipe(Config):
+    """How a model is fine-tuned on a task, unless a suite or an option says otherwise."""
+
+    learning_rate: float = Field(2e-5, gt=0, description="peak learning rate of AdamW")
+    epochs: float = Field(3, gt=0, description="passes over the training data")
+    batch_size: int = Field(32, ge=1, description="examples per optimisation step")
+    max_length: int = Field(128, ge=8, description="tokens per sequence, special tokens included")
+    warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
+    label_subword: str = Field(
+        "auto",
+        pattern="^(auto|first|last)$",
+        description="subword that carries a word's label; auto: first for encoders, last for causal models",
+    )
+
+
+class HubSpec(DataSpec):
+    """The same data on the hub, for when no local folder has it."""
+
+    repo: str = Field(description="dataset repository")
+    revision: str = Field(description="commit, branch or refs/convert/parquet")
+
+
+class Published(Config):
+    """A score that others reported, to compare with."""
+
+    metric: str
+    value: float
+    model: str
+    source: str
+
+
+class Task(Config):
+    """One task file. `name` is also its folder under MICROTOME_DATA."""
+
+    name: str
+    type: str = Field(description="task type: ner, pair-classification")
+    title: str
+    labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
+    licence: str
+    credentialed: bool = Field(False, description="needs an agreement: never quoted, never pushed")
+    obtain: str = Field(description="how to get the files, in one line")
+    citation: str = ""
+    data: DataSpec
+    hub: HubSpec | None = None
+    recipe: Recipe = Recipe.model_validate({})
+    published: tuple[Published, ...] = ()
+
+    @property
+    def kind(self) -> TaskType:
+        return TASK_TYPES[self.type]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the head distinguishes."""
+        return self.kind.classes(self.labels)
+
+
+def task_names() -> list[str]:
+    """The tasks that come with microtome, and those of the demo."""
+    return sorted(path.stem for path in TASKS.glob("*.yaml"))
+
+
+def load_task(name_or_path: str) -> Task:
+    """A task by name, or from a YAML file of the user's own."""
+    path = TASKS / f"{name_or_path}.yaml"
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise MissingError(f"no task file {path}")
+    elif not path.is_file():
+        raise unknown("task", name_or_path, task_names(), see="microtome task ls")
+    values = load_yaml(path)
+    if isinstance(values.get("data"), dict) and "root" in values["data"]:
+        values["data"]["root"] = str((path.parent / values["data"]["root"]).resolve())
+    task = Task.parse(values, where=str(path))
+    if task.type not in TASK_TYPES:
+        raise unknown("task type", task.type, TASK_TYPES)
+    return task
+
+
+def load_yaml(path: Path) -> dict:
+    """A YAML mapping, or an InputError that says where the file goes wrong."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: not YAML ({error.problem})") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected keys and values")
+    return values

@@ -1,0 +1,66 @@
+"""Named entity recognition: a tag per word, strict IOB2."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from analysis.metrics import entity_scores, merge, merged_token_scores
+from jobs.data.encoding import Encoding
+from jobs.data.examples import Example
+from jobs.tasks.types.task_type import TaskType
+
+NO_TARGET = -100  # what the cross-entropy of torch leaves out
+
+
+class Ner(TaskType):
+    """The label of a word stands on one of its subwords; a truncated word is predicted as O."""
+
+    texts = 1
+    head = "token"
+    unit = "word"
+    primary = "entity_f1"
+
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
+
+    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
+        known = {"O", *labels}
+        return next((tag for tag in example.label if merge(tag) not in known), None)  # type: ignore[union-attr]
+
+    def stratum(self, example: Example) -> Hashable:
+        return 0
+
+    def targets(
+        self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> list[int]:
+        number = {name: index for index, name in enumerate(classes)}
+        targets = [NO_TARGET] * len(encoding.input_ids)
+        for word, position in _positions(encoding, subword).items():
+            targets[position] = number[example.label[word]]  # type: ignore[index]
+        return targets
+
+    def decode(
+        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> tuple[str, ...]:
+        best = logits.argmax(-1)
+        tags = ["O"] * example.words
+        for word, position in _positions(encoding, subword).items():
+            tags[word] = classes[best[position]]
+        return tuple(tags)
+
+    def score(
+        self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+    ) -> dict[str, float]:
+        return entity_scores(gold, predicted) | merged_token_scores(gold, predicted, labels)
+
+    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+        number = {name: index for index, name in enumerate(classes)}
+        return np.array([number[tag] for e in examples for tag in e.label], np.int16)  # type: ignore[union-attr]
+
+
+def _positions(encoding: Encoding, subword: str) -> dict[int, int]:
+    """word -> the position of its first or last subword."""
+    tokens = enumerate(encoding.word_ids)
+    if subword == "first":
+        tokens = reversed(list(tokens))  # type: ignore[assignment]
+    return {word: position for position, word in tokens if word >= 0}

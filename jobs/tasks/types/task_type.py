@@ -1,0 +1,52 @@
+"""The contract of a task type. A new one is one file beside this and one line in the registry."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jobs.data.encoding import Encoding
+from jobs.data.examples import Example, Label
+
+
+class TaskType(ABC):
+    """How examples of a kind become targets, predictions, scores and cached labels.
+
+    `labels` are the names in the task file; `classes` what the head distinguishes, in order.
+    """
+
+    texts: int  # how many texts an example has
+    head: Literal["token", "sequence"]
+    unit: Literal["word", "segment_pair"]  # what a probe classifies, and the features it gets
+    primary: str  # the metric that picks the best epoch
+
+    @abstractmethod
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """What the head distinguishes."""
+
+    @abstractmethod
+    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
+        """A label of the example that the task does not know, or None."""
+
+    @abstractmethod
+    def stratum(self, example: Example) -> Hashable:
+        """The class by which fractions are stratified; one and the same where there are no classes."""
+
+    @abstractmethod
+    def targets(self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str) -> Any:
+        """What the loss sees: a class number, or one per token with -100 where there is none."""
+
+    @abstractmethod
+    def decode(
+        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> Label:
+        """The predicted label from logits [classes] or [tokens, classes]."""
+
+    @abstractmethod
+    def score(self, gold: Sequence[Any], predicted: Sequence[Any], labels: Sequence[str]) -> dict[str, float]:
+        """Metrics by name."""
+
+    @abstractmethod
+    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+        """Labels for the cache as class numbers: [words] or [examples], int16."""

@@ -1,0 +1,296 @@
+"""Artifacts: folders that exist if and only if they are complete. The only code that knows paths."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from store.errors import MissingError, StoreError
+from store.fingerprint import SHORT, artifact_id
+
+MANIFEST = "manifest.json"
+SOURCES = "sources.json"
+
+
+def default_root() -> Path:
+    """`MICROTOME_STORE`, or `artifacts` in the working directory."""
+    return Path(os.environ.get("MICROTOME_STORE") or "artifacts")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. `inputs` maps a role to the id it plays; `slug` and `labels` only name things."""
+
+    kind: str
+    version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    slug: str
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        return artifact_id(self.kind, self.version, self.config, self.inputs)
+
+    @property
+    def folder(self) -> str:
+        return f"{self.slug}-{self.id[:SHORT]}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact: `path` is its folder, `manifest` what it is and what it was made from."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.manifest["id"]
+
+    @property
+    def kind(self) -> str:
+        return self.manifest["kind"]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.path.name}"
+
+    def bytes(self) -> int:
+        """Size on disk of all files, in bytes."""
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+
+
+@dataclass
+class Staging:
+    """A private folder to write an artifact into. `outputs` becomes part of the manifest."""
+
+    path: Path
+    request: Request
+    outputs: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """A folder of artifacts, `<root>/<kind>/<slug>-<id8>/`, with work in progress under `<root>/.staging`."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root) if root is not None else default_root()
+
+    # reading ------------------------------------------------------------------------------------------
+
+    def find(self, request: Request) -> Artifact | None:
+        """The complete artifact of this request, or None."""
+        path = self.root / request.kind / request.folder
+        found = self._read(path)
+        if found is not None and found.id == request.id:
+            return found
+        for path in sorted((self.root / request.kind).glob(f"*-{request.id[:SHORT]}")):
+            found = self._read(path)  # the same thing under another readable name
+            if found is not None and found.id == request.id:
+                return found
+        return None
+
+    def open(self, reference: str | Path) -> Artifact:
+        """An artifact by folder, id (8 digits or more) or readable name; MissingError if there is none."""
+        folder = Path(reference)
+        if (folder / MANIFEST).is_file():
+            found = self._read(folder)
+            if found is not None:
+                return found
+        text = str(reference)
+        wanted = text.rpartition("/")[2]
+        matches = [
+            artifact
+            for artifact in self.list()
+            if wanted in (artifact.path.name, artifact.id)
+            or (re.fullmatch(r"[0-9a-f]{8,64}", text) and artifact.id.startswith(text))
+        ]
+        if not matches:
+            raise MissingError(f"no artifact '{reference}' in {self.root}. See: microtome cache ls")
+        if len({artifact.id for artifact in matches}) > 1:
+            names = ", ".join(artifact.name for artifact in matches)
+            raise MissingError(f"'{reference}' is ambiguous in {self.root}: {names}")
+        return matches[0]
+
+    def list(self, kind: str | None = None) -> list[Artifact]:
+        """Every complete artifact, by kind and name."""
+        found = []
+        for manifest in sorted(self.root.glob(f"{kind or '[!.]*'}/*/{MANIFEST}")):
+            artifact = self._read(manifest.parent)
+            if artifact is not None:
+                found.append(artifact)
+        return found
+
+    def _read(self, path: Path) -> Artifact | None:
+        try:
+            return Artifact(path, json.loads((path / MANIFEST).read_text("utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise StoreError(
+                f"{path / MANIFEST} is damaged; remove the folder and run the job again"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"cannot read {path / MANIFEST}: {error.strerror}") from None
+
+    # writing ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def begin(self, request: Request, *, resumable: bool = False) -> Iterator[Staging]:
+        """Hand out a staging folder; on a clean exit the artifact is committed, else nothing appears.
+
+        A resumable job that dies finds what it had written in the same folder next time. A second writer
+        of the same artifact, at the same time, gets a folder of its own; the first to commit wins.
+        """
+        started = time.time()
+        with self._claimed_folder(request) as folder:
+            if not resumable:
+                _empty(folder)
+            staging = Staging(folder, request)
+            try:
+                yield staging
+            except BaseException:
+                if not resumable or not any(folder.iterdir()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            staging.provenance.setdefault("seconds", round(time.time() - started, 3))
+            self._commit(staging)
+
+    @contextlib.contextmanager
+    def _claimed_folder(self, request: Request) -> Iterator[Path]:
+        """The first staging folder of this request that no living process holds (its lock is free)."""
+        area = self.root / ".staging"
+        try:
+            area.mkdir(parents=True, exist_ok=True)
+            lock, folder = _first_free(area, f"{request.kind}.{request.folder}")
+        except OSError as error:
+            raise StoreError(_unwritable(self.root, error)) from None
+        try:
+            folder.mkdir(exist_ok=True)
+            yield folder
+        except OSError as error:
+            if _belongs_to(error, folder) or error.errno in (28, 122):  # no space, over quota
+                raise StoreError(_unwritable(self.root, error)) from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                lock_path = folder.with_name(folder.name + ".lock")
+                if not folder.exists():
+                    lock_path.unlink()
+            os.close(lock)
+            with contextlib.suppress(OSError):
+                area.rmdir()
+
+    def _commit(self, staging: Staging) -> None:
+        """Write the manifest last, then move the folder into place in one step."""
+        request = staging.request
+        manifest = {
+            "id": request.id,
+            "kind": request.kind,
+            "version": request.version,
+            "config": dict(request.config),
+            "inputs": dict(request.inputs),
+            "labels": dict(request.labels),
+            "outputs": staging.outputs,
+            "provenance": {"made": datetime.now(UTC).isoformat(timespec="seconds"), **staging.provenance},
+        }
+        write_json(staging.path / MANIFEST, manifest)
+        final = self.root / request.kind / request.folder
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                staging.path.rename(final)
+                return
+            except OSError:
+                if self.find(request) is not None:  # another writer of the same artifact was first
+                    shutil.rmtree(staging.path)
+                    return
+                shutil.rmtree(final, ignore_errors=True)  # a removal that was cut short
+        raise StoreError(f"cannot move the finished {request.kind} into {final}")
+
+    def remove(self, artifact: Artifact) -> None:
+        """Delete an artifact; its manifest goes first, so that a half-removed one is never read."""
+        try:
+            (artifact.path / MANIFEST).unlink()
+            shutil.rmtree(artifact.path)
+        except OSError as error:
+            raise StoreError(f"cannot remove {artifact.path}: {error.strerror}") from None
+
+    def check_writable(self) -> None:
+        """StoreError in one line if nothing can be written here."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(_unwritable(self.root, error)) from None
+
+    def remember(self, identities: Mapping[str, str]) -> None:
+        """Note the identities of models and datasets, for a machine that has the store but not them."""
+        known = self.remembered() | dict(identities)
+        if known != self.remembered():
+            write_json(self.root / SOURCES, dict(sorted(known.items())))
+
+    def remembered(self) -> dict[str, str]:
+        """What `remember` noted, by name."""
+        try:
+            return json.loads((self.root / SOURCES).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def log_path(self, request: Request) -> Path:
+        """Where the log of the job that makes this artifact is written."""
+        return self.root / "logs" / f"{request.kind}.{request.folder}.log"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=1, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _first_free(area: Path, name: str) -> tuple[int, Path]:
+    number = 0
+    while True:
+        folder = area / f"{name}.{number}"
+        path = area / f"{name}.{number}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            number += 1
+            continue
+        if path.exists() and os.fstat(lock).st_ino == path.stat().st_ino:
+            return lock, folder
+        os.close(lock)  # its last holder removed the file between our open and our lock
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _belongs_to(error: OSError, folder: Path) -> bool:
+    return bool(error.filename) and str(error.filename).startswith(str(folder))
+
+
+def _unwritable(root: Path, error: OSError) -> str:
+    return (
+        f"cannot write to the store {root}: {error.strerror}. Set MICROTOME_STORE to a folder you can write"
+    )

@@ -1,0 +1,57 @@
+"""A knob is declared once: YAML keys, command-line options and identities all come from these fields."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from store.errors import InputError, unknown
+
+
+def runtime(default: Any, description: str, **limits: Any) -> Any:
+    """A field that changes how a job runs but not what it makes, so it stays out of the identity."""
+    return Field(default, description=description, json_schema_extra={"runtime": True}, **limits)
+
+
+class Config(BaseModel):
+    """A frozen, strict settings object: an unknown key or a value out of range is an InputError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Build from a mapping read at `where` (a file, an option); raises InputError in one line."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(p) for p in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise _unknown_key(cls, first["loc"], where) from None
+            what = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{where}: {path or 'value'}: {what[0].lower()}{what[1:]}") from None
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result, as plain JSON values; runtime fields are left out."""
+        return _identity_fields(self)
+
+
+def _identity_fields(config: BaseModel) -> dict[str, Any]:
+    fields = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("runtime"):
+            continue
+        value = getattr(config, name)
+        fields[name] = _identity_fields(value) if isinstance(value, BaseModel) else value
+    return fields
+
+
+def _unknown_key(cls: type[BaseModel], location: tuple[int | str, ...], where: str) -> InputError:
+    fields = cls.model_fields
+    for step in location[:-1]:
+        annotation = fields[step].annotation if isinstance(step, str) and step in fields else None
+        fields = getattr(annotation, "model_fields", None) or {}
+    prefix = ".".join(str(p) for p in location[:-1])
+    key = f"key in {where}" + (f" under '{prefix}'" if prefix else "")
+    return unknown(key, location[-1], fields)

@@ -1,0 +1,38 @@
+"""The errors a user can cause or must act on. Each message is one line: what, where, what next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MicrotomeError(Exception):
+    """Base of every expected failure; the command line prints its text and exits with `exit_status`."""
+
+    exit_status = 2
+
+
+class InputError(MicrotomeError):
+    """A setting, a file or an argument that cannot be used as it is."""
+
+
+class MissingError(MicrotomeError):
+    """A model, a dataset or an artifact that is not here; the message says how to get it."""
+
+
+class StoreError(MicrotomeError):
+    """The store cannot be read or written, or holds something damaged."""
+
+
+class DtypeOverflowError(MicrotomeError):
+    """An activation does not fit the storage dtype."""
+
+
+def unknown(what: str, name: object, known: Iterable[str], see: str = "") -> InputError:
+    """An InputError for a name that is in no registry, with the nearest known name.
+
+    `see` is a command or a place that lists the known names; without it they are listed here.
+    """
+    names = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    tail = f" See: {see}" if see else f" Known: {', '.join(names)}"
+    return InputError(f"unknown {what} '{name}'{hint}{tail}")

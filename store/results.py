@@ -1,0 +1,57 @@
+"""Result rows: one number per row, in the same columns for every kind of job."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from store.artifacts import Artifact
+
+ROWS = "rows.jsonl"
+
+COLUMNS = {
+    "suite": "string",
+    "kind": "string",
+    "task": "string",
+    "model": "string",
+    "fraction": "Float64",  # per cent of the training data
+    "seed": "Int64",
+    "split": "string",
+    "stage": "string",  # before or after, where a job measures twice
+    "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
+    "head": "Int64",
+    "probe": "string",
+    "metric": "string",
+    "value": "Float64",
+    "n": "Int64",  # how many items the value is over
+    "artifact": "string",
+}
+LABELS = ("task", "model", "fraction", "seed")
+
+
+def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows.jsonl` into an artifact under construction. Every row needs a metric and a value."""
+    lines = []
+    for row in rows:
+        strange = set(row) - set(COLUMNS)
+        if strange or "metric" not in row or "value" not in row:
+            raise ValueError(f"not a result row: {dict(row)}")
+        lines.append(json.dumps(row, ensure_ascii=False))
+    (folder / ROWS).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def read_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    """The rows of one artifact with its kind and id; an artifact that measures nothing has none."""
+    path = artifact.path / ROWS
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as stream:
+        return [{"kind": artifact.kind, "artifact": artifact.id, **json.loads(line)} for line in stream]
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame with exactly the columns of `COLUMNS`, in that order, missing cells as NA."""
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    return frame.astype(COLUMNS)
