@@ -85,6 +85,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     else:
         assert base is not None
         folder = base.folder(store)
+    loading.check_length(loading.load_config(folder), config.block_size, "block_size")
     transformers.set_seed(config.seed)
     tokenizer = loading.load_tokenizer(folder, base.name if base else "")
     model = loading.load_language_model(folder, language.AUTO[config.objective], tokenizer.pad_token_id)

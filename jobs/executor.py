@@ -13,7 +13,8 @@ from jobs.logs import logged_to, report
 from store.artifacts import Store
 from store.errors import MicrotomeError
 
-Finished = tuple[Job, str | None]  # a job and, if it failed, why in one line
+Failure = str | None  # None, or why a job failed, in one line
+Finished = tuple[Job, Failure, float]  # and how many seconds it ran
 
 
 class Runner(Protocol):
@@ -31,9 +32,9 @@ class Runner(Protocol):
 class Watcher(Protocol):
     """Who is told how far the jobs have come."""
 
-    def started(self, job: Job) -> None: ...
+    def submitted(self, job: Job) -> None: ...
 
-    def finished(self, job: Job, error: str | None, seconds: float) -> None: ...
+    def finished(self, job: Job, error: Failure, seconds: float) -> None: ...
 
 
 @dataclass
@@ -41,8 +42,8 @@ class Outcome:
     """What happened: ids done, and failed or skipped jobs with the reason."""
 
     done: list[Job] = field(default_factory=list)
-    failed: list[Finished] = field(default_factory=list)
-    skipped: list[Finished] = field(default_factory=list)
+    failed: list[tuple[Job, str]] = field(default_factory=list)
+    skipped: list[tuple[Job, str]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -63,20 +64,24 @@ class LocalRunner:
 
     def next_finished(self) -> Finished | None:
         job = self._queue.popleft()
-        return job, run_job(job, self._root)
+        return job, *run_job(job, self._root)
 
     def close(self) -> None:
         pass
 
 
-def run_job(job: Job, root: Path) -> str | None:
-    """Run a job and commit its artifact; returns None, or the reason of its failure in one line.
+def run_job(job: Job, root: Path) -> tuple[Failure, float]:
+    """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
 
     A job whose artifact is there does nothing. Everything it prints goes to its log.
     """
+    start = time.monotonic()
     store = Store(root)
-    if store.find(job.request) is not None:
-        return None
+    failure = _run(job, store) if store.find(job.request) is None else None
+    return failure, time.monotonic() - start
+
+
+def _run(job: Job, store: Store) -> Failure:
     kind = KINDS[job.kind]
     try:
         with logged_to(store.log_path(job.request)):
@@ -105,7 +110,7 @@ def execute(
     outcome = Outcome()
     waiting = [job for job in jobs if job.id not in done]
     complete, lost = set(done), dict(unable)
-    running: dict[str, float] = {}
+    running: set[str] = set()
     coming = {job.id for job in waiting}
     while waiting or running:
         for job in list(waiting):
@@ -116,16 +121,17 @@ def execute(
                 outcome.skipped.append((job, reason))
             elif len(running) < runner.capacity and complete.issuperset(job.needs):
                 waiting.remove(job)
-                running[job.id] = time.monotonic()
-                watcher.started(job)
+                running.add(job.id)
+                watcher.submitted(job)
                 runner.submit(job)
         if not running:
             continue
         finished = runner.next_finished()
         if finished is None:
             continue
-        job, error = finished
-        watcher.finished(job, error, time.monotonic() - running.pop(job.id))
+        job, error, seconds = finished
+        running.remove(job.id)
+        watcher.finished(job, error, seconds)
         if error is None:
             complete.add(job.id)
             outcome.done.append(job)

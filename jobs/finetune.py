@@ -35,12 +35,18 @@ def finetune_job(
     task: Task, data: TaskData, model: ModelSource, fraction: float, seed: int, recipe: Recipe
 ) -> Job:
     """The job that fine-tunes `model` on `fraction` per cent of the training split."""
+    values = {
+        "type": task.type,
+        "labels": task.labels,
+        "fraction": fraction,
+        "seed": seed,
+        "recipe": recipe,
+    }
+    config = FinetuneConfig.parse(values, where=f"fine-tuning on '{task.name}'")
     return Job(
         kind="finetune",
         slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
-        config=FinetuneConfig(
-            type=task.type, labels=task.labels, fraction=fraction, seed=seed, recipe=recipe
-        ),
+        config=config,
         inputs={"model": model.identity, **{split: data.digest(split) for split in SPLITS}},
         sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),

@@ -1,5 +1,6 @@
 """Jobs as Ray tasks, on this machine or on a cluster. The only file that imports ray."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ class RayRunner:
         self._gpus, self._cpus = gpus_per_job, cpus_per_job
         self._running: dict[Any, Job] = {}
         try:
+            _knock(address)
             ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise InputError(f"no Ray at '{address}': {first}. Without one: --local") from None
         self._has_gpu = ray.cluster_resources().get("GPU", 0) > 0
@@ -48,9 +50,16 @@ class RayRunner:
             return None
         job = self._running.pop(ready[0])
         try:
-            return job, ray.get(ready[0])
+            return job, *ray.get(ready[0])
         except ray.exceptions.RayError as error:
-            return job, f"its worker died: {str(error).splitlines()[0]}"
+            return job, f"its worker died: {str(error).splitlines()[0]}", 0.0
 
     def close(self) -> None:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """OSError if nobody listens at HOST:PORT; Ray itself would go on trying without end."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()

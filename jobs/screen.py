@@ -1,6 +1,7 @@
 """What a person sees while jobs run: a bar for the grid and a line per running job, or plain lines."""
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ class Screen:
         self._store = store
         self._total = total
         self._count = 0
-        self._running: dict[str, tuple[Job, float]] = {}
+        self._submitted: dict[str, tuple[Job, float]] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,11 +46,11 @@ class Screen:
     ) -> None:
         self._live.stop()
 
-    def started(self, job: Job) -> None:
-        self._running[job.id] = job, time.monotonic()
+    def submitted(self, job: Job) -> None:
+        self._submitted[job.id] = job, time.time()
 
     def finished(self, job: Job, error: str | None, seconds: float) -> None:
-        self._running.pop(job.id, None)
+        self._submitted.pop(job.id, None)
         self._count += 1
         self._bar.advance(self._grid)
         last = last_progress(self._store.log_path(job.request))
@@ -63,14 +64,21 @@ class Screen:
 
     def _draw(self) -> Group:
         lines = []
-        for job, since in list(self._running.values())[:LINES]:
-            said = last_progress(self._store.log_path(job.request))
-            lines.append(
-                Text(f"  {time.monotonic() - since:5.0f} s  {job.name}  {said}", overflow="ellipsis")
-            )
-        if len(self._running) > LINES:
-            lines.append(Text(f"  and {len(self._running) - LINES} more, running or queued"))
+        for job, log in self._running()[:LINES]:
+            lines.append(Text(f"  {job.name}  {last_progress(log)}", overflow="ellipsis", no_wrap=True))
+        waiting = len(self._submitted) - len(lines)
+        if waiting > 0:
+            lines.append(Text(f"  {waiting} more are waiting for a free GPU or CPU"))
         return Group(*lines, self._bar)
+
+    def _running(self) -> list[tuple[Job, Path]]:
+        """Submitted jobs that have begun to write their log."""
+        found = []
+        for job, since in list(self._submitted.values()):
+            log = self._store.log_path(job.request)
+            if log.is_file() and log.stat().st_mtime >= since - 1:
+                found.append((job, log))
+        return found
 
 
 def _plain(text: str | None) -> str:

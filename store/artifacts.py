@@ -240,6 +240,7 @@ class Store:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
         known = self.remembered() | dict(identities)
         if known != self.remembered():
+            self.root.mkdir(parents=True, exist_ok=True)
             write_json(self.root / SOURCES, dict(sorted(known.items())))
 
     def remembered(self) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """A knob is declared once: YAML keys, command-line options and identities all come from these fields."""
 
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -24,7 +26,8 @@ class Config(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
+            errors = error.errors()
+            first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
             path = ".".join(str(p) for p in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise _unknown_key(cls, first["loc"], where) from None
@@ -48,10 +51,20 @@ def _identity_fields(config: BaseModel) -> dict[str, Any]:
 
 
 def _unknown_key(cls: type[BaseModel], location: tuple[int | str, ...], where: str) -> InputError:
-    fields = cls.model_fields
+    place: Any = cls
     for step in location[:-1]:
-        annotation = fields[step].annotation if isinstance(step, str) and step in fields else None
-        fields = getattr(annotation, "model_fields", None) or {}
+        place = _inside(place, step)
     prefix = ".".join(str(p) for p in location[:-1])
     key = f"key in {where}" + (f" under '{prefix}'" if prefix else "")
-    return unknown(key, location[-1], fields)
+    return unknown(key, location[-1], getattr(place, "model_fields", {}))
+
+
+def _inside(annotation: Any, step: int | str) -> Any:
+    """The type at one step of a path: a field of a model, or an item of a mapping or a tuple."""
+    fields = getattr(annotation, "model_fields", None)
+    inner = fields[step].annotation if fields is not None else typing.get_args(annotation)[-1]
+    if typing.get_origin(annotation) is tuple:
+        inner = typing.get_args(annotation)[0]
+    if typing.get_origin(inner) in (typing.Union, types.UnionType):
+        inner = next(a for a in typing.get_args(inner) if a is not types.NoneType)
+    return inner

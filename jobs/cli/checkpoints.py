@@ -38,7 +38,13 @@ def finetune_command(task: str, model: str, fraction: float, seed: int, **option
 @click.command("extract")
 @click.option("--checkpoint", required=True, help="id or name of a checkpoint in the store, or any model")
 @click.option("--task", required=True, help="task name, or a task file")
-@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "dev", "test"]),
+    default="test",
+    show_default=True,
+    help="of the task",
+)
 @options_of(ExtractConfig)
 def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> None:
     """Cache a checkpoint's hidden states and attentions on a split.

@@ -83,7 +83,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     show_default=True,
     help="below 1, jobs share a GPU",
 )
-@click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 def suite_run(
     suite: str,
     only: tuple[str, ...],
@@ -104,13 +104,11 @@ def suite_run(
         return
     store.check_writable()
     store.remember(plan.identities)
-    blocked = plan.blocked(done)
-    out.print(
-        f"{plan.suite.name}: {len(jobs)} jobs to do, {len(jobs_of(plan, only)) - len(jobs)} done before"
-    )
+    blocked = plan.blocked(done, only)
+    out.print(f"{plan.suite.name}: {len(jobs)} jobs to do, {len(wanted) - len(jobs)} done before")
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
-        raise MissingError("none of these jobs can run here; see what is missing above")
+        raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
     runner = _runner(store, local, address, gpus_per_job, cpus_per_job, out)
     try:
         with Screen(console(err=False), store, total=len(jobs)) as watcher:
@@ -140,6 +138,7 @@ def _runner(store: Store, local: bool, address: str | None, gpus: float, cpus: i
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
     show_default=True,
+    help="of the rows",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="file to write; needed for parquet")
 def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
@@ -173,6 +172,8 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str) -> None:
 
     store = Store()
     plan = make_plan(load_suite(suite, overrides), store)
+    target = Path(out) / "index.html"
+    before = target.read_bytes() if target.is_file() else b""
     page = write_report(
         study_rows(plan, store),
         Path(out),
@@ -180,7 +181,8 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str) -> None:
         description=plan.suite.description,
         provenance={"store": str(store.root), "study": plan.suite.study, **provenance()},
     )
-    console().print(f"wrote {page}")
+    same = before == page.read_bytes()
+    console().print(f"{'unchanged' if same else 'wrote'}: {page}", soft_wrap=True)
 
 
 def _print_counts(plan: Plan, done: set[str], out: Console) -> None:

@@ -90,13 +90,11 @@ def max_positions(config: Any) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def check_length(config: Any, max_length: int) -> None:
-    """InputError if sequences may be longer than the model has positions."""
+def check_length(config: Any, length: int, what: str = "max_length") -> None:
+    """InputError if `length`, an option named `what`, exceeds the positions of the model."""
     positions = max_positions(config)
-    if positions is not None and max_length > positions:
-        raise InputError(
-            f"max_length {max_length} exceeds the {positions} positions of this {config.model_type}"
-        )
+    if positions is not None and length > positions:
+        raise InputError(f"{what} {length} exceeds the {positions} positions of this {config.model_type}")
 
 
 def best_device() -> torch.device:

@@ -64,5 +64,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a file") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: No such file or directory") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None

@@ -1,0 +1,71 @@
+# microtome: `make demo` shows everything in a few minutes, `make help` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+SUITE ?= paper
+REPORT ?= report
+# Options for the jobs, such as RUN=--local or RUN="--address auto --gpus-per-job 0.5".
+RUN ?=
+# Index to take torch from, where the default one has the wrong build for this machine (see README).
+TORCH_INDEX ?=
+
+MICROTOME = $(VENV)/bin/microtome
+INSTALLED = $(VENV)/.installed
+TORCH = $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check report image-gpu image-cpu clean
+.PHONY: finetune-all extract-all probe-all attention-all
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  SUITE=$(SUITE)  RUN='$(RUN)'  PYTHON=$(PYTHON)"
+
+setup: $(INSTALLED)  ## make .venv from the pinned versions, unless it is there
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "microtome needs Python 3.11 or later; say which: make setup PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[models,dev]'
+	@touch $@
+
+demo: setup  ## the whole chain on embedded data and tiny models, on a CPU, offline; then a report
+	@HF_HUB_OFFLINE=1 $(MICROTOME) suite run demo $(RUN)
+	@$(MICROTOME) report demo --out $(REPORT)
+
+test: setup  ## the tests; those on real corpora run if MICROTOME_DATA is set
+	@$(VENV)/bin/python -m pytest
+
+check: setup  ## formatting, lint and types
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+finetune-all: setup  ## fine-tune every model of SUITE (GPU)
+	@$(MICROTOME) suite run $(SUITE) --only adapt --only finetune $(RUN)
+
+extract-all: setup  ## cache the activations of every checkpoint of SUITE (GPU)
+	@$(MICROTOME) suite run $(SUITE) --only extract $(RUN)
+
+probe-all: setup  ## probe every cache of SUITE (CPU)
+	@$(MICROTOME) suite run $(SUITE) --only probe $(RUN)
+
+attention-all: setup  ## compare the attentions of SUITE before and after (CPU)
+	@$(MICROTOME) suite run $(SUITE) --only attention $(RUN)
+
+report: setup  ## write the results of SUITE so far into REPORT/index.html
+	@$(MICROTOME) report $(SUITE) --out $(REPORT)
+
+image-gpu:  ## build the image that runs everything, with CUDA
+	docker build -f docker/gpu.Dockerfile -t microtome-gpu .
+
+image-cpu:  ## build the image for the analysis on a CPU; TORCH_INDEX names the index of CPU builds
+	@test -n "$(TORCH_INDEX)" || echo "TORCH_INDEX is not set: torch may bring CUDA libraries along (see README)" >&2
+	docker build -f docker/cpu.Dockerfile --build-arg TORCH_INDEX=$(TORCH_INDEX) -t microtome-cpu .
+
+clean:  ## remove caches of the tools; results, report and .venv stay
+	rm -rf .mypy_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+# For the analysis of caches on machines without a GPU: no CUDA. TORCH_INDEX names an index of CPU builds.
+#   docker run -v $PWD/artifacts:/store microtome-cpu make probe-all attention-all report
+ARG BASE=python:3.11-slim
+FROM ${BASE}
+
+RUN if ! command -v make >/dev/null; then \
+      apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*; \
+    fi
+ENV VENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
+RUN python3 -m venv $VENV
+
+WORKDIR /app
+COPY constraints.txt pyproject.toml README.md LICENSE Makefile ./
+ARG TORCH_INDEX=
+RUN pip install --quiet -c constraints.txt ${TORCH_INDEX:+--index-url $TORCH_INDEX} \
+      $(grep '^torch==' constraints.txt)
+COPY store store
+COPY analysis analysis
+COPY jobs jobs
+RUN pip install --quiet -c constraints.txt '.[models]' && touch $VENV/.installed
+
+ENV MICROTOME_STORE=/store MICROTOME_DATA=/data MICROTOME_MODELS=/models REPORT=/store/report
+RUN useradd --create-home microtome && mkdir -p /store /data /models && chown microtome /store
+USER microtome
+ENV HOME=/home/microtome
+VOLUME ["/store", "/data", "/models"]
+CMD ["microtome", "--help"]

@@ -1,0 +1,63 @@
+"""A maker of caches from arrays, for analyses that need nothing else."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from store.activations import ActivationCache, CacheWriter, Examples
+from store.artifacts import Request, Store
+from store.layout import Layout, pack_attention
+
+
+@pytest.fixture
+def make_cache(tmp_path):
+    """make_cache(name, hidden [l, t, d], lengths, ...) -> ActivationCache, float32, one part."""
+
+    def make(
+        name, hidden, lengths, *, words, segments=None, labels, unit="word", classes, attention=None, **more
+    ):
+        lengths = np.asarray(lengths)
+        words = np.asarray(words, np.int32)
+        layers = hidden.shape[0] - 1
+        heads = attention[0].shape[1] if attention else 1
+        layout = Layout(
+            layers=layers,
+            heads=heads,
+            dim=hidden.shape[2],
+            causal=more.get("causal", False),
+            dtype="float32",
+            hidden_layers=tuple(range(layers + 1)),
+            attention_layers=tuple(range(layers)) if attention else (),
+        )
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        per_example = [words[a:b].max(initial=-1) + 1 for a, b in pairwise(offsets)]
+        examples = Examples(
+            offsets=offsets,
+            input_ids=np.asarray(more.get("input_ids", np.arange(offsets[-1])), np.int32),
+            word_ids=words,
+            segment_ids=np.asarray(segments if segments is not None else np.zeros(len(words)), np.int8),
+            special_mask=words < 0,
+            word_offsets=np.concatenate([[0], np.cumsum(more.get("words_per_example", per_example))]),
+            labels=np.asarray(labels, np.int16),
+            rows=np.arange(len(lengths)),
+        )
+        store = Store(tmp_path / "made")
+        request = Request("extract", 1, {"name": name}, {"checkpoint": more.get("checkpoint", "c")}, name)
+        with store.begin(request) as staging:
+            writer = CacheWriter(staging.path, layout, examples)
+            buffer = writer.buffer(0)
+            for example in range(len(lengths)):
+                buffer.slot("hidden", example)[:] = hidden[:, offsets[example] : offsets[example + 1]]
+                if attention:
+                    buffer.slot("attention", example)[:] = pack_attention(attention[example], layout.causal)
+            writer.write(buffer)
+            staging.outputs["cache"] = writer.finish() | {
+                "unit": unit,
+                "classes": list(classes),
+                "split": more.get("split", "test"),
+                "segments": "together",
+            }
+        return ActivationCache(store.find(request).path)
+
+    return make

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from analysis.features import units
+
+# two sentences: [CLS] w0 w1 w1 [SEP] | [CLS] w0 w0 [SEP]   (w2 of the second was truncated)
+LENGTHS = [5, 4]
+WORDS = [-1, 0, 1, 1, -1, -1, 0, 0, -1]
+HIDDEN = np.arange(9, dtype=np.float32)[None, :, None] * np.ones((2, 1, 3), np.float32)
+
+
+@pytest.fixture
+def words(make_cache):
+    return make_cache(
+        "words",
+        HIDDEN,
+        LENGTHS,
+        words=WORDS,
+        labels=[0, 2, 1, 0],
+        words_per_example=[2, 2],
+        classes=["O", "B-Gene", "I-Gene"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pooling", "wanted"), [("mean", [1, 2.5, 6.5]), ("first", [1, 2, 6]), ("last", [1, 3, 7])]
+)
+def test_subwords_are_pooled_to_words_without_special_tokens(words, pooling, wanted):
+    found = units(words, pooling)
+    np.testing.assert_array_equal(found.features(words.hidden(1)), np.outer(wanted, np.ones(3)))
+
+
+def test_labels_belong_to_their_words_merged_and_without_truncated_ones(words):
+    found = units(words)
+    assert found.classes == ("O", "Gene")
+    assert found.y.tolist() == [0, 1, 1]
+
+
+def test_pairs_are_the_means_of_their_segments(make_cache):
+    cache = make_cache(
+        "pairs",
+        HIDDEN,
+        LENGTHS,
+        words=[-1, 0, 1, 2, -1, -1, 0, 1, -1],
+        segments=[0, 0, 0, 1, 1, 0, 0, 0, 0],
+        labels=[1, 0],
+        unit="segment_pair",
+        classes=["no", "yes"],
+    )
+    found = units(cache)
+    assert found.y.tolist() == [1, 0]
+    features = found.features(cache.hidden(0))
+    np.testing.assert_array_equal(features[0], [1.5] * 3 + [3] * 3)
+    np.testing.assert_array_equal(features[1], [6.5] * 3 + [0] * 3)  # an empty second text is zeros

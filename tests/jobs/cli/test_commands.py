@@ -1,0 +1,119 @@
+import json
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from jobs.cli import main
+from store.artifacts import Store
+
+
+def call(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def commands(group=main, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: str(value)[:40])
+def test_every_command_and_option_has_help(path, command):
+    assert command.help, path
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name != "help":
+            assert parameter.help, (path, parameter.name)
+    assert "Usage" in call(*path, "--help")
+
+
+def test_the_readme_names_every_command():
+    from pathlib import Path
+
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    for path, command in commands():
+        if not isinstance(command, click.Group):
+            assert " ".join(path) in readme, path
+
+
+def test_one_job_after_another_by_hand(tiny_models, small_tasks, tmp_path):
+    task, model = str(small_tasks["ner"]), str(tiny_models / "bert")
+    output = call("finetune", "--task", task, "--model", model, "--epochs", "1", "--fraction", "50")
+    assert "entity_f1" in output
+    checkpoint = output.strip().splitlines()[-1].removeprefix("id ")
+    assert "already done" in call(
+        "finetune", "--task", task, "--model", model, "--epochs", "1", "--fraction", "50"
+    )
+
+    def extract(reference, split, *more):
+        out = call("extract", "--checkpoint", reference, "--task", task, "--split", split, *more)
+        return out.strip().splitlines()[-1].removeprefix("id ")
+
+    train = extract(checkpoint, "train", "--keep", "hidden", "--examples", "20")
+    after = extract(checkpoint, "test", "--format", "hdf5")
+    before = extract(model, "test")
+    assert "token_macro_f1" in call(
+        "probe", "--train", train, "--test", after, "--layers", "1", "--layers", "2"
+    )
+    assert "jensen_shannon" in call("attention", "--before", before, "--after", after)
+    assert "3 caches are as they were written" in call("cache", "verify")
+    listed = call("cache", "ls")
+    assert {kind for kind in ("finetune/", "extract/", "probe/", "attention/") if kind in listed} == {
+        "finetune/",
+        "extract/",
+        "probe/",
+        "attention/",
+    }
+    assert json.loads(call("cache", "show", before))["kind"] == "extract"
+    call("cache", "rm", before)
+    assert before not in {artifact.id for artifact in Store().list()}
+
+
+def test_a_suite_from_plan_to_report(small_suite, tmp_path):
+    suite = str(small_suite)
+    assert "finetune" in call("suite", "plan", suite)
+    assert "done, 0 failed, 0 skipped" in call("suite", "run", suite, "--local")
+    assert "nothing to do: all 34 jobs of 'small' are done" in call("suite", "run", suite)
+    assert "to do" not in call("suite", "status", suite)
+    table = pd.read_csv(pd.io.common.StringIO(call("results", suite, "--format", "csv")))
+    records = json.loads(call("results", suite, "--format", "json"))
+    call("results", suite, "--format", "parquet", "--out", str(tmp_path / "rows.parquet"))
+    parquet = pd.read_parquet(tmp_path / "rows.parquet")
+    assert len(table) == len(records) == len(parquet) > 100
+    assert "entity_f1" in call("results", suite)
+    out = str(tmp_path / "report")
+    assert "wrote" in call("report", suite, "--out", out)
+    assert "unchanged" in call("report", suite, "--out", out)
+    page = (tmp_path / "report" / "index.html").read_text("utf-8")
+    assert page.count("<svg") >= 4
+
+
+def test_a_model_with_pickled_weights_is_fetched_into_safetensors(tiny_models, tmp_path):
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(tiny_models / "gpt2")
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (old / name).write_bytes((tiny_models / "gpt2" / name).read_bytes())
+    torch.save(model.state_dict(), old / "pytorch_model.bin")
+    call("model", "fetch", str(old), "--out", str(tmp_path / "new"))
+    assert not (tmp_path / "new" / "pytorch_model.bin").exists()
+    again = AutoModel.from_pretrained(tmp_path / "new", use_safetensors=True)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value)
+
+
+def test_listings(monkeypatch, tiny_models):
+    assert "bc5cdr-disease" in call("task", "ls")
+    shown = call("task", "show", "mednli")
+    assert "physionet" in shown
+    assert "credentialed" in shown
+    monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
+    assert "dmis-lab/biobert-v1.1" in call("model", "ls")
+    assert "paper-open" in call("suite", "ls")

@@ -1,0 +1,39 @@
+"""Jobs made and run the way the executor does it."""
+
+import pytest
+
+from jobs.data.source import find_data
+from jobs.executor import run_job
+from jobs.extract import ExtractConfig, extract_job
+from jobs.finetune import finetune_job
+from jobs.models.source import find_model
+from jobs.tasks import load_task
+from store.artifacts import Store
+
+
+class Workbench:
+    """Builds jobs from a small task and a model folder, runs them, opens what they made."""
+
+    def __init__(self, root, tasks):
+        self.store = Store(root)
+        self.tasks = tasks
+
+    def finetune(self, kind, model, fraction=100, seed=1, **recipe):
+        task = load_task(str(self.tasks[kind]))
+        recipe = task.recipe.model_copy(update=recipe)
+        return finetune_job(task, find_data(task), find_model(str(model), self.store), fraction, seed, recipe)
+
+    def extract(self, kind, model, split="test", **options):
+        task = load_task(str(self.tasks[kind]))
+        config = ExtractConfig.parse(options, where="test")
+        return extract_job(task, find_data(task), find_model(str(model), self.store), split, config, {})
+
+    def run(self, job):
+        error, _ = run_job(job, self.store.root)
+        assert error is None, f"{error}\n{self.store.log_path(job.request).read_text()}"
+        return self.store.find(job.request)
+
+
+@pytest.fixture
+def bench(tmp_path, small_tasks):
+    return Workbench(tmp_path / "store", small_tasks)

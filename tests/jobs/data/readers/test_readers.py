@@ -1,0 +1,158 @@
+import gzip
+import json
+
+import datasets
+import pytest
+
+from jobs.data.readers import READERS
+from jobs.data.readers.spec import DataSpec
+from store.errors import InputError
+
+
+def read(path, form, **spec):
+    return READERS[form](path, DataSpec(format=form, files={"test": path.name}, **spec))
+
+
+def write(path, text):
+    path.write_bytes(text.encode())
+    return path
+
+
+CONLL = '-DOCSTART-\tO\n\nIL-2\tB-DNA\ngene\tI-DNA\n"\tO\n\n\n###MEDLINE:95\n\nx\tB-RNA\n'
+PAIRS = {"id": "pairID", "text_a": "sentence1", "text_b": "sentence2", "label": "gold_label"}
+
+
+def test_conll_sentences_without_document_marks(tmp_path):
+    plain = read(write(tmp_path / "a.tsv", CONLL), "conll")
+    assert [e.texts[0] for e in plain] == [("IL-2", "gene", '"'), ("x",)]
+    assert [e.label for e in plain] == [("B-DNA", "I-DNA", "O"), ("B-RNA",)]
+    assert [e.id for e in plain] == ["0", "1"]
+    (tmp_path / "a.iob2.gz").write_bytes(gzip.compress(CONLL.encode()))
+    assert read(tmp_path / "a.iob2.gz", "conll") == plain
+    assert read(write(tmp_path / "crlf.tsv", CONLL.replace("\n", "\r\n")), "conll") == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tO\nlonely\n", r":2: expected 'word<TAB>tag', found 'lonely'"),
+        ("a\tB-x\nb\tI-y\n", r":2: 'I-y' continues no entity \(the tag before is 'B-x'\)"),
+        ("a\tI-x\n", r":1: 'I-x' continues no entity"),
+        ("a\tB\n", r":1: 'B' is no IOB2 tag"),
+        ("a\tO\nb\tX-y\n", r":2: 'X-y' is no IOB2 tag"),
+    ],
+)
+def test_a_malformed_conll_line_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read(write(tmp_path / "bad.tsv", text), "conll")
+
+
+def test_json_lines(tmp_path):
+    row = {"pairID": "7", "sentence1": "A b", "sentence2": "c\u00a0d", "gold_label": "neutral", "more": 1}
+    path = write(tmp_path / "a.jsonl", json.dumps(row) + "\n\n")
+    (found,) = read(path, "jsonl", columns=PAIRS)
+    assert (found.id, found.texts, found.label) == ("7", (("A", "b"), ("c", "d")), "neutral")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"sentence1": "a", "sentence2": "b"}', ":1: no label"),
+        ('{"sentence1": "a", "sentence2": "b", "gold_label": null}', ":1: no label"),
+        ('{"sentence1": "a", "gold_label": "x"}', "unknown column 'sentence2'; did you mean 'sentence1'"),
+        ('\n{"sentence1": ', ":2: not JSON"),
+        ("[1]", ":1: expected an object, found list"),
+    ],
+)
+def test_a_bad_json_line_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read(write(tmp_path / "bad.jsonl", text), "jsonl", columns=PAIRS)
+
+
+def test_tsv_with_quotes_crlf_and_mapped_labels(tmp_path):
+    text = 'pair_ID\tA\tB\tjudgment\r\n1\tsay "no\tb c\tNEUTRAL\r\n'
+    columns = {"id": "pair_ID", "text_a": "A", "text_b": "B", "label": "judgment"}
+    path = write(tmp_path / "a.txt", text)
+    (found,) = read(path, "tsv", columns=columns, label_map={"NEUTRAL": "neutral"})
+    assert (found.id, found.texts, found.label) == ("1", (("say", '"no'), ("b", "c")), "neutral")
+    with pytest.raises(InputError, match=":2: 3 columns, the header has 4"):
+        read(write(tmp_path / "b.txt", "a\tb\tc\td\n1\t2\t3\n"), "tsv", columns=columns)
+
+
+def nli4ct(folder, **changes):
+    item = {
+        "Type": "Comparison",
+        "Section_id": "Results",
+        "Primary_id": "N1",
+        "Secondary_id": "N2",
+        "Statement": "both worked",
+        "Label": "Entailment",
+    } | changes
+    (folder / "CT json").mkdir(exist_ok=True)
+    for name, line in (("N1", "first trial"), ("N2", "second trial")):
+        (folder / "CT json" / f"{name}.json").write_text(json.dumps({"Results": [line, "  more"]}))
+    return write(folder / "x.json", json.dumps({"k1": item}))
+
+
+def test_nli4ct_premise_is_the_whole_section_of_both_trials(tmp_path):
+    (found,) = read(nli4ct(tmp_path), "nli4ct")
+    assert " ".join(found.texts[0]) == "Primary trial: first trial more Secondary trial: second trial more"
+    assert found.texts[1] == ("both", "worked")
+    assert (found.id, found.label) == ("k1", "Entailment")
+    (single,) = read(nli4ct(tmp_path, Type="Single"), "nli4ct")
+    assert " ".join(single.texts[0]) == "first trial more"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Label": None}, "item k1: no label"),
+        ({"Section_id": "Nowhere"}, "item k1: its trial has no section 'Nowhere'"),
+        ({"Primary_id": "N9"}, "N9.json: No such file"),
+    ],
+)
+def test_a_bad_nli4ct_item_is_named(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        read(nli4ct(tmp_path, **changes), "nli4ct")
+
+
+def test_parquet_names_classes_by_the_features_in_the_file(tmp_path):
+    tags = datasets.ClassLabel(names=["O", "B-Disease", "I-Disease"])
+    features = datasets.Features(
+        {"id": datasets.Value("string"), "tokens": datasets.List(datasets.Value("string"))}
+        | {"ner_tags": datasets.List(tags)}
+    )
+    rows = {"id": ["a"], "tokens": [["a", "b"]], "ner_tags": [[1, 2]]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "x.parquet")
+    columns = {"id": "id", "words": "tokens", "label": "ner_tags"}
+    (found,) = read(tmp_path / "x.parquet", "parquet", columns=columns)
+    assert (found.id, found.texts, found.label) == ("a", (("a", "b"),), ("B-Disease", "I-Disease"))
+    with pytest.raises(InputError, match="unknown column .*'tags'; did you mean 'ner_tags'"):
+        read(tmp_path / "x.parquet", "parquet", columns=columns | {"label": "tags"})
+
+
+def test_parquet_of_pairs(tmp_path):
+    features = datasets.Features(
+        {"premise": datasets.Value("string"), "hypothesis": datasets.Value("string")}
+        | {"label": datasets.ClassLabel(names=["yes", "no"])}
+    )
+    rows = {"premise": ["a b"], "hypothesis": ["c"], "label": [1]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "x.parquet")
+    columns = {"text_a": "premise", "text_b": "hypothesis", "label": "label"}
+    (found,) = read(tmp_path / "x.parquet", "parquet", columns=columns)
+    assert (found.texts, found.label) == ((("a", "b"), ("c",)), "no")
+    with pytest.raises(InputError, match="not a Parquet file"):
+        read(write(tmp_path / "y.parquet", "text"), "parquet", columns=columns)
+
+
+@pytest.mark.parametrize("form", ["conll", "jsonl", "tsv", "nli4ct", "parquet"])
+def test_a_file_that_is_not_there_is_one_line(tmp_path, form):
+    columns = {"text_a": "a", "label": "b"}
+    with pytest.raises(InputError, match="absent.*No such file"):
+        read(tmp_path / "absent.x", form, columns=columns)
+
+
+def test_bytes_that_are_not_utf8_are_named(tmp_path):
+    (tmp_path / "latin.tsv").write_bytes("caf\xe9\tO\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8 at byte 3"):
+        read(tmp_path / "latin.tsv", "conll")

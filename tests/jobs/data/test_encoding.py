@@ -1,0 +1,117 @@
+import pytest
+
+from jobs.data.encoding import SPECIAL, Encoder
+from jobs.data.examples import Example
+from jobs.models.loading import load_tokenizer
+from store.errors import InputError
+
+WORDS = ("The", "patients", "with", "IL-2", "had", "fever", ".")
+PAIR = Example("p", (WORDS, ("fever", "was", "reduced")), "entailment")
+ARCHITECTURES = ["bert", "gpt2", "biogpt"]
+
+
+@pytest.fixture(scope="session")
+def tokenizers(tiny_models):
+    return {name: load_tokenizer(tiny_models / name) for name in ARCHITECTURES}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_word_has_its_own_subwords_in_order(tokenizers, name):
+    encoder = Encoder(tokenizers[name], max_length=64)
+    found = encoder.encode(Example("a", (WORDS,), ("O",) * 7))
+    lists = (found.input_ids, found.word_ids, found.segment_ids, found.special_mask)
+    assert len({len(values) for values in lists}) == 1
+    words = [word for word in found.word_ids if word != SPECIAL]
+    assert words == sorted(words)
+    assert set(words) == set(range(7))
+    assert found.special_mask == [word == SPECIAL for word in found.word_ids]
+    for number, word in enumerate(WORDS):
+        own = [i for i, w in zip(found.input_ids, found.word_ids, strict=True) if w == number]
+        assert own == encoder.subwords(word)
+        assert own
+
+
+@pytest.mark.parametrize("name", ["bert", "biogpt"])
+def test_the_whole_equals_what_the_tokenizer_makes_of_plain_text(tokenizers, name):
+    words = ("fever", "was", "reduced")
+    found = Encoder(tokenizers[name], max_length=64).encode(Example("a", (words,), "x"))
+    assert found.input_ids == tokenizers[name](" ".join(words))["input_ids"]
+    pair = Encoder(tokenizers[name], max_length=64).encode(Example("a", (words, words), "x"))
+    assert pair.input_ids == tokenizers[name](" ".join(words), " ".join(words))["input_ids"]
+
+
+def test_byte_level_words_carry_their_leading_space(tokenizers):
+    tokenizer = tokenizers["gpt2"]
+    found = Encoder(tokenizer, max_length=64).encode(Example("a", (WORDS,), ("O",) * 7))
+    assert found.input_ids == tokenizer(" " + " ".join(WORDS))["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("name", "frame"),
+    [
+        ("bert", ("[CLS]", "[SEP]", "[SEP]")),
+        ("gpt2", (None, "<|endoftext|>", None)),
+        ("biogpt", ("</s>", "</s>", None)),
+    ],
+)
+def test_special_tokens_around_a_pair(tokenizers, name, frame):
+    found = Encoder(tokenizers[name], max_length=64).encode(PAIR)
+    tokens = tokenizers[name].convert_ids_to_tokens(found.input_ids)
+    special = [t for t, s in zip(tokens, found.special_mask, strict=True) if s]
+    assert special == [token for token in frame if token]
+    second = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if w >= len(WORDS)]
+    first = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if 0 <= w < len(WORDS)]
+    assert set(first) == {0}
+    assert set(second) == {1}
+    assert len(second) > 0
+
+
+def test_bert_segments_are_its_token_types(tokenizers):
+    words = ("fever", "was", "reduced")
+    found = Encoder(tokenizers["bert"], max_length=64).encode(Example("a", (words, words), "x"))
+    assert found.segment_ids == tokenizers["bert"](" ".join(words), " ".join(words))["token_type_ids"]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("limit", [8, 12, 16])
+def test_truncation_drops_whole_words_and_counts_them(tokenizers, name, limit):
+    encoder = Encoder(tokenizers[name], max_length=limit)
+    found = encoder.encode(PAIR)
+    assert len(found.input_ids) <= limit
+    seen = {word for word in found.word_ids if word != SPECIAL}
+    assert found.truncated_words == PAIR.words - len(seen)
+    assert found.truncated_words > 0
+    for word in seen:
+        text = (*PAIR.texts[0], *PAIR.texts[1])[word]
+        assert found.word_ids.count(word) == len(encoder.subwords(text))
+
+
+def test_the_longer_text_is_cut_first(tokenizers):
+    long, short = ("fever",) * 40, ("pain",) * 3
+    for texts, kept in (((long, short), 1), ((short, long), 0)):
+        found = Encoder(tokenizers["bert"], max_length=24).encode(Example("a", texts, "x"))
+        inside = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if w != SPECIAL]
+        subwords = len(Encoder(tokenizers["bert"], max_length=24).subwords("pain")) * 3
+        assert inside.count(kept) == subwords
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_texts_encoded_separately_are_the_single_encodings_in_a_row(tokenizers, name):
+    encoder = Encoder(tokenizers[name], max_length=64)
+    both = encoder.encode_separately(PAIR)
+    first, second = (encoder.encode(Example("a", (text,), "x")) for text in PAIR.texts)
+    assert both.input_ids == first.input_ids + second.input_ids
+    assert both.sequences == (len(first.input_ids), len(second.input_ids))
+    assert both.segment_ids == [0] * both.sequences[0] + [1] * both.sequences[1]
+    shifted = [w + len(WORDS) if w != SPECIAL else w for w in second.word_ids]
+    assert both.word_ids == first.word_ids + shifted
+
+
+def test_a_word_that_the_tokenizer_cleans_away_still_has_a_token(tokenizers):
+    found = Encoder(tokenizers["bert"], max_length=64).encode(Example("a", (("pain", "\u200b", "."),), "x"))
+    assert {0, 1, 2} <= set(found.word_ids)
+
+
+def test_no_room_beside_the_special_tokens(tokenizers):
+    with pytest.raises(InputError, match="max_length 4 leaves no room beside 3 special tokens"):
+        Encoder(tokenizers["bert"], max_length=4)

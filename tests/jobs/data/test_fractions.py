@@ -1,0 +1,46 @@
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from jobs.data.fractions import fraction_subset, sample
+from store.errors import InputError
+
+STRATA = ["a"] * 70 + ["b"] * 20 + ["c"] * 10
+
+
+def test_fractions_are_nested():
+    subsets = [set(fraction_subset(STRATA, percent, seed=4)) for percent in (0, 3, 10, 30, 50, 99.5, 100)]
+    for smaller, larger in pairwise(subsets):
+        assert smaller <= larger
+    assert [len(subset) for subset in subsets] == [0, 3, 10, 30, 50, 100, 100]
+
+
+def test_fractions_are_stratified():
+    for percent in (10, 30, 50):
+        counts = Counter(STRATA[i] for i in fraction_subset(STRATA, percent, seed=1))
+        for stratum, total in Counter(STRATA).items():
+            assert abs(counts[stratum] - total * percent / 100) <= 1
+
+
+def test_the_seed_decides():
+    assert fraction_subset(STRATA, 30, seed=1) == fraction_subset(STRATA, 30, seed=1)
+    assert fraction_subset(STRATA, 30, seed=1) != fraction_subset(STRATA, 30, seed=2)
+
+
+def test_a_tiny_fraction_has_at_least_one_example():
+    assert len(fraction_subset([0] * 50, 0.1, seed=0)) == 1
+
+
+@pytest.mark.parametrize("percent", [-1, 100.5])
+def test_no_percentage(percent):
+    with pytest.raises(InputError, match="not a percentage"):
+        fraction_subset(STRATA, percent, seed=0)
+
+
+def test_a_smaller_sample_is_part_of_a_larger():
+    assert sample(5, None, 0) == sample(5, 9, 0) == [0, 1, 2, 3, 4]
+    small, large = sample(1000, 10, 3), sample(1000, 100, 3)
+    assert set(small) < set(large)
+    assert small == sorted(small)
+    assert small != sample(1000, 10, 4)

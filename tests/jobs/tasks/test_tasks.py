@@ -1,0 +1,131 @@
+from collections import Counter
+
+import pytest
+
+from jobs.data.source import find_data
+from jobs.tasks import load_task, task_names
+from store.errors import InputError, MissingError
+
+# data/MANIFEST of the corpora: examples per split, then entities or classes per split
+COUNTS = {
+    "jnlpba": ((16807, 1739, 3856), {"protein": (27803, 2466, 5067), "RNA": (844, 107, 118)}),
+    "bc5cdr-disease": ((4560, 4581, 4797), {"Disease": (4182, 4246, 4424)}),
+    "nli4ct": ((1700, 200, 500), {"Entailment": (850, 100, 250), "Contradiction": (850, 100, 250)}),
+    "sick": (
+        (4500, 500, 4927),
+        {"neutral": (2536, 282, 2793), "entailment": (1299, 144, 1414), "contradiction": (665, 74, 720)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_file_is_complete(name):
+    task = load_task(name)
+    assert task.name == name
+    assert set(task.data.files) == {"train", "dev", "test"}
+    assert len(task.classes) >= len(task.labels)
+
+
+@pytest.mark.parametrize("name", list(COUNTS))
+def test_counts_are_those_of_the_corpus(corpora, monkeypatch, name):
+    monkeypatch.setenv("MICROTOME_DATA", str(corpora))
+    data = find_data(load_task(name))
+    sizes, labels = COUNTS[name]
+    found = [data.read(split) for split in ("train", "dev", "test")]
+    assert tuple(map(len, found)) == sizes
+    for label, wanted in labels.items():
+        counts = [Counter(_labels(examples)) for examples in found]
+        assert tuple(count[label] for count in counts) == wanted
+
+
+def _labels(examples):
+    for example in examples:
+        if isinstance(example.label, str):
+            yield example.label
+        else:
+            yield from (tag[2:] for tag in example.label if tag.startswith("B-"))
+
+
+def test_jnlpba_words_and_longest_sentence(corpora, monkeypatch):
+    monkeypatch.setenv("MICROTOME_DATA", str(corpora))
+    data = find_data(load_task("jnlpba"))
+    assert sum(e.words for e in data.read("train")) == 445090
+    assert max(e.words for split in ("train", "dev", "test") for e in data.read(split)) == 208
+    train = {e.texts for e in data.read("train")}
+    assert len(train & {e.texts for e in data.read("test")}) == 103
+
+
+def test_unknown_names_and_files():
+    with pytest.raises(
+        InputError, match="unknown task 'bc5cdr-diseas'; did you mean 'bc5cdr-disease'.*task ls"
+    ):
+        load_task("bc5cdr-diseas")
+    with pytest.raises(MissingError, match="no task file nowhere.yaml"):
+        load_task("nowhere.yaml")
+
+
+OWN = """
+name: own
+type: pair-classification
+title: mine
+labels: [yes, "no"]
+licence: mine
+obtain: ask me
+data:
+  format: jsonl
+  root: files
+  files: {train: a.jsonl, dev: a.jsonl, test: a.jsonl}
+  columns: {text_a: a, text_b: b, label: y}
+"""
+
+
+def own_task(tmp_path, text=OWN, rows='{"a": "x", "b": "y", "y": "no"}\n'):
+    (tmp_path / "files").mkdir(exist_ok=True)
+    (tmp_path / "files" / "a.jsonl").write_text(rows)
+    (tmp_path / "own.yaml").write_text(text.replace("[yes,", '["yes",'))
+    return load_task(str(tmp_path / "own.yaml"))
+
+
+def test_a_task_file_of_the_users_own_finds_its_data_beside_it(tmp_path):
+    data = find_data(own_task(tmp_path))
+    assert [example.label for example in data.read("test")] == ["no"]
+    assert len(data.digest("test")) == 64
+
+
+def test_the_identity_of_a_dataset_is_its_rows(tmp_path):
+    first = find_data(own_task(tmp_path)).digest("test")
+    (tmp_path / "moved").mkdir()
+    assert find_data(own_task(tmp_path / "moved")).digest("test") == first
+    (tmp_path / "changed").mkdir()
+    changed = own_task(tmp_path / "changed", rows='{"a": "x", "b": "y", "y": "yes"}\n')
+    assert find_data(changed).digest("test") != first
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "message"),
+    [
+        (OWN, "", "the test split of 'own' is empty"),
+        (OWN, '{"a": "x", "b": "y", "y": "maybe"}\n', r"example 0: unknown label 'maybe' \(known: yes, no\)"),
+        (
+            OWN.replace("format: jsonl", "format: josnl"),
+            "x",
+            "unknown data format 'josnl'; did you mean 'jsonl'",
+        ),
+        (OWN.replace("title", "titel"), "x", "unknown key in .*own.yaml 'titel'; did you mean 'title'"),
+        (OWN + "recipe: {epoch: 1}\n", "x", "under 'recipe' 'epoch'; did you mean 'epochs'"),
+        (OWN + "recipe: {epochs: -1}\n", "x", "recipe.epochs: input should be greater than 0"),
+        (OWN.replace("pair-classification", "pairs"), "x", "unknown task type 'pairs'"),
+        (OWN + "  : bad: yaml\n", "x", "not YAML"),
+    ],
+)
+def test_bad_task_files_and_data_are_one_line(tmp_path, text, rows, message):
+    with pytest.raises(InputError, match=message):
+        find_data(own_task(tmp_path, text, rows)).read("test")
+
+
+def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch):
+    with pytest.raises(MissingError, match=r"no data for task 'sick' \(MICROTOME_DATA is not set\)"):
+        find_data(load_task("sick"))
+    monkeypatch.setenv("MICROTOME_DATA", str(tmp_path))
+    with pytest.raises(MissingError, match=r"SICK_train.txt\).*into \$MICROTOME_DATA/sick/"):
+        find_data(load_task("sick"))

@@ -1,0 +1,225 @@
+"""One contract for every part format; a class per format inherits it."""
+
+import numpy as np
+import pytest
+
+from store import open_cache
+from store.activations import PART_FORMATS, ActivationCache, CacheWriter, Examples, damaged_parts
+from store.artifacts import Request, Store
+from store.errors import DtypeOverflowError, InputError, MissingError, StoreError
+from store.layout import Layout, pack_attention
+
+LENGTHS = np.array([5, 1, 9, 3, 7, 4])
+LAYERS, HEADS, DIM = 3, 2, 8
+
+
+def examples():
+    tokens = int(LENGTHS.sum())
+    offsets = np.concatenate([[0], np.cumsum(LENGTHS)])
+    return Examples(
+        offsets=offsets,
+        input_ids=np.arange(tokens, dtype=np.int32),
+        word_ids=np.zeros(tokens, np.int32),
+        segment_ids=np.zeros(tokens, np.int8),
+        special_mask=np.zeros(tokens, bool),
+        word_offsets=np.arange(len(LENGTHS) + 1),
+        labels=np.arange(len(LENGTHS), dtype=np.int16),
+        rows=np.arange(len(LENGTHS)),
+    )
+
+
+def values(causal, seed=0):
+    """Per example: hidden [l, T, d] and attention [l, h, T, T] as a model would give them."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for length in LENGTHS:
+        attention = rng.random((LAYERS, HEADS, length, length))
+        if causal:
+            attention = np.tril(attention)
+        attention /= attention.sum(-1, keepdims=True)
+        found.append((rng.normal(size=(LAYERS + 1, length, DIM)), attention))
+    return found
+
+
+class CacheContract:
+    """What every part format must do."""
+
+    format: str
+
+    def write(self, root, *, causal=False, dtype="float32", part_bytes=600, spoil=None, **kept):
+        kept = {"hidden_layers": tuple(range(LAYERS + 1)), "attention_layers": tuple(range(LAYERS))} | kept
+        layout = Layout(layers=LAYERS, heads=HEADS, dim=DIM, causal=causal, dtype=dtype, **kept)
+        request = Request("extract", 1, {"causal": causal, "dtype": dtype, "bytes": part_bytes}, {}, "cache")
+        store = Store(root)
+        with store.begin(request, resumable=True) as staging:
+            writer = CacheWriter(
+                staging.path, layout, examples(), part_format=self.format, part_bytes=part_bytes
+            )
+            for number in writer.missing():
+                writer.write(self.filled(writer, number, layout, spoil))
+            staging.outputs["cache"] = writer.finish() | {"unit": "word", "classes": [], "split": "test"}
+        return store.find(request)
+
+    def filled(self, writer, number, layout, spoil=None):
+        buffer = writer.buffer(number)
+        for example in buffer.examples:
+            hidden, attention = values(layout.causal)[example]
+            if spoil == example:
+                hidden[1, 0, 3] = 1e6
+            if layout.hidden_layers:
+                buffer.slot("hidden", example)[:] = hidden[list(layout.hidden_layers)]
+            if layout.attention_layers:
+                packed = pack_attention(attention[list(layout.attention_layers)], layout.causal)
+                buffer.slot("attention", example)[:] = packed
+        return buffer
+
+    @pytest.mark.parametrize("causal", [False, True])
+    @pytest.mark.parametrize("part_bytes", [1, 6000, 1 << 20])
+    def test_everything_written_comes_back(self, tmp_path, causal, part_bytes):
+        cache = open_cache(self.write(tmp_path, causal=causal, part_bytes=part_bytes).path)
+        wanted = values(causal)
+        assert (cache.examples, cache.tokens, cache.layers, cache.heads, cache.dim, cache.causal) == (
+            len(LENGTHS),
+            LENGTHS.sum(),
+            LAYERS,
+            HEADS,
+            DIM,
+            causal,
+        )
+        for layer in range(LAYERS + 1):
+            packed = np.concatenate([hidden[layer] for hidden, _ in wanted]).astype(np.float32)
+            np.testing.assert_array_equal(cache.hidden(layer), packed)
+            for example, (hidden, _) in enumerate(wanted):
+                np.testing.assert_array_equal(cache.hidden(layer, example), hidden[layer].astype(np.float32))
+        for layer in range(LAYERS):
+            streamed = list(cache.iter_attention(layer))
+            assert [example for example, _ in streamed] == list(range(len(LENGTHS)))
+            for example, (_, attention) in enumerate(wanted):
+                expected = attention[layer].astype(np.float32)
+                np.testing.assert_array_equal(cache.attention(layer, example), expected)
+                np.testing.assert_array_equal(streamed[example][1], expected)
+
+    def test_what_is_said_of_the_examples_comes_back(self, tmp_path):
+        cache = open_cache(self.write(tmp_path).path)
+        for name in ("offsets", "input_ids", "word_ids", "segment_ids", "special_mask", "labels"):
+            np.testing.assert_array_equal(getattr(cache, name), getattr(examples(), name))
+        assert cache.offsets.dtype == np.int64
+
+    def test_half_precision_is_rounded_and_rows_still_sum_to_one(self, tmp_path):
+        cache = open_cache(self.write(tmp_path, dtype="float16").path)
+        hidden, _ = values(False)[2]
+        assert cache.hidden(1).dtype == np.float16
+        np.testing.assert_array_equal(cache.hidden(1, 2), hidden[1].astype(np.float16))
+        sums = cache.attention(0, 2).astype(np.float64).sum(-1)
+        np.testing.assert_allclose(sums, 1, atol=1e-3)
+
+    @pytest.mark.parametrize("part_bytes", [1, 1 << 20])
+    def test_a_value_that_does_not_fit_names_layer_and_example(self, tmp_path, part_bytes):
+        with (
+            pytest.warns(RuntimeWarning, match="overflow"),
+            pytest.raises(DtypeOverflowError, match=r"hidden of layer 1, example 4, .*float16.*float32"),
+        ):
+            self.write(tmp_path, dtype="float16", part_bytes=part_bytes, spoil=4)
+        assert Store(tmp_path).list() == []
+        cache = open_cache(self.write(tmp_path, dtype="float32", part_bytes=part_bytes, spoil=4).path)
+        assert cache.hidden(1, 4)[0, 3] == 1e6
+
+    def test_some_layers_only(self, tmp_path):
+        cache = open_cache(self.write(tmp_path, hidden_layers=(0, 3), attention_layers=()).path)
+        hidden, _ = values(False)[3]
+        np.testing.assert_array_equal(cache.hidden(3, 3), hidden[3].astype(np.float32))
+        with pytest.raises(MissingError, match=r"hidden of layer 2 was not kept .*layers 0, 3"):
+            cache.hidden(2)
+        with pytest.raises(MissingError, match=r"attention of layer 0 was not kept .*none"):
+            cache.attention(0, 0)
+
+    def test_what_is_out_of_range_is_an_index_error(self, tmp_path):
+        cache = open_cache(self.write(tmp_path).path)
+        for call in (
+            lambda: cache.hidden(LAYERS + 1),
+            lambda: cache.hidden(-1),
+            lambda: cache.attention(LAYERS, 0),
+            lambda: cache.hidden(0, len(LENGTHS)),
+            lambda: cache.attention(0, -1),
+        ):
+            with pytest.raises(IndexError, match="out of range"):
+                call()
+
+    def test_bytes_on_disk_are_those_of_the_elements(self, tmp_path):
+        artifact = self.write(tmp_path, part_bytes=1 << 20)
+        layout = ActivationCache(artifact.path).layout
+        elements = int(layout.bytes_per_example(LENGTHS).sum())
+        written = sum(part["bytes"] for part in artifact.manifest["outputs"]["cache"]["parts"])
+        assert elements <= written <= elements + 6000  # headers of a tiny file
+
+    def test_one_part_has_few_files_however_many_layers(self, tmp_path):
+        artifact = self.write(tmp_path, part_bytes=1 << 20)
+        assert sum(path.is_file() for path in (artifact.path / "parts").rglob("*")) <= 5
+
+    def test_an_interrupted_write_goes_on_and_ends_the_same(self, tmp_path):
+        whole = ActivationCache(self.write(tmp_path / "whole", part_bytes=900).path)
+        layout = whole.layout
+        folder = tmp_path / "half"
+        folder.mkdir()
+
+        def writer():
+            return CacheWriter(folder, layout, examples(), part_format=self.format, part_bytes=900)
+
+        first = writer()
+        first.write(self.filled(first, 1, layout))
+        half_written = folder / "parts" / f".00000{PART_FORMATS[self.format].suffix}"
+        half_written.write_text("cut short")
+        second = writer()
+        assert second.missing() == [n for n in range(len(second.parts)) if n != 1]
+        with pytest.raises(StoreError, match="not written"):
+            second.finish()
+        for number in second.missing():
+            second.write(self.filled(second, number, layout))
+        records = second.finish()["parts"]
+        assert records == whole.manifest["outputs"]["cache"]["parts"]
+        assert not list((folder / "parts").glob(".*"))
+
+    def test_a_flipped_byte_a_truncated_and_a_missing_file_are_named(self, tmp_path):
+        artifact = self.write(tmp_path, part_bytes=900)
+        assert damaged_parts(artifact) == []
+        parts = sorted((artifact.path / "parts").iterdir())
+        largest = [max((f for f in [p, *p.rglob("*")] if f.is_file()), key=self.size) for p in parts[:3]]
+        raw = bytearray(largest[0].read_bytes())
+        raw[len(raw) // 2] ^= 1
+        largest[0].write_bytes(raw)
+        largest[1].write_bytes(largest[1].read_bytes()[:-1])
+        largest[2].unlink()
+        bad = dict(damaged_parts(artifact))
+        assert list(bad) == [f"parts/{path.name}" for path in parts[:3]]
+
+    @staticmethod
+    def size(path):
+        return path.stat().st_size
+
+
+class TestZarr(CacheContract):
+    format = "zarr"
+
+
+class TestHdf5(CacheContract):
+    format = "hdf5"
+
+
+def test_every_format_is_under_contract():
+    assert {case.format for case in CacheContract.__subclasses__()} == set(PART_FORMATS)
+
+
+def test_another_artifact_is_no_cache(tmp_path):
+    store = Store(tmp_path)
+    request = Request("probe", 1, {}, {}, "p")
+    with store.begin(request):
+        pass
+    with pytest.raises(InputError, match="no activation cache but a probe"):
+        open_cache(store.find(request).path)
+
+
+def test_a_cache_is_opened_by_id_in_the_default_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("MICROTOME_STORE", str(tmp_path))
+    artifact = TestZarr().write(tmp_path)
+    assert open_cache(artifact.id).path == artifact.path
+    assert open_cache(artifact.path.name).tokens == LENGTHS.sum()

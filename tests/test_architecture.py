@@ -1,0 +1,64 @@
+"""The rules of the house, as tests: which way imports run, and who may know what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "store": {"analysis", "jobs", "torch", "transformers", "datasets", "ray", "click", "rich", "sklearn"},
+    "analysis": {"jobs", "torch", "transformers", "datasets", "ray", "click", "rich", "zarr", "h5py"},
+    "jobs": {"zarr", "h5py"},
+}
+FILES = sorted(path for folder in FORBIDDEN for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path):
+    """Top-level names of everything a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    room = path.relative_to(ROOT).parts[0]
+    assert imported(path) & FORBIDDEN[room] == set()
+
+
+def test_only_one_file_imports_ray():
+    users = [path.name for path in FILES if "ray" in imported(path)]
+    assert users == ["ray_executor.py"]
+
+
+def test_there_is_no_room_without_a_name():
+    names = {path.stem for path in FILES}
+    assert names & {"utils", "util", "helpers", "helper", "misc", "common"} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("store", ["torch", "transformers", "ray", "click", "sklearn"]),
+        ("analysis.probing", ["torch", "transformers", "ray", "click"]),
+        ("jobs.cli", ["torch", "transformers", "ray", "datasets", "peft", "matplotlib"]),
+        ("jobs.analyse", ["torch", "transformers", "ray", "datasets"]),
+    ],
+)
+def test_importing_a_room_does_not_load_what_it_does_not_need(module, absent):
+    code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_python_file_says_what_it_is():
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
