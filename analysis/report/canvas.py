@@ -1,0 +1,190 @@
+"""What every figure shares: the theme, the panel grid, the legend, and the way from a figure to SVG text."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+INK, MUTED, GRID, EMPTY = "#1d232b", "#5f6975", "#e3e6ea", "#f1f3f5"
+# Okabe and Ito's colours, without the yellow and the black, which vanish on one of the two themes.
+MODEL_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+# Less to more training data: steps of lightness, away from the background.
+FRACTION_COLOURS = ("#fca636", "#eb7556", "#ce4b75", "#a72197", "#7401a8", "#38049a")
+
+LIGHT = (INK, MUTED, GRID, EMPTY, *MODEL_COLOURS, *FRACTION_COLOURS)
+DARK = (
+    *("#e8ebef", "#9aa5b1", "#333b46", "#262c35"),
+    *("#4ba3e3", "#f0813a", "#2fc497", "#e094c1", "#f0b740", "#8fd0f5"),
+    *("#b04bd0", "#d3558f", "#e8706a", "#f5924a", "#fdb941", "#f9ec5b"),
+)
+
+WIDTH = 9.2  # inches; at 96 pixels an inch this is the width of the text column
+LEGEND_ENTRY = 1.6  # inches that one name in a legend takes, on average
+LEGEND_LINE = 0.2
+
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 2.4,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 4.5,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One SVG of a figure, with the line above it (a task, or nothing)."""
+
+    heading: str
+    svg: Markup
+
+
+@contextmanager
+def style(ident: str) -> Iterator[None]:
+    """Draw in the report's own style, whatever the user's matplotlibrc says, with repeatable ids."""
+    # In this order: a style refuses to set the salt, and resets everything else.
+    with matplotlib.rc_context(), matplotlib.style.context(["default", STYLE]):
+        matplotlib.rcParams["svg.hashsalt"] = ident
+        yield
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    height: float,
+    widest: float,
+    left: float = 0.62,
+    top: float = 0.6,
+    legend_entries: int = 0,
+    gap_x: float = 0.62,
+    gap_y: float = 0.62,
+) -> tuple[Figure, NDArray[Any]]:
+    """A grid of panels, `height` high and at most `widest` wide; every length is in inches.
+
+    The space above grows where a legend of `legend_entries` names takes more than one line.
+    """
+    right, bottom = 0.12, 0.5
+    width = min(widest, (WIDTH - left - right - gap_x * (columns - 1)) / columns)
+    across = left + columns * width + (columns - 1) * gap_x + right
+    top += LEGEND_LINE * (max(legend_entries - 1, 0) // _legend_columns(across))
+    down = top + rows * height + (rows - 1) * gap_y + bottom
+    figure = Figure(figsize=(across, down))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left=left / across,
+        right=1 - right / across,
+        top=1 - top / down,
+        bottom=bottom / down,
+        wspace=gap_x / width,
+        hspace=gap_y / height,
+    )
+    return figure, axes
+
+
+def hide(axes: Iterable[Axes]) -> None:
+    """Take the panels out that nothing is drawn in."""
+    for axis in axes:
+        axis.set_visible(False)
+
+
+def legend(figure: Figure, lines: Mapping[str, Line2D]) -> None:
+    """One legend for all panels, along the upper edge."""
+    names = [short(name, 26) for name in lines]
+    figure.legend(
+        list(lines.values()),
+        names,
+        loc="upper left",
+        bbox_to_anchor=(0, 1),
+        ncols=_legend_columns(figure.get_figwidth()),
+        borderpad=0,
+        borderaxespad=0.1,
+        columnspacing=1.8,
+    )
+
+
+def _legend_columns(across: float) -> int:
+    return max(1, int(across / LEGEND_ENTRY))
+
+
+def short(name: str, longest: int) -> str:
+    """A name cut in its middle to at most `longest` characters."""
+    if len(name) <= longest:
+        return name
+    half = (longest - 1) // 2
+    return f"{name[: longest - 1 - half]}…{name[len(name) - half :]}"
+
+
+def theme(colours: Iterable[str]) -> str:
+    """The declarations of the figure colours, as CSS custom properties."""
+    return " ".join(f"{_property(light)}: {colour};" for light, colour in zip(LIGHT, colours, strict=True))
+
+
+def svg(figure: Figure, ident: str) -> Markup:
+    """The figure as an <svg> element of an HTML page: no prolog, no address, ids that start with `ident`."""
+    stream = StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r' id="', f' id="{ident}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\1#{ident}-", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})", _themed, text)
+    text = re.sub(r"\n\s*", "\n", text)
+    width, height = (round(size * 96) for size in figure.get_size_inches())
+    box = f"0 0 {figure.get_figwidth() * 72:g} {figure.get_figheight() * 72:g}"
+    # Below 38rem the lettering would be too small to read: the drawing scrolls instead.
+    opening = f'<svg role="img" viewBox="{box}" width="{width}" height="{height}" '
+    opening += f'style="min-width: min({width}px, 38rem)">'
+    return Markup(opening + text[text.index(">") + 1 :].rstrip())
+
+
+def _themed(match: re.Match[str]) -> str:
+    """A colour of the light theme as a custom property that the dark theme sets anew."""
+    name, colour = match.groups()
+    return f"{name}var({_property(colour)}, {colour})" if colour in LIGHT else f"{name}{colour}"
+
+
+def _property(colour: str) -> str:
+    return f"--figure-{colour[1:]}"
