@@ -9,7 +9,7 @@ RUN if ! command -v make >/dev/null; then \
       apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*; \
     fi
 ENV VENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
-RUN python3 -m venv $VENV
+RUN python3 -m venv $VENV && pip install --quiet --upgrade pip
 
 WORKDIR /app
 COPY constraints.txt pyproject.toml README.md LICENSE Makefile ./

@@ -8,11 +8,14 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from jobs.demo import corpus
+from jobs.demo.names import EVERYDAY
+from jobs.demo.templates import Tagged
+from jobs.demo.trials import INCREASED, LABELS, REDUCED
 
 DRAWS = [corpus.general_text, corpus.biomedical_text, corpus.ner_sentences, corpus.nli_pairs]
 
 
-def mentions(tagged: list[corpus.Tagged]) -> list[tuple[str, str]]:
+def mentions(tagged: list[Tagged]) -> list[tuple[str, str]]:
     """(name, type) of every mention; fails on tags that are not IOB2."""
     found: list[tuple[list[str], str]] = []
     for words, tags in tagged:
@@ -66,7 +69,7 @@ def test_some_sentences_name_nothing_and_some_name_several():
 
 def test_an_everyday_word_is_a_gene_in_one_sentence_and_not_in_another():
     tagged = corpus.ner_sentences(600, 0)
-    tags_of = {word: set() for word in corpus.EVERYDAY}
+    tags_of = {word: set() for word in EVERYDAY}
     for words, tags in tagged:
         for word, tag in zip(words, tags, strict=True):
             tags_of.get(word, set()).add(tag)
@@ -89,7 +92,7 @@ def test_general_text_names_no_entity_of_the_tasks():
 @pytest.mark.parametrize("pairs", [300, 301, 302])
 def test_labels_are_balanced(pairs):
     counts = Counter(label for *_, label in corpus.nli_pairs(pairs, 0))
-    assert set(counts) == set(corpus.LABELS)
+    assert set(counts) == set(LABELS)
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
@@ -104,7 +107,7 @@ def test_the_hypothesis_alone_tells_something_and_not_all():
 
 def test_a_stated_direction_is_entailed_and_the_opposite_contradicted():
     """Of plain active sentences the symptom and the directions of the two verbs give the label."""
-    direction = dict.fromkeys(corpus.REDUCED, "down") | dict.fromkeys(corpus.INCREASED, "up")
+    direction = dict.fromkeys(REDUCED, "down") | dict.fromkeys(INCREASED, "up")
     checked = Counter()
     for premise, hypothesis, label in corpus.nli_pairs(1500, 0):
         said = hypothesis.rstrip(".").split()
@@ -116,4 +119,4 @@ def test_a_stated_direction_is_entailed_and_the_opposite_contradicted():
             expected = "neutral"
         assert (label, said[0] in premise) == (expected, True)
         checked[label] += 1
-    assert min(checked[label] for label in corpus.LABELS) > 10
+    assert min(checked[label] for label in LABELS) > 10
