@@ -7,8 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from jobs.data.corpora import CorpusSpec, corpus_digest, read_corpus
-from jobs.finetune import slug
-from jobs.job import Job
+from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance

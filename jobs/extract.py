@@ -11,8 +11,7 @@ from jobs.data.encoding import Encoder, Encoding
 from jobs.data.examples import Example
 from jobs.data.fractions import sample
 from jobs.data.source import TaskData, read_as_planned
-from jobs.finetune import slug
-from jobs.job import Job
+from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import ModelSource
 from jobs.provenance import provenance

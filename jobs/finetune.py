@@ -11,7 +11,7 @@ from pydantic import Field
 from jobs.data.examples import SPLITS, Example
 from jobs.data.fractions import fraction_subset
 from jobs.data.source import TaskData, read_as_planned
-from jobs.job import Job
+from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
@@ -52,11 +52,6 @@ def finetune_job(
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
     )
-
-
-def slug(name: str) -> str:
-    """A model's name as part of a folder's name."""
-    return Path(name).name.replace(" ", "_")
 
 
 def finetune(job: Job, store: Store, staging: Staging) -> None:

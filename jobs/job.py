@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from store.artifacts import Request, Staging, Store
@@ -35,6 +36,11 @@ KINDS: dict[str, Kind] = {
     "probe": Kind("jobs.analyse:probe", version=1, gpus=0, cpus=1),
     "attention": Kind("jobs.analyse:attention", version=1, gpus=0, cpus=1),
 }
+
+
+def slug(name: str) -> str:
+    """The name of a model, which may be a path or a hub id, as part of a folder's name."""
+    return Path(name).name.replace(" ", "_")
 
 
 @dataclass(frozen=True)

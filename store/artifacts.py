@@ -1,6 +1,7 @@
 """Artifacts: folders that exist if and only if they are complete. The only code that knows paths."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,15 @@ from store.fingerprint import SHORT, artifact_id
 
 MANIFEST = "manifest.json"
 SOURCES = "sources.json"
+CANNOT_WRITE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ESTALE,
+}
 
 
 def default_root() -> Path:
@@ -180,7 +190,7 @@ class Store:
             folder.mkdir(exist_ok=True)
             yield folder
         except OSError as error:
-            if _belongs_to(error, folder) or error.errno in (28, 122):  # no space, over quota
+            if error.errno in CANNOT_WRITE and _is_about(error, self.root):
                 raise StoreError(_unwritable(self.root, error)) from error
             raise
         finally:
@@ -287,8 +297,9 @@ def _empty(folder: Path) -> None:
     folder.mkdir()
 
 
-def _belongs_to(error: OSError, folder: Path) -> bool:
-    return bool(error.filename) and str(error.filename).startswith(str(folder))
+def _is_about(error: OSError, root: Path) -> bool:
+    """Whether an error names a path in the store, or none at all, as a failed write does."""
+    return error.filename is None or Path(str(error.filename)).is_relative_to(root)
 
 
 def _unwritable(root: Path, error: OSError) -> str:

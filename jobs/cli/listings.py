@@ -5,7 +5,7 @@ import pandas as pd
 
 from jobs.cli.options import console
 from jobs.cli.running import as_table
-from jobs.data.source import find_data
+from jobs.data.source import find_local
 from jobs.models.registry import MODELS
 from jobs.models.source import find_model
 from jobs.tasks import load_task, task_names
@@ -94,7 +94,9 @@ def model_fetch(reference: str, out: str) -> None:
 
 
 def _origin(name: str) -> str:
-    try:
-        return find_data(load_task(name)).origin
-    except MicrotomeError:
-        return "not here"
+    """Where a task's data is, without asking the hub."""
+    task = load_task(name)
+    found, _ = find_local(task)
+    if found is not None:
+        return found.origin
+    return f"hub, {task.hub.repo}" if task.hub else "not here"

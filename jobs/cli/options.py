@@ -1,5 +1,6 @@
 """Options shared by commands, and click options made from the fields of a Config."""
 
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -14,10 +15,13 @@ C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def console(*, err: bool = False) -> Console:
-    """Where tables go; wide enough for a table where there is no terminal."""
-    screen = Console(stderr=err, highlight=False)
-    return screen if screen.is_terminal else Console(stderr=err, highlight=False, width=160)
+def console() -> Console:
+    """Where tables and progress go; wide enough for a table where there is no terminal.
+
+    It holds on to today's stdout: while a job runs in this process, `sys.stdout` is the job's log.
+    """
+    screen = Console(file=sys.stdout, highlight=False)
+    return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
 
 
 def options_of(config: type[Config], *, without: Iterable[str] = ()) -> Decorator:

@@ -49,8 +49,6 @@ def suite_plan(suite: str, overrides: tuple[str, ...]) -> None:
     plan = make_plan(load_suite(suite, overrides), store)
     _print_counts(plan, plan.done(store), out)
     _print_missing(plan, out)
-    if plan.missing:
-        raise MissingError(f"{len(plan.missing)} things are missing; the jobs that need them cannot run here")
 
 
 @suite_group.command("status")
@@ -111,7 +109,7 @@ def suite_run(
         raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
     runner = _runner(store, local, address, gpus_per_job, cpus_per_job, out)
     try:
-        with Screen(console(err=False), store, total=len(jobs)) as watcher:
+        with Screen(out, store, total=len(jobs)) as watcher:
             outcome = execute(jobs, done, blocked, runner, watcher)
     finally:
         runner.close()
@@ -202,7 +200,7 @@ def _print_missing(plan: Plan, out: Console) -> None:
         rows = [
             {"missing": m.what, "name": m.name, "why": m.why, "how to get it": m.how} for m in plan.missing
         ]
-        out.print("\nmissing on this machine")
+        out.print("\nmissing on this machine; the jobs that need it are blocked\n")
         out.print(as_table(pd.DataFrame(rows)))
 
 

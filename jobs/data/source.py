@@ -41,23 +41,32 @@ class TaskData:
 
 def find_data(task: Task) -> TaskData:
     """The task's own root, MICROTOME_DATA/<task>, then the hub; MissingError says what to do."""
-    if task.data.format == "synthetic":
-        return TaskData(task, task.data, {s: Path(name) for s, name in task.data.files.items()}, "generated")
-    if task.data.format not in READERS:
-        raise unknown("data format", task.data.format, READERS)
-    tried = []
-    for folder in _folders(task):
-        files = {split: (folder / name).resolve() for split, name in task.data.files.items()}
-        absent = [path for path in files.values() if not path.is_file()]
-        if not absent:
-            return TaskData(task, task.data, files, str(folder))
-        tried.append(str(absent[0]))
+    found, tried = find_local(task)
+    if found is not None:
+        return found
     if task.hub is not None and not offline():
         folder = download_files(task.hub.repo, task.hub.revision, list(task.hub.files.values()), "dataset")
         files = {split: folder / name for split, name in task.hub.files.items()}
         return TaskData(task, task.hub, files, f"hub {task.hub.repo}@{task.hub.revision}")
     where = f"not at {', '.join(tried)}" if tried else "MICROTOME_DATA is not set"
     raise MissingError(f"no data for task '{task.name}' ({where}). {how_to_get(task)}")
+
+
+def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
+    """The data as far as this machine has it, and the files that were looked for and are not there."""
+    if task.data.format not in READERS:
+        raise unknown("data format", task.data.format, READERS)
+    names = {split: Path(name) for split, name in task.data.files.items()}
+    if task.data.format == "synthetic":
+        return TaskData(task, task.data, names, "generated"), []
+    tried = []
+    for folder in _folders(task):
+        files = {split: (folder / name).resolve() for split, name in names.items()}
+        absent = [path for path in files.values() if not path.is_file()]
+        if not absent:
+            return TaskData(task, task.data, files, str(folder)), []
+        tried.append(str(absent[0]))
+    return None, tried
 
 
 def read_as_planned(data: TaskData, split: str, identity: str) -> list[Example]:
