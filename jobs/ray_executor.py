@@ -1,5 +1,6 @@
 """Jobs as Ray tasks, on this machine or on a cluster. The only file that imports ray."""
 
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,12 @@ class RayRunner:
         self._running: dict[Any, Job] = {}
         try:
             _knock(address)
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         except (OSError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise InputError(f"no Ray at '{address}': {first}. Without one: --local") from None
