@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[models,dev]'
+	PYTHONWARNINGS=ignore $(VENV)/bin/pip install --quiet -c constraints.txt -e '.[models,dev]'
 	@touch $@
 
 demo: setup  ## the whole chain on embedded data and tiny models, on a CPU, offline; then a report

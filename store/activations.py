@@ -229,7 +229,11 @@ class CacheWriter:
         for leftover in (aside, path):
             _delete(leftover)
         chunks = {name: self.layout.chunks(name, int(buffer.begin[name][-1])) for name in buffer.arrays}
-        self.format.write(aside, buffer.arrays, chunks)
+        try:
+            self.format.write(aside, buffer.arrays, chunks)
+        except BaseException:
+            _delete(aside)
+            raise
         aside.rename(path)
         record = {
             "file": str(path.relative_to(self.folder)),
