@@ -1,6 +1,5 @@
 """Adaptation: a language model goes on training on a corpus, or starts from nothing; gives a checkpoint."""
 
-import shutil
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +77,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     heldout, training_documents = _split(documents, config.heldout_share, config.seed)
 
     if config.new is not None:
-        folder = staging.path / "new"
+        folder = staging.scratch / "new"
         sizes = config.new.model_dump(exclude={"architecture"})
         scratch.create(config.new.architecture, training_documents, folder, seed=config.seed, **sizes)
     else:
@@ -114,7 +113,9 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
         if causal
         else language.MaskingCollator(tokenizer, config.mask_share)
     )
-    history = training.train(model, features, collator, evaluate, schedule, staging.path / "trainer", report)
+    history = training.train(
+        model, features, collator, evaluate, schedule, staging.scratch / "trainer", report
+    )
     after = evaluate()
     write_rows(
         staging.path,
@@ -124,8 +125,6 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
             for name, value in scores.items()
         ],
     )
-    shutil.rmtree(staging.path / "trainer", ignore_errors=True)
-    shutil.rmtree(staging.path / "new", ignore_errors=True)
     model.save_pretrained(staging.path / CHECKPOINT)
     tokenizer.save_pretrained(staging.path / CHECKPOINT)
     staging.outputs.update(blocks=len(features), history=history)

@@ -114,31 +114,33 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
         Encoder(tokenizer, max_length=int(options.max_length or 0)), examples, options.segments
     )
     layout = _layout(model_config, options, loading.is_causal(model_config))
-    writer = CacheWriter(
+    table = _examples(examples, encodings, kind.cached_labels(examples, classes), chosen)
+    with CacheWriter(
         staging.path,
+        staging.scratch,
         layout,
-        _examples(examples, encodings, kind.cached_labels(examples, classes), chosen),
+        table,
         part_format=options.format,
         part_bytes=options.part_megabytes << 20,
-    )
-    missing = writer.missing()
-    if missing:
+    ) as writer:
+        missing = writer.missing()
         report(f"{len(examples)} examples in {len(writer.parts)} parts, {len(missing)} to do")
-        model = loading.load_backbone(folder, loading.best_device())
-    for number in missing:
-        buffer = writer.buffer(number)
-        fill(
-            buffer,
-            layout,
-            encodings,
-            model,
-            with_segments=takes_segments(model, tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            batch_tokens=options.batch_tokens,
-        )
-        writer.write(buffer)
-        report(f"part {number + 1}/{len(writer.parts)}")
-    staging.outputs["cache"] = writer.finish() | {
+        model = loading.load_backbone(folder, loading.best_device()) if missing else None
+        for number in missing:
+            buffer = writer.buffer(number)
+            fill(
+                buffer,
+                layout,
+                encodings,
+                model,
+                with_segments=takes_segments(model, tokenizer),
+                pad_token_id=tokenizer.pad_token_id,
+                batch_tokens=options.batch_tokens,
+            )
+            writer.submit(buffer)
+            report(f"part {number + 1}/{len(writer.parts)}")
+        described = writer.finish()
+    staging.outputs["cache"] = described | {
         "task": data.task.name,
         "split": config.split,
         "unit": kind.unit,

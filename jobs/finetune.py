@@ -1,7 +1,6 @@
 """Fine-tuning: a model, a task, a fraction of its training data and a seed give a checkpoint and scores."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
-    history = _train(model, splits, config, staging.path / "trainer") if chosen else []
+    history = _train(model, splits, config, staging.scratch) if chosen else []
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
@@ -88,7 +87,6 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
             *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test)),
         ],
     )
-    shutil.rmtree(staging.path / "trainer", ignore_errors=True)
     model.save(staging.path / CHECKPOINT)
     staging.outputs.update(
         training_examples=len(chosen),

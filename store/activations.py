@@ -12,9 +12,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -111,7 +112,7 @@ class ActivationCache:
         packed = np.empty((self.tokens, self.dim), self.dtype)
         for number, part in enumerate(self._parts):
             first, last = self.offsets[part.start], self.offsets[part.stop]
-            packed[first:last] = self._open(number).read(HIDDEN, index, 0, int(last - first))
+            self._open(number).read(HIDDEN, index, 0, int(last - first), out=packed[first:last])
         return packed
 
     def attention(self, layer: int, example: int) -> np.ndarray:
@@ -185,12 +186,14 @@ class PartBuffer:
 class CacheWriter:
     """Writes a cache part by part into a folder; a part that stands there already is not redone.
 
-    Raises StoreError if the folder holds parts of another plan.
+    `submit` writes in a background thread while the next part is computed; leaving the `with` block waits
+    for it. What is needed to go on after a crash lies in `scratch`.
     """
 
     def __init__(
         self,
         folder: Path,
+        scratch: Path,
         layout: Layout,
         examples: Examples,
         *,
@@ -198,12 +201,21 @@ class CacheWriter:
         part_bytes: int = PART_BYTES,
     ) -> None:
         self.folder = folder
+        self.scratch = scratch
         self.layout = layout
         self.examples = examples
         self.format_name = part_format
         self.format = PART_FORMATS[part_format]
         self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._under_way: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(wait=True)
 
     def missing(self) -> list[int]:
         """The numbers of the parts that are not on disk yet."""
@@ -218,6 +230,16 @@ class CacheWriter:
             name: np.empty(self.layout.shape(name, int(begin[name][-1])), self.layout.dtype) for name in begin
         }
         return PartBuffer(number, part, arrays, begin)
+
+    def submit(self, buffer: PartBuffer) -> None:
+        """Write a filled part in the background, once the one before is written; raises what that raised."""
+        self._wait()
+        self._under_way = self._thread.submit(self.write, buffer)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
 
     def write(self, buffer: PartBuffer) -> None:
         """Put a filled part on disk, whole: refuses inf and NaN, records its checksum last."""
@@ -246,15 +268,12 @@ class CacheWriter:
 
     def finish(self) -> dict[str, Any]:
         """Write `examples.npz` and gather the records; returns the manifest's `cache` section."""
+        self._wait()
         if self.missing():
             raise StoreError(f"parts {self.missing()} of {self.folder} are not written")
         arrays = {f.name: getattr(self.examples, f.name) for f in fields(Examples)}
         np.savez(self.folder / "examples.npz", **arrays)
-        records = []
-        for number in range(len(self.parts)):
-            records.append(json.loads(self._record(number).read_text("utf-8")))
-        for number in range(len(self.parts)):
-            self._record(number).unlink()
+        records = [json.loads(self._record(n).read_text("utf-8")) for n in range(len(self.parts))]
         return {
             "format": self.format_name,
             "layout": asdict(self.layout),
@@ -268,7 +287,7 @@ class CacheWriter:
         return self.folder / "parts" / f"{number:05d}{self.format.suffix}"
 
     def _record(self, number: int) -> Path:
-        return self.folder / "parts" / f"{number:05d}.json"
+        return self.scratch / f"{number:05d}.json"
 
 
 def checksum(path: Path) -> str:

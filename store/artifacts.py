@@ -21,6 +21,7 @@ from store.fingerprint import SHORT, artifact_id
 
 MANIFEST = "manifest.json"
 SOURCES = "sources.json"
+SCRATCH = ".scratch"
 CANNOT_WRITE = {
     errno.EACCES,
     errno.EPERM,
@@ -89,6 +90,13 @@ class Staging:
     request: Request
     outputs: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what a resumable job needs to go on; it is gone once the artifact is in place."""
+        folder = self.path / SCRATCH
+        folder.mkdir(exist_ok=True)
+        return folder
 
 
 class Store:
@@ -221,6 +229,7 @@ class Store:
         for _ in range(2):
             try:
                 staging.path.rename(final)
+                shutil.rmtree(final / SCRATCH, ignore_errors=True)
                 return
             except OSError:
                 if self.find(request) is not None:  # another writer of the same artifact was first

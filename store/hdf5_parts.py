@@ -1,14 +1,13 @@
 """A part as one HDF5 file."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from store.errors import StoreError
-from store.layout import RAGGED_AXIS
-from store.parts import Chunks, Part, PartFormat
+from store.parts import ChunkMap, Chunks, PartFormat
 
 
 class Hdf5Parts(PartFormat):
@@ -21,22 +20,16 @@ class Hdf5Parts(PartFormat):
             for name, values in arrays.items():
                 file.create_dataset(name, data=values, chunks=chunks[name])
 
-    def open(self, path: Path) -> Part:
-        try:
-            return _Hdf5Part(h5py.File(path, "r"))
-        except OSError as error:
-            raise StoreError(f"cannot open part {path}: {error}. See: microtome cache verify") from None
+    def locate(self, path: Path) -> dict[str, ChunkMap]:
+        with h5py.File(path, "r") as file:
+            return {name: _locate(path, dataset) for name, dataset in file.items()}
 
 
-class _Hdf5Part(Part):
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
-
-    def read(self, name: str, layer: int, start: int, stop: int) -> np.ndarray:
-        dataset = self._file[name]
-        if RAGGED_AXIS[name] == 2:
-            return dataset[layer, :, start:stop]
-        return dataset[layer, start:stop]
-
-    def close(self) -> None:
-        self._file.close()
+def _locate(path: Path, dataset: h5py.Dataset) -> ChunkMap:
+    counts = [math.ceil(size / step) for size, step in zip(dataset.shape, dataset.chunks, strict=True)]
+    offsets = np.full((counts[0], counts[1] * counts[2]), -1, np.int64)
+    for number in range(dataset.id.get_num_chunks()):
+        info = dataset.id.get_chunk_info(number)
+        layer, *rest = (at // step for at, step in zip(info.chunk_offset, dataset.chunks, strict=True))
+        offsets[layer, max(rest)] = info.byte_offset
+    return ChunkMap(path, dataset.dtype, dataset.shape, dataset.chunks, offsets)

@@ -20,7 +20,7 @@ HIDDEN = "hidden"
 ATTENTION = "attention"
 RAGGED_AXIS = {HIDDEN: 1, ATTENTION: 2}  # the axis that examples are laid along
 DTYPES = ("float16", "float32")
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 16 << 20
 PART_BYTES = 256 << 20
 
 

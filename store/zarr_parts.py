@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from store.errors import StoreError
-from store.layout import RAGGED_AXIS
-from store.parts import Chunks, Part, PartFormat
+from store.parts import ChunkMap, Chunks, PartFormat
+
+INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
+INDEX_CHECKSUM = 4  # bytes: crc32c after the entries
 
 
 class ZarrParts(PartFormat):
@@ -20,16 +21,12 @@ class ZarrParts(PartFormat):
     def write(self, path: Path, arrays: Mapping[str, np.ndarray], chunks: Mapping[str, Chunks]) -> None:
         group = zarr.open_group(path, mode="w-", zarr_format=3)
         for name, values in arrays.items():
-            shard = tuple(
-                math.ceil(size / chunk) * chunk
-                for size, chunk in zip(values.shape, chunks[name], strict=True)
-            )
             array = group.create_array(
                 name,
                 shape=values.shape,
                 dtype=values.dtype,
                 chunks=chunks[name],
-                shards=shard,
+                shards=_shard(values.shape, chunks[name]),
                 compressors=None,
                 filters=None,
                 fill_value=0,
@@ -37,20 +34,22 @@ class ZarrParts(PartFormat):
             )
             array[...] = values
 
-    def open(self, path: Path) -> Part:
-        try:
-            return _ZarrPart(zarr.open_group(path, mode="r", zarr_format=3))
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"cannot open part {path}: {error}. See: microtome cache verify") from None
+    def locate(self, path: Path) -> dict[str, ChunkMap]:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+        return {name: _locate(path / name / "c" / "0" / "0" / "0", array) for name, array in group.arrays()}
 
 
-class _ZarrPart(Part):
-    def __init__(self, group: zarr.Group) -> None:
-        self._arrays = dict(group.arrays())
+def _shard(shape: tuple[int, ...], chunk: Chunks) -> tuple[int, ...]:
+    return tuple(math.ceil(size / step) * step for size, step in zip(shape, chunk, strict=True))
 
-    def read(self, name: str, layer: int, start: int, stop: int) -> np.ndarray:
-        window = (slice(None), slice(start, stop)) if RAGGED_AXIS[name] == 2 else (slice(start, stop),)
-        return np.asarray(self._arrays[name][(layer, *window)])
 
-    def close(self) -> None:
-        self._arrays = {}
+def _locate(file: Path, array: zarr.Array) -> ChunkMap:
+    """Read the index at the end of a shard: offset and length of every chunk, in C order."""
+    chunk, shape = array.chunks, array.shape
+    counts = [math.ceil(size / step) for size, step in zip(shape, chunk, strict=True)]
+    entries = math.prod(counts)
+    with file.open("rb") as stream:
+        stream.seek(-(entries * INDEX_ENTRY + INDEX_CHECKSUM), 2)
+        index = np.frombuffer(stream.read(entries * INDEX_ENTRY), "<u8").reshape(entries, 2)
+    offsets = index[:, 0].astype(np.int64).reshape(counts[0], -1)
+    return ChunkMap(file, np.dtype(array.dtype), shape, chunk, offsets)

@@ -45,7 +45,7 @@ def make_cache(tmp_path):
         store = Store(tmp_path / "made")
         request = Request("extract", 1, {"name": name}, {"checkpoint": more.get("checkpoint", "c")}, name)
         with store.begin(request) as staging:
-            writer = CacheWriter(staging.path, layout, examples)
+            writer = CacheWriter(staging.path, staging.scratch, layout, examples)
             buffer = writer.buffer(0)
             for example in range(len(lengths)):
                 buffer.slot("hidden", example)[:] = hidden[:, offsets[example] : offsets[example + 1]]

@@ -30,7 +30,12 @@ def test_every_architecture_learns_and_leaves_a_stock_checkpoint(bench, tiny_mod
     assert config["pad_token_id"] is not None
     history = artifact.manifest["outputs"]["history"]
     assert [round(epoch["epoch"]) for epoch in history] == [1, 2]
-    assert not (artifact.path / "trainer").exists()
+    assert sorted(path.name for path in artifact.path.iterdir()) == [
+        "checkpoint",
+        "manifest.json",
+        "predictions.jsonl",
+        "rows.jsonl",
+    ]
 
 
 def test_training_beats_the_untrained_head(bench, tiny_models):

@@ -52,12 +52,18 @@ class CacheContract:
         request = Request("extract", 1, {"causal": causal, "dtype": dtype, "bytes": part_bytes}, {}, "cache")
         store = Store(root)
         with store.begin(request, resumable=True) as staging:
-            writer = CacheWriter(
-                staging.path, layout, examples(), part_format=self.format, part_bytes=part_bytes
-            )
-            for number in writer.missing():
-                writer.write(self.filled(writer, number, layout, spoil))
-            staging.outputs["cache"] = writer.finish() | {"unit": "word", "classes": [], "split": "test"}
+            with CacheWriter(
+                staging.path,
+                staging.scratch,
+                layout,
+                examples(),
+                part_format=self.format,
+                part_bytes=part_bytes,
+            ) as writer:
+                for number in writer.missing():
+                    writer.submit(self.filled(writer, number, layout, spoil))
+                described = writer.finish()
+            staging.outputs["cache"] = described | {"unit": "word", "classes": [], "split": "test"}
         return store.find(request)
 
     def filled(self, writer, number, layout, spoil=None):
@@ -163,7 +169,7 @@ class CacheContract:
         folder.mkdir()
 
         def writer():
-            return CacheWriter(folder, layout, examples(), part_format=self.format, part_bytes=900)
+            return CacheWriter(folder, folder, layout, examples(), part_format=self.format, part_bytes=900)
 
         first = writer()
         first.write(self.filled(first, 1, layout))
