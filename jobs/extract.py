@@ -93,8 +93,6 @@ def extract_job(
 def extract(job: Job, store: Store, staging: Staging) -> None:
     """Tokenise everything, then fill and write the parts that are not there yet."""
     from jobs.models import loading
-    from jobs.models.batching import takes_segments
-    from jobs.models.forward import fill
 
     config: SplitConfig = job.config  # type: ignore[assignment]
     options = config.extract
@@ -113,8 +111,8 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     encodings = _encode(
         Encoder(tokenizer, max_length=int(options.max_length or 0)), examples, options.segments
     )
-    layout = _layout(model_config, options, loading.is_causal(model_config))
-    table = _examples(examples, encodings, kind.cached_labels(examples, classes), chosen)
+    layout = cache_layout(model_config, options, loading.is_causal(model_config))
+    table = example_table(examples, encodings, kind.cached_labels(examples, classes), chosen)
     with CacheWriter(
         staging.path,
         staging.scratch,
@@ -125,20 +123,9 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     ) as writer:
         missing = writer.missing()
         report(f"{len(examples)} examples in {len(writer.parts)} parts, {len(missing)} to do")
-        model = loading.load_backbone(folder, loading.best_device()) if missing else None
-        for number in missing:
-            buffer = writer.buffer(number)
-            fill(
-                buffer,
-                layout,
-                encodings,
-                model,
-                with_segments=takes_segments(model, tokenizer),
-                pad_token_id=tokenizer.pad_token_id,
-                batch_tokens=options.batch_tokens,
-            )
-            writer.submit(buffer)
-            report(f"part {number + 1}/{len(writer.parts)}")
+        if missing:
+            model = loading.load_backbone(folder, loading.best_device())
+            compute_parts(writer, encodings, model, tokenizer, options.batch_tokens)
         described = writer.finish()
     staging.outputs["cache"] = described | {
         "task": data.task.name,
@@ -153,12 +140,35 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     staging.provenance.update(provenance(), device=loading.best_device().type)
 
 
+def compute_parts(
+    writer: CacheWriter, encodings: Sequence[Encoding], model: Any, tokenizer: Any, batch_tokens: int
+) -> None:
+    """Fill and write every missing part; one is written while the next is computed."""
+    from jobs.models.batching import takes_segments
+    from jobs.models.forward import fill
+
+    for number in writer.missing():
+        buffer = writer.buffer(number)
+        fill(
+            buffer,
+            writer.layout,
+            encodings,
+            model,
+            with_segments=takes_segments(model, tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            batch_tokens=batch_tokens,
+        )
+        writer.submit(buffer)
+        report(f"part {number + 1}/{len(writer.parts)}")
+
+
 def _encode(encoder: Encoder, examples: Sequence[Example], segments: str) -> list[Encoding]:
     encode = encoder.encode_separately if segments == "separate" else encoder.encode
     return [encode(example) for example in examples]
 
 
-def _layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:
+def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:
+    """The shape of a model's activations, and what of it the options keep."""
     layers = model_config.num_hidden_layers
     hidden = options.hidden_layers if options.hidden_layers is not None else tuple(range(layers + 1))
     attention = options.attention_layers if options.attention_layers is not None else tuple(range(layers))
@@ -173,9 +183,11 @@ def _layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:
     )
 
 
-def _examples(
+def example_table(
     examples: Sequence[Example], encodings: Sequence[Encoding], labels: np.ndarray, chosen: Sequence[int]
 ) -> Examples:
+    """What the cache says of its examples: tokens, alignment, labels."""
+
     def flat(name: str, dtype: type) -> np.ndarray:
         return np.fromiter(itertools.chain.from_iterable(getattr(e, name) for e in encodings), dtype)
 

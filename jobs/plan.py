@@ -19,6 +19,8 @@ from jobs.tasks import Recipe, Task, load_task
 from store.artifacts import Store
 from store.errors import MissingError
 
+UNKNOWN = "absent "  # begins the identity of what was never on this machine
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -42,6 +44,11 @@ class Plan:
     def done(self, store: Store) -> set[str]:
         """The ids of the jobs whose artifacts are there."""
         return {job.id for job in self.jobs if store.find(job.request) is not None}
+
+    def unknown(self) -> list[str]:
+        """What was never on this machine, so that the ids of the jobs that need it are not the real ones."""
+        inputs = {identity for job in self.jobs for identity in job.inputs.values()}
+        return sorted(i.removeprefix(UNKNOWN) for i in inputs if i.startswith(UNKNOWN))
 
     def wanted(self, kinds: Collection[str]) -> list[Job]:
         """The jobs of some kinds; of all kinds if none is named."""
@@ -194,7 +201,7 @@ class _Finder:
         return found
 
     def _identity(self, key: str) -> str:
-        return self._remembered.get(key, f"absent {key}")
+        return self._remembered.get(key, UNKNOWN + key)
 
     def _note(self, what: str, name: str, error: MissingError, how: str) -> None:
         why = str(error).removesuffix(how).rstrip(". ")

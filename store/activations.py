@@ -176,10 +176,14 @@ class PartBuffer:
     arrays: dict[str, np.ndarray]
     begin: dict[str, np.ndarray]
 
+    def window(self, name: str, example: int) -> slice:
+        """Where an example lies along the ragged axis."""
+        position = example - self.examples.start
+        return slice(int(self.begin[name][position]), int(self.begin[name][position + 1]))
+
     def slot(self, name: str, example: int) -> np.ndarray:
         """The writable view of one example: hidden [l, T, dim], attention [l, heads, pairs]."""
-        position = example - self.examples.start
-        window = slice(int(self.begin[name][position]), int(self.begin[name][position + 1]))
+        window = self.window(name, example)
         return self.arrays[name][:, window] if name == HIDDEN else self.arrays[name][:, :, window]
 
 

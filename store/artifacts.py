@@ -2,14 +2,13 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,9 +17,11 @@ from typing import Any
 
 from store.errors import MissingError, StoreError
 from store.fingerprint import SHORT, artifact_id
+from store.locks import first_free, lock_path, unheld
 
 MANIFEST = "manifest.json"
 SOURCES = "sources.json"
+STAGING = ".staging"
 SCRATCH = ".scratch"
 CANNOT_WRITE = {
     errno.EACCES,
@@ -79,7 +80,7 @@ class Artifact:
 
     def bytes(self) -> int:
         """Size on disk of all files, in bytes."""
-        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+        return folder_bytes(self.path)
 
 
 @dataclass
@@ -188,10 +189,10 @@ class Store:
     @contextlib.contextmanager
     def _claimed_folder(self, request: Request) -> Iterator[Path]:
         """The first staging folder of this request that no living process holds (its lock is free)."""
-        area = self.root / ".staging"
+        area = self.root / STAGING
         try:
             area.mkdir(parents=True, exist_ok=True)
-            lock, folder = _first_free(area, f"{request.kind}.{request.folder}")
+            lock, folder = first_free(area, f"{request.kind}.{request.folder}")
         except OSError as error:
             raise StoreError(_unwritable(self.root, error)) from None
         try:
@@ -203,9 +204,8 @@ class Store:
             raise
         finally:
             with contextlib.suppress(OSError):
-                lock_path = folder.with_name(folder.name + ".lock")
                 if not folder.exists():
-                    lock_path.unlink()
+                    lock_path(folder).unlink()
             os.close(lock)
             with contextlib.suppress(OSError):
                 area.rmdir()
@@ -246,6 +246,36 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot remove {artifact.path}: {error.strerror}") from None
 
+    def leftovers(self, kinds: Collection[str], older_than: float) -> tuple[Path, ...]:
+        """Folders that nothing can use and nothing has written to for `older_than` seconds: staging folders
+        that no living process holds, and half-removed artifacts of `kinds`, which have no manifest."""
+        staged = {p.with_name(p.name.removesuffix(".lock")) for p in (self.root / STAGING).glob("*")}
+        found = [p for kind in kinds for p in (self.root / kind).glob("*-" + "[0-9a-f]" * SHORT)]
+        halves = {p for p in found if p.is_dir() and not p.is_symlink() and not (p / MANIFEST).exists()}
+        free = []
+        for folder in sorted(staged | halves):
+            with unheld(folder) as nobody_works_there:
+                if nobody_works_there and _last_written(folder) <= time.time() - older_than:
+                    free.append(folder)
+        return tuple(free)
+
+    def discard(self, leftover: Path) -> bool:
+        """Delete a leftover; False if it has come to use since."""
+        with unheld(leftover) as nobody_works_there:
+            staged = leftover.parent.name == STAGING
+            if not nobody_works_there or (not staged and (leftover / MANIFEST).exists()):
+                return False
+            try:
+                if leftover.exists():
+                    shutil.rmtree(leftover)
+                lock_path(leftover).unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot remove {leftover}: {error.strerror}") from None
+        if staged:
+            with contextlib.suppress(OSError):
+                leftover.parent.rmdir()
+        return True
+
     def check_writable(self) -> None:
         """StoreError in one line if nothing can be written here."""
         try:
@@ -284,21 +314,15 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def _first_free(area: Path, name: str) -> tuple[int, Path]:
-    number = 0
-    while True:
-        folder = area / f"{name}.{number}"
-        path = area / f"{name}.{number}.lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            number += 1
-            continue
-        if path.exists() and os.fstat(lock).st_ino == path.stat().st_ino:
-            return lock, folder
-        os.close(lock)  # its last holder removed the file between our open and our lock
+def folder_bytes(folder: Path) -> int:
+    """Size on disk of all files below a folder, in bytes."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def _last_written(folder: Path) -> float:
+    """When anything in a folder, or its lock, was last written; 0 if there is nothing."""
+    there = [path for path in (folder, lock_path(folder), *folder.rglob("*")) if path.exists()]
+    return max((path.stat().st_mtime for path in there), default=0.0)
 
 
 def _empty(folder: Path) -> None:

@@ -29,7 +29,7 @@ def probe_command(train: str, test: str, **options: Any) -> None:
     pairs. Standardisation is fitted on the training cache.
     """
     store = Store()
-    first, second = _cache(train, store), _cache(test, store)
+    first, second = named_cache(train, store), named_cache(test, store)
     config = given(ProbeConfig, options)
     slug = f"{_stem(first)}.{config.probe}"
     job = probe_job(slug, first.id, second.id, config, second.manifest["labels"])
@@ -43,13 +43,14 @@ def probe_command(train: str, test: str, **options: Any) -> None:
 def attention_command(before: str, after: str, **options: Any) -> None:
     """Compare the attentions of two checkpoints, head by head, on the same tokens."""
     store = Store()
-    first, second = _cache(before, store), _cache(after, store)
+    first, second = named_cache(before, store), named_cache(after, store)
     config = given(AttentionConfig, options)
     job = attention_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
     show(run_by_hand(job, store, console()), console())
 
 
-def _cache(reference: str, store: Store) -> Artifact:
+def named_cache(reference: str, store: Store) -> Artifact:
+    """The activation cache of this id, name or folder; InputError if it is something else."""
     artifact = store.open(reference)
     if artifact.kind != "extract":
         raise InputError(f"{artifact.name} is no activation cache. See: microtome cache ls")

@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from jobs.data.encoding import Encoding
 from jobs.models.batching import length_sorted_batches, padded
 from store.activations import PartBuffer
 from store.errors import MicrotomeError
-from store.layout import ATTENTION, HIDDEN, Layout, pack_attention
-
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
+from store.layout import ATTENTION, HIDDEN, Layout
 
 
 @torch.inference_mode()
@@ -65,23 +62,30 @@ def _sequences(encodings: Sequence[Encoding], examples: range) -> list[tuple[int
 def _store_hidden(
     buffer: PartBuffer, layout: Layout, states: Sequence[torch.Tensor], rows: list[tuple[int, int, int]]
 ) -> None:
-    kept = torch.stack([states[layer] for layer in layout.hidden_layers]).to(DTYPES[layout.dtype])
-    values = kept.cpu().numpy()
-    for row, (example, start, stop) in enumerate(rows):
-        buffer.slot(HIDDEN, example)[:, start:stop] = values[:, row, : stop - start]
+    part = torch.from_numpy(buffer.arrays[HIDDEN])
+    for index, layer in enumerate(layout.hidden_layers):
+        values = states[layer].to(part.dtype).cpu()
+        for row, (example, start, stop) in enumerate(rows):
+            first = buffer.window(HIDDEN, example).start + start
+            part[index, first : first + stop - start] = values[row, : stop - start]
 
 
 def _store_attention(
     buffer: PartBuffer, layout: Layout, maps: Sequence[torch.Tensor | None], rows: list[tuple[int, int, int]]
 ) -> None:
-    if maps[0] is None:
-        raise MicrotomeError("the model returned no attentions; it was not loaded with eager attention")
-    kept = torch.stack([maps[layer] for layer in layout.attention_layers]).to(DTYPES[layout.dtype])  # type: ignore[misc]
-    values = kept.cpu().numpy()
-    if layout.causal and np.triu(values[0, 0, 0], 1).any():
-        raise MicrotomeError("this architecture was taken for causal, but its tokens see what is after them")
-    for row, (example, start, stop) in enumerate(rows):
-        length = stop - start
-        buffer.slot(ATTENTION, example)[:] = pack_attention(
-            values[:, row, :, :length, :length], layout.causal
-        )
+    part = torch.from_numpy(buffer.arrays[ATTENTION])
+    for index, layer in enumerate(layout.attention_layers):
+        found = maps[layer]
+        if found is None:
+            raise MicrotomeError("the model returned no attentions; it was not loaded with eager attention")
+        values = found.to(part.dtype).cpu()
+        if layout.causal and values[0, 0].triu(1).any():
+            raise MicrotomeError("this architecture was taken for causal, but tokens see what is after them")
+        for row, (example, start, stop) in enumerate(rows):
+            length = stop - start
+            square = values[row, :, :length, :length]
+            place = part[index, :, buffer.window(ATTENTION, example)]
+            if layout.causal:
+                place[:] = square[(slice(None), *torch.tril_indices(length, length))]
+            else:
+                place.unflatten(1, (length, length))[:] = square

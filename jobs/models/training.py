@@ -13,7 +13,8 @@ from jobs.models.batching import length_sorted_batches, padded
 from store.errors import MicrotomeError
 
 Scores = dict[str, float]
-EVALUATION_TOKENS = 8192  # per batch, padding included
+IGNORED = -100  # a target that the loss leaves out
+EVALUATION_TOKENS = 4096  # per batch, padding included
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Schedule:
 
 
 class Collator:
-    """Pads features to the longest of a batch; targets are padded with -100."""
+    """Pads features to the longest of a batch; targets with IGNORED."""
 
     def __init__(self, pad_token_id: int, with_segments: bool) -> None:
         self.pad_token_id = pad_token_id
@@ -43,7 +44,7 @@ class Collator:
         targets = [f["labels"] for f in features]
         if isinstance(targets[0], list):
             longest = batch["input_ids"].shape[1]
-            targets = [row + [-100] * (longest - len(row)) for row in targets]
+            targets = [row + [IGNORED] * (longest - len(row)) for row in targets]
         batch["labels"] = torch.tensor(targets)
         return batch
 

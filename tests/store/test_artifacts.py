@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -167,3 +168,92 @@ def test_identities_are_remembered_beside_the_artifacts(tmp_path):
     store.remember({"data:sick:test": "bb"})
     assert Store(tmp_path).remembered() == {"model:bert": "aa", "data:sick:test": "bb"}
     assert store.list() == []
+
+
+KINDS = ("extract", "probe")
+
+
+def dead_work(store, wanted, name="part"):
+    """The staging folder of a resumable job that died."""
+    with pytest.raises(ZeroDivisionError), store.begin(wanted, resumable=True) as staging:
+        (staging.path / "deep").mkdir(exist_ok=True)
+        (staging.path / "deep" / name).write_text("x")
+        raise ZeroDivisionError
+    return staging.path
+
+
+def make_old(*folders):
+    for folder in folders:
+        for path in (folder, folder.with_name(folder.name + ".lock"), *folder.rglob("*")):
+            if path.exists():
+                os.utime(path, (1, 1))
+
+
+def test_leftovers_are_work_that_nobody_does_and_half_removed_artifacts(tmp_path):
+    store = Store(tmp_path)
+    made = make(store, request(1))
+    half = make(store, request(2)).path
+    (half / "manifest.json").unlink()
+    dead = dead_work(store, request(3))
+    make_old(made.path, half, dead)
+    assert set(store.leftovers(KINDS, 3600)) == {half, dead}
+    assert all(store.discard(folder) for folder in store.leftovers(KINDS, 3600))
+    assert leftovers(store) == ["data.txt", "manifest.json", "probe", made.path.name]
+
+
+def test_work_that_a_process_does_is_no_leftover(tmp_path):
+    store = Store(tmp_path)
+    with store.begin(request(), resumable=True) as staging:
+        make_old(staging.path)
+        assert store.leftovers(KINDS, 0) == ()
+        assert not store.discard(staging.path)
+        (staging.path / "data.txt").write_text("x")
+    assert store.find(request()) is not None
+
+
+def test_what_was_written_to_lately_is_no_leftover(tmp_path):
+    store = Store(tmp_path)
+    dead = dead_work(store, request())
+    make_old(dead)
+    os.utime(dead / "deep" / "part")
+    assert store.leftovers(KINDS, 3600) == ()
+    assert store.leftovers(KINDS, 0) == (dead,)
+
+
+def test_a_lock_without_its_folder_is_a_leftover(tmp_path):
+    store = Store(tmp_path)
+    dead = dead_work(store, request())
+    shutil.rmtree(dead)
+    (only,) = store.leftovers(KINDS, 0)
+    assert store.discard(only)
+    assert leftovers(store) == []
+
+
+def test_folders_that_no_job_made_are_left_alone(tmp_path):
+    store = Store(tmp_path)
+    for name in ("models/bert-12345678", "probe/notes", "logs"):
+        (tmp_path / name).mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "probe" / "thing-12345678").symlink_to(elsewhere)
+    assert store.leftovers(KINDS, 0) == ()
+
+
+def test_a_leftover_that_has_become_an_artifact_is_kept(tmp_path):
+    store = Store(tmp_path)
+    half = make(store, request()).path
+    (half / "manifest.json").unlink()
+    assert store.leftovers(KINDS, 0) == (half,)
+    made = make(store, request())
+    assert not store.discard(half)
+    assert store.find(request()).path == made.path
+
+
+def test_the_next_writer_goes_on_after_leftovers_were_discarded(tmp_path):
+    store = Store(tmp_path)
+    dead = dead_work(store, request())
+    assert store.discard(dead)
+    with store.begin(request(), resumable=True) as staging:
+        assert staging.path == dead
+        assert list(staging.path.iterdir()) == []
+    assert store.find(request()) is not None

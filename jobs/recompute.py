@@ -1,0 +1,143 @@
+"""Recomputation: whether a cache says what its checkpoint says.
+
+A checksum shows that the bytes are those that were written, not that they were the right ones. Here a
+sample of a cache's examples goes through the model again, each alone, unpadded and in float32, and is
+compared with what the reader returns. The cache and its checkpoint are enough, no dataset is read.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs.data.fractions import sample
+from jobs.models import loading
+from jobs.models.batching import takes_segments
+from jobs.models.source import CHECKPOINT_KINDS, ModelSource, find_model
+from store.activations import ActivationCache
+from store.artifacts import Artifact, Store
+from store.errors import MicrotomeError, MissingError
+from store.layout import ATTENTION, HIDDEN
+
+TOLERANCE = {"float16": (1e-4, 2e-3), "float32": (1e-4, 1e-5)}  # absolute, and as a share of the value
+PLURAL = {HIDDEN: "hidden states", ATTENTION: "attentions"}
+
+
+@dataclass
+class Comparison:
+    """Cached and recomputed activations: the largest absolute difference of each array that is kept, and
+    where the first one stands that is beyond what the cache's dtype rounds to."""
+
+    recomputed: int
+    examples: int
+    largest: dict[str, float]
+    beyond: str = ""
+
+    def __str__(self) -> str:
+        said = [
+            f"{plural} differ by at most {self.largest[name]:.2g}"
+            if name in self.largest
+            else f"{plural} not kept"
+            for name, plural in PLURAL.items()
+        ]
+        return f"{self.recomputed} of {self.examples} examples recomputed, {', '.join(said)}"
+
+
+def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> Comparison:
+    """Compare about `share` of a cache's examples, at least one, with the model in `folder`."""
+    cache = ActivationCache(artifact.path)
+    read = {HIDDEN: cache.hidden, ATTENTION: cache.attention}
+    absolute, relative = TOLERANCE[cache.dtype.name]
+    chosen = sample(cache.examples, max(1, round(share * cache.examples)), seed)
+    names = cache.layout.names()
+    result = Comparison(len(chosen), cache.examples, dict.fromkeys(names, 0.0))
+    for example in chosen:
+        made = _activations(cache, example, *_load(folder))
+        for name in names:
+            for layer in cache.layout.kept(name):
+                wanted = made[name][layer]
+                difference = np.abs(read[name](layer, example) - wanted)
+                largest = float(difference.max())
+                result.largest[name] = float(np.maximum(result.largest[name], largest))  # keeps a NaN
+                within = difference <= absolute + relative * np.abs(wanted)
+                if not within.all() and not result.beyond:
+                    result.beyond = f"{name} of layer {layer}, example {example} differs by {largest:.2g}"
+    cache.close()
+    return result
+
+
+def checkpoint_of(artifact: Artifact, store: Store, references: Sequence[str] = ()) -> ModelSource:
+    """The checkpoint a cache was made from: in the store, or the one with the same weights among
+    `references`, what the store remembers by that identity, and the name in the cache's labels.
+
+    Raises MissingError if none of them has these weights.
+    """
+    identity = artifact.manifest["inputs"]["checkpoint"]
+    try:
+        made = store.open(identity)
+        if made.kind in CHECKPOINT_KINDS:
+            return ModelSource(made.path.name, made.id, artifact=made.id)
+    except MissingError:
+        pass  # a model that was not made here
+    known = store.remembered().items()
+    remembered = [key.removeprefix("model:") for key, noted in known if noted == identity]
+    label = artifact.manifest["labels"].get("model")
+    found = [find_model(reference, store) for reference in references]
+    found += _found([*remembered, *([label] if label else [])], store)
+    for source in found:
+        if source.identity == identity:
+            return source
+    tried = ", ".join(f"'{source.name}'" for source in found)
+    others = f"; {tried} has other weights" if found else ""
+    named = f"model '{label}', " if label else ""
+    raise MissingError(
+        f"the checkpoint of {artifact.name} ({named}identity {identity[:8]}) is not here{others}. "
+        "Copy its artifact into this store, or name the model: --model REFERENCE"
+    )
+
+
+def _found(references: Sequence[str], store: Store) -> list[ModelSource]:
+    """Those that can be found; these were not asked for by the user, so that missing ones are no mistake."""
+    found = []
+    for reference in dict.fromkeys(references):
+        try:
+            found.append(find_model(reference, store))
+        except MicrotomeError:
+            continue
+    return found
+
+
+@functools.lru_cache(maxsize=1)  # neighbouring caches are often of one checkpoint
+def _load(folder: Path) -> tuple[Any, bool]:
+    """The model, and whether it is told first from second text."""
+    model = loading.load_backbone(folder, loading.best_device())
+    return model, takes_segments(model, loading.load_tokenizer(folder))
+
+
+@torch.inference_mode()
+def _activations(
+    cache: ActivationCache, example: int, model: Any, with_segments: bool
+) -> dict[str, np.ndarray]:
+    """float32 hidden [l, T, d] and, if the cache keeps any, attention [l, h, T, T] of one example."""
+    tokens = slice(int(cache.offsets[example]), int(cache.offsets[example + 1]))
+    ids, segments = cache.input_ids[tokens], cache.segment_ids[tokens]
+    separate = cache.manifest["outputs"]["cache"]["segments"] == "separate"
+    cuts = (np.flatnonzero(np.diff(segments) > 0) + 1).tolist() if separate else []
+    hidden, attention = [], []
+    for piece in np.split(np.arange(len(ids)), cuts):
+        rows = {"input_ids": ids[piece]} | ({"token_type_ids": segments[piece]} if with_segments else {})
+        inputs = {name: torch.from_numpy(row.astype(np.int64))[None] for name, row in rows.items()}
+        output = model(
+            **{name: row.to(model.device) for name, row in inputs.items()},
+            output_hidden_states=True,
+            output_attentions=bool(cache.layout.attention_layers),
+        )
+        hidden.append(torch.cat(output.hidden_states).cpu().numpy())
+        if cache.layout.attention_layers:
+            attention.append(torch.cat(output.attentions).cpu().numpy())
+    made = {HIDDEN: np.concatenate(hidden, axis=1)}
+    return made | ({ATTENTION: attention[0]} if attention else {})  # attention is kept of undivided ones only

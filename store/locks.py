@@ -1,0 +1,60 @@
+"""A lock file beside a folder: held as long as the process that works in the folder lives."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+SUFFIX = ".lock"
+
+
+def lock_path(folder: Path) -> Path:
+    """The lock file of a folder."""
+    return folder.with_name(folder.name + SUFFIX)
+
+
+def first_free(area: Path, name: str) -> tuple[int, Path]:
+    """Lock the first of the folders `<name>.0`, `<name>.1`, ... that no living process holds.
+
+    Returns the open lock, for the caller to close, and the folder, which may not exist yet.
+    """
+    number = 0
+    while True:
+        folder = area / f"{name}.{number}"
+        lock = os.open(lock_path(folder), os.O_RDWR | os.O_CREAT, 0o644)
+        if not _locked(lock):
+            number += 1
+        elif _is_at(lock, lock_path(folder)):
+            return lock, folder
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def unheld(folder: Path) -> Iterator[bool]:
+    """Whether no living process holds the folder; meanwhile none can take it up."""
+    try:
+        lock = os.open(lock_path(folder), os.O_RDWR)
+    except FileNotFoundError:
+        yield True
+        return
+    except PermissionError:  # another user's
+        yield False
+        return
+    try:
+        yield _locked(lock) and _is_at(lock, lock_path(folder))
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(lock: int, path: Path) -> bool:
+    """Whether an open lock is still the file at `path`; its last holder may have removed that file."""
+    return path.exists() and os.fstat(lock).st_ino == path.stat().st_ino

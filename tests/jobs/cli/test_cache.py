@@ -1,0 +1,210 @@
+import json
+import os
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from jobs.cli import main
+from jobs.plan import make_plan
+from jobs.suite import load_suite
+from store.activations import ActivationCache
+from store.artifacts import Request, Store
+
+DAY = 24 * 60 * 60
+
+
+def call(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*arguments):
+    """(what was printed, the error line) of a command that must be refused."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stdout, result.stderr
+
+
+def make(kind="probe", value=1, text="x" * 10_000, **inputs):
+    request = Request(kind, 1, {"value": value}, inputs, f"thing{value}")
+    with Store().begin(request) as staging:
+        (staging.path / "data.txt").write_text(text)
+    return Store().find(request)
+
+
+def age(folder, days):
+    for path in [folder, *folder.rglob("*"), *folder.parent.glob(f"{folder.name}.lock")]:
+        os.utime(path, times=(path.stat().st_atime, path.stat().st_mtime - days * DAY))
+
+
+@pytest.fixture
+def cache(bench, tiny_models):
+    return bench.run(bench.extract("ner", tiny_models / "bert", dtype="float32"))
+
+
+def test_recompute_says_how_much_each_cache_differs(bench, cache, tiny_models):
+    hidden = bench.run(bench.extract("nli", tiny_models / "gpt2", keep=["hidden"]))
+    models = ("--model", str(tiny_models / "bert"), "--model", str(tiny_models / "gpt2"))
+    printed = call("cache", "verify", "--recompute", "0.1", *models).splitlines()
+    assert printed[0] == "2 caches are as they were written"
+    number = r"(0|[0-9.e-]+)"
+    said = f"3 of 30 examples recomputed, hidden states differ by at most {number}, attentions "
+    assert {line.partition(":")[0] for line in printed[1:]} == {cache.name, hidden.name}
+    for line in printed[1:]:
+        end = f"differ by at most {number}" if cache.name in line else "not kept"
+        assert re.fullmatch(f"extract/.*: {said}{end}", line), line
+
+
+def test_recompute_refuses_a_cache_that_is_not_what_its_model_makes(cache, tiny_models, monkeypatch):
+    read = ActivationCache.hidden
+    monkeypatch.setattr(ActivationCache, "hidden", lambda self, *where: read(self, *where) + 0.01)
+    arguments = "cache", "verify", cache.id, "--recompute", "0.01", "--model", str(tiny_models / "bert")
+    printed, line = refused(*arguments)
+    assert "1 of 30 examples recomputed, hidden states differ by at most 0.01, attentions" in printed
+    assert line.startswith(f"error: {cache.name}: hidden of layer 0, example ")
+    assert "differs by 0.01 from what its model makes" in line
+
+
+def test_recompute_without_the_model_says_how_to_get_it(cache, tiny_models):
+    assert "name the model: --model REFERENCE" in refused("cache", "verify", "--recompute", "1")[1]
+    wrong = "--model", str(tiny_models / "gpt2")
+    assert "has other weights" in refused("cache", "verify", "--recompute", "1", *wrong)[1]
+
+
+def test_recompute_comes_after_the_checksums(cache):
+    (cache.path / "examples.npz").write_bytes(b"x")
+    printed, line = refused("cache", "verify", "--recompute", "1")
+    assert "examples.npz: differs from its checksum" in printed
+    assert "1 damaged files" in line
+
+
+def test_verify_help_says_that_it_loads_the_model():
+    assert "This loads the model" in call("cache", "verify", "--help")
+
+
+def test_only_caches_are_verified():
+    assert "is no activation cache" in refused("cache", "verify", make().id)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("verify", "--model", "bert"), "--model goes with --recompute SHARE"),
+        (("verify", "--recompute", "0"), "not in the range"),
+        (("verify", "--recompute", "2"), "not in the range"),
+        (("gc", "--unreferenced"), "--unreferenced needs --suite NAME"),
+    ],
+)
+def test_options_that_make_no_sense(arguments, said):
+    result = CliRunner().invoke(main, ("cache", *arguments))
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_ls_says_what_an_artifact_was_made_from():
+    base = make("finetune", 1, model="a" * 64)
+    made = make("extract", 2, checkpoint=base.id)
+    row = next(line for line in call("cache", "ls").splitlines() if made.id[:8] in line.split())
+    assert row.endswith(base.path.name)
+    assert base.name not in call("cache", "ls", "--kind", "extract")
+
+
+def test_ls_names_the_model_of_what_was_made_from_none_in_the_store():
+    request = Request("finetune", 1, {}, {"model": "a" * 64}, "thing", labels={"model": "biobert"})
+    with Store().begin(request):
+        pass
+    assert call("cache", "ls").splitlines()[-1].endswith("biobert")
+
+
+@pytest.fixture
+def leftovers():
+    """A staging folder of a job that died, and an artifact whose removal was cut short; three days old."""
+    dead = Request("extract", 1, {}, {}, "dead")
+    with pytest.raises(ZeroDivisionError), Store().begin(dead, resumable=True) as staging:
+        (staging.path / "part").write_text("x" * 30_000)
+        raise ZeroDivisionError
+    half = make("probe", 2)
+    (half.path / "manifest.json").unlink()
+    for folder in (staging.path, half.path):
+        age(folder, 3)
+    return staging.path, half.path
+
+
+def test_gc_removes_leftovers_and_nothing_else(leftovers):
+    whole = make("probe", 1)
+    age(whole.path, 3)
+    dead, half = leftovers
+    dry = call("cache", "gc", "--dry-run").splitlines()
+    assert dry == [
+        f"would remove .staging/{dead.name}, 0.03 MB",
+        f"would remove probe/{half.name}, 0.01 MB",
+        "would remove 2 folders, 0.04 MB",
+    ]
+    assert dead.exists()
+    assert half.exists()
+    assert call("cache", "gc").splitlines() == [line.replace("would remove", "removed") for line in dry]
+    assert sorted(p.name for p in Store().root.rglob("*") if p.is_dir()) == ["probe", whole.path.name]
+    assert call("cache", "gc") == "removed 0 folders, 0.00 MB\n"
+
+
+def test_gc_spares_what_is_young(leftovers):
+    assert call("cache", "gc", "--older-than", "4") == "removed 0 folders, 0.00 MB\n"
+    assert "removed 2 folders" in call("cache", "gc", "--older-than", "2.5")
+
+
+def test_gc_of_a_store_that_is_not_there():
+    assert call("cache", "gc") == "removed 0 folders, 0.00 MB\n"
+    assert not Store().root.exists()
+
+
+@pytest.fixture
+def studied(small_suite):
+    """The small suite, every job of it done as far as the store can tell; and its ids."""
+    jobs = make_plan(load_suite(str(small_suite)), Store()).jobs
+    for job in jobs:
+        with Store().begin(job.request):
+            pass
+    return str(small_suite), {job.id for job in jobs}
+
+
+def test_gc_lists_what_no_suite_refers_to_and_removes_it_only_when_told(studied):
+    suite, ids = studied
+    stray = make("extract", 1)
+    last = make("probe", 2, train=stray.id)
+    assert call("cache", "gc") == "removed 0 folders, 0.00 MB\n"
+    listed = call("cache", "gc", "--suite", suite).splitlines()
+    assert listed == [
+        f"unreferenced {last.name}, 0.01 MB",
+        "removed 0 folders, 0.00 MB",
+        "kept 1 unreferenced artifacts, 0.01 MB",
+    ]
+    dry = call("cache", "gc", "--suite", suite, "--unreferenced", "--dry-run").splitlines()
+    assert dry == [f"would remove {last.name}, 0.01 MB", "would remove 1 folders, 0.01 MB"]
+    assert {a.id for a in Store().list()} == ids | {stray.id, last.id}
+    assert f"removed {last.name}" in call("cache", "gc", "--suite", suite, "--unreferenced")
+    assert {a.id for a in Store().list()} == ids | {stray.id}
+
+
+def test_gc_spares_every_suite_that_is_named(studied, tmp_path):
+    suite, ids = studied
+    less = tmp_path / "less.yaml"
+    less.write_text(tmp_path.joinpath("small.yaml").read_text().replace("[0, 50, 100]", "[0, 50]"))
+    assert "unreferenced probe/" in call("cache", "gc", "--suite", str(less))
+    assert "unreferenced" not in call("cache", "gc", "--suite", str(less), "--suite", suite)
+    assert {a.id for a in Store().list()} == ids
+
+
+def test_gc_refuses_a_suite_whose_ids_it_cannot_know(studied, monkeypatch):
+    suite, ids = studied
+    monkeypatch.delenv("MICROTOME_MODELS")
+    line = refused("cache", "gc", "--suite", suite, "--unreferenced")[1]
+    assert "model:bert was never on this machine" in line
+    assert {a.id for a in Store().list()} == ids
+
+
+def test_show_prints_the_manifest():
+    made = make()
+    assert json.loads(call("cache", "show", made.id[:8]))["id"] == made.id
