@@ -8,8 +8,8 @@ A cache is an artifact folder:
 """
 
 import functools
-import hashlib
 import json
+import mmap
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import xxhash
 
 from store.artifacts import Artifact, Store, write_json
 from store.errors import InputError, MissingError, StoreError
@@ -254,9 +255,8 @@ class CacheWriter:
         aside = path.with_name("." + path.name)
         for leftover in (aside, path):
             _delete(leftover)
-        chunks = {name: self.layout.chunks(name, int(buffer.begin[name][-1])) for name in buffer.arrays}
         try:
-            self.format.write(aside, buffer.arrays, chunks)
+            self.format.write(aside, buffer.arrays)
         except BaseException:
             _delete(aside)
             raise
@@ -265,7 +265,7 @@ class CacheWriter:
             "file": str(path.relative_to(self.folder)),
             "start": buffer.examples.start,
             "stop": buffer.examples.stop,
-            "sha256": checksum(path),
+            "checksum": checksum(path),
             "bytes": _size(path),
         }
         write_json(self._record(buffer.number), record)
@@ -284,7 +284,7 @@ class CacheWriter:
             "examples": len(self.examples.rows),
             "tokens": int(self.examples.offsets[-1]),
             "parts": records,
-            "examples_sha256": checksum(self.folder / "examples.npz"),
+            "examples_checksum": checksum(self.folder / "examples.npz"),
         }
 
     def _path(self, number: int) -> Path:
@@ -295,11 +295,13 @@ class CacheWriter:
 
 
 def checksum(path: Path) -> str:
-    """sha256 of a file, or of the names and contents of all files below a folder."""
+    """XXH3 (128 bit) of a file, or of the names and contents of all files below a folder."""
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    total = hashlib.sha256()
+        if path.stat().st_size == 0:
+            return xxhash.xxh3_128_hexdigest(b"")
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as content:
+            return xxhash.xxh3_128_hexdigest(content)
+    total = xxhash.xxh3_128()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         total.update(f"{file.relative_to(path).as_posix()}\0{checksum(file)}\n".encode())
     return total.hexdigest()
@@ -308,8 +310,8 @@ def checksum(path: Path) -> str:
 def damaged_parts(artifact: Artifact) -> list[tuple[str, str]]:
     """(file, reason) for everything in a cache that is not as it was written."""
     described = artifact.manifest["outputs"]["cache"]
-    expected = {part["file"]: part["sha256"] for part in described["parts"]}
-    expected["examples.npz"] = described["examples_sha256"]
+    expected = {part["file"]: part["checksum"] for part in described["parts"]}
+    expected["examples.npz"] = described["examples_checksum"]
     bad = []
     for file, wanted in expected.items():
         path = artifact.path / file

@@ -7,7 +7,6 @@ Dims: l layer, t token, d dim, h head, p query-key pair, s sequence length. No p
                            pairs of a causal model, row by row
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,7 +19,6 @@ HIDDEN = "hidden"
 ATTENTION = "attention"
 RAGGED_AXIS = {HIDDEN: 1, ATTENTION: 2}  # the axis that examples are laid along
 DTYPES = ("float16", "float32")
-CHUNK_BYTES = 16 << 20
 PART_BYTES = 256 << 20
 
 
@@ -76,13 +74,6 @@ class Layout:
         if name == HIDDEN:
             return len(self.hidden_layers), extent, self.dim
         return len(self.attention_layers), self.heads, extent
-
-    def chunks(self, name: str, extent: int) -> tuple[int, int, int]:
-        """Chunk shape: one layer, an even cut of the ragged axis into pieces of about CHUNK_BYTES."""
-        across = self.dim if name == HIDDEN else self.heads
-        total = extent * across * np.dtype(self.dtype).itemsize
-        rows = max(1, math.ceil(extent / max(1, round(total / CHUNK_BYTES))))
-        return (1, rows, self.dim) if name == HIDDEN else (1, self.heads, rows)
 
     def bytes_per_example(self, lengths: np.ndarray) -> np.ndarray:
         """What each example takes on disk uncompressed, int64 [examples]."""

@@ -1,7 +1,7 @@
 """A part on disk: a contiguous range of examples, written by a format, read straight from its bytes.
 
-Chunks are stored as they are in memory. So a format only says where in which file each chunk begins;
-reading is one system call per run of bytes, into the place where the values are wanted.
+A chunk is one layer of an array, stored as it lies in memory. So a format only says in which file and
+where each layer begins, and a read is a system call into the place where the values are wanted.
 """
 
 import os
@@ -15,24 +15,21 @@ import numpy as np
 from store.errors import StoreError
 from store.layout import RAGGED_AXIS
 
-Chunks = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
-class ChunkMap:
-    """Where the chunks of one array lie: byte offsets int64 [layers, pieces of the ragged axis] in `file`."""
+class LayerMap:
+    """Where the layers of one array [layer, ...] begin: byte offsets int64 [layers] in `file`."""
 
     file: Path
     dtype: np.dtype
     shape: tuple[int, ...]
-    chunk: tuple[int, ...]
     offsets: np.ndarray
 
 
 class Part:
     """An open part; a read touches the bytes of one layer only."""
 
-    def __init__(self, maps: Mapping[str, ChunkMap]) -> None:
+    def __init__(self, maps: Mapping[str, LayerMap]) -> None:
         self._maps = dict(maps)
         self._files = {path: os.open(path, os.O_RDONLY) for path in {m.file for m in maps.values()}}
 
@@ -43,24 +40,18 @@ class Part:
         is given. StoreError if the file ends too early.
         """
         found = self._maps[name]
-        along = RAGGED_AXIS[name] - 1
-        if out is None:
-            shape = (stop - start, found.shape[2]) if along == 0 else (found.shape[1], stop - start)
-            out = np.empty(shape, found.dtype)
-        rows, item = found.chunk[1 + along], found.dtype.itemsize
-        for piece in range(start // rows, -(-stop // rows)):
-            first, last = max(start, piece * rows), min(stop, (piece + 1) * rows)
-            begin, skip = int(found.offsets[layer, piece]), first - piece * rows
-            if along == 0:
-                self._fill(
-                    found.file, out[first - start : last - start], begin + skip * found.shape[2] * item
-                )
-            elif last - first == rows == stop - start:
-                self._fill(found.file, out, begin)
-            else:
-                for head in range(found.shape[1]):
-                    row = out[head, first - start : last - start]
-                    self._fill(found.file, row, begin + (head * rows + skip) * item)
+        rows, columns = found.shape[1:]
+        offset, item = int(found.offsets[layer]), found.dtype.itemsize
+        if RAGGED_AXIS[name] == 1:
+            out = np.empty((stop - start, columns), found.dtype) if out is None else out
+            self._fill(found.file, out, offset + start * columns * item)
+            return out
+        out = np.empty((rows, stop - start), found.dtype) if out is None else out
+        if stop - start == columns:
+            self._fill(found.file, out, offset)
+            return out
+        for head in range(rows):
+            self._fill(found.file, out[head], offset + (head * columns + start) * item)
         return out
 
     def _fill(self, file: Path, out: np.ndarray, position: int) -> None:
@@ -82,20 +73,20 @@ class Part:
 
 
 class PartFormat(ABC):
-    """How a part is written, and where its chunks are. One class per format, one contract for all."""
+    """How a part is written, and where its layers are. One class per format, one contract for all."""
 
     suffix: str
 
     @abstractmethod
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], chunks: Mapping[str, Chunks]) -> None:
-        """Write all arrays of a part to `path`, a name that does not exist yet, uncompressed."""
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet."""
 
     @abstractmethod
-    def locate(self, path: Path) -> dict[str, ChunkMap]:
-        """Where the chunks of every array are; StoreError if the part cannot be read."""
+    def locate(self, path: Path) -> dict[str, LayerMap]:
+        """Where the layers of every array are."""
 
     def open(self, path: Path) -> Part:
-        """Open a part for reading."""
+        """Open a part for reading; StoreError if it cannot be."""
         try:
             return Part(self.locate(path))
         except (OSError, ValueError, KeyError, RuntimeError) as error:

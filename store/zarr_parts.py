@@ -1,55 +1,73 @@
-"""A part as a Zarr v3 group: one shard per array, so five files however many layers there are."""
+"""A part as a Zarr v3 group: one shard per array, so five files however many layers there are.
 
-import math
+zarr writes the metadata; the shard is the array as it lies in memory and, at its end, the index that the
+sharding codec asks for. Any Zarr v3 reader opens it; a test reads it back with zarr's own.
+"""
+
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import zarr
 
-from store.parts import ChunkMap, Chunks, PartFormat
+from store.parts import LayerMap, PartFormat
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
-INDEX_CHECKSUM = 4  # bytes: crc32c after the entries
+INDEX_CHECKSUM = 4  # bytes: crc32c of the entries, little-endian
 
 
 class ZarrParts(PartFormat):
-    """`part.zarr/{hidden,attention}`; chunks hold one layer, a shard holds all chunks of an array."""
+    """`part.zarr/{hidden,attention}`; a chunk is one layer, a shard the whole array."""
 
     suffix = ".zarr"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], chunks: Mapping[str, Chunks]) -> None:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         group = zarr.open_group(path, mode="w-", zarr_format=3)
         for name, values in arrays.items():
-            array = group.create_array(
+            group.create_array(
                 name,
                 shape=values.shape,
                 dtype=values.dtype,
-                chunks=chunks[name],
-                shards=_shard(values.shape, chunks[name]),
+                chunks=(1, *values.shape[1:]),
+                shards=values.shape,
                 compressors=None,
                 filters=None,
                 fill_value=0,
-                config={"write_empty_chunks": True},
             )
-            array[...] = values
+            shard = _shard(path, name)
+            shard.parent.mkdir(parents=True)
+            with shard.open("wb", buffering=0) as stream:
+                _write(stream, values)
+                _write(stream, _index(values))
 
-    def locate(self, path: Path) -> dict[str, ChunkMap]:
+    def locate(self, path: Path) -> dict[str, LayerMap]:
         group = zarr.open_group(path, mode="r", zarr_format=3)
-        return {name: _locate(path / name / "c" / "0" / "0" / "0", array) for name, array in group.arrays()}
+        return {name: _locate(_shard(path, name), array) for name, array in group.arrays()}
 
 
-def _shard(shape: tuple[int, ...], chunk: Chunks) -> tuple[int, ...]:
-    return tuple(math.ceil(size / step) * step for size, step in zip(shape, chunk, strict=True))
+def _shard(path: Path, name: str) -> Path:
+    return path / name / "c" / "0" / "0" / "0"
 
 
-def _locate(file: Path, array: zarr.Array) -> ChunkMap:
-    """Read the index at the end of a shard: offset and length of every chunk, in C order."""
-    chunk, shape = array.chunks, array.shape
-    counts = [math.ceil(size / step) for size, step in zip(shape, chunk, strict=True)]
-    entries = math.prod(counts)
+def _write(stream: io.FileIO, values: np.ndarray) -> None:
+    left = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    while left:
+        left = left[stream.write(left) :]
+
+
+def _index(values: np.ndarray) -> np.ndarray:
+    """The index of a shard whose chunks are the layers, one after the other: uint8 [bytes]."""
+    size = values[0].nbytes
+    entries = np.array([(layer * size, size) for layer in range(len(values))], "<u8").tobytes()
+    checksum = google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM, "little")
+    return np.frombuffer(entries + checksum, np.uint8)
+
+
+def _locate(file: Path, array: zarr.Array) -> LayerMap:
+    layers = array.shape[0]
     with file.open("rb") as stream:
-        stream.seek(-(entries * INDEX_ENTRY + INDEX_CHECKSUM), 2)
-        index = np.frombuffer(stream.read(entries * INDEX_ENTRY), "<u8").reshape(entries, 2)
-    offsets = index[:, 0].astype(np.int64).reshape(counts[0], -1)
-    return ChunkMap(file, np.dtype(array.dtype), shape, chunk, offsets)
+        stream.seek(-(layers * INDEX_ENTRY + INDEX_CHECKSUM), 2)
+        index = np.frombuffer(stream.read(layers * INDEX_ENTRY), "<u8").reshape(layers, 2)
+    return LayerMap(file, np.dtype(array.dtype), array.shape, index[:, 0].astype(np.int64))

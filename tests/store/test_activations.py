@@ -1,7 +1,9 @@
 """One contract for every part format; a class per format inherits it."""
 
+import h5py
 import numpy as np
 import pytest
+import zarr
 
 from store import open_cache
 from store.activations import PART_FORMATS, ActivationCache, CacheWriter, Examples, damaged_parts
@@ -151,6 +153,18 @@ class CacheContract:
             with pytest.raises(IndexError, match="out of range"):
                 call()
 
+    def test_a_part_is_a_file_that_the_formats_own_library_reads(self, tmp_path):
+        path = tmp_path / f"part{PART_FORMATS[self.format].suffix}"
+        rng = np.random.default_rng(3)
+        arrays = {
+            "hidden": rng.normal(size=(4, 11, 8)).astype(np.float16),
+            "attention": rng.random((3, 2, 77)).astype(np.float16),
+        }
+        PART_FORMATS[self.format].write(path, arrays)
+        for name, (found, chunks) in self.read_with_the_library(path).items():
+            np.testing.assert_array_equal(found, arrays[name])
+            assert chunks == (1, *arrays[name].shape[1:])
+
     def test_bytes_on_disk_are_those_of_the_elements(self, tmp_path):
         artifact = self.write(tmp_path, part_bytes=1 << 20)
         layout = ActivationCache(artifact.path).layout
@@ -206,9 +220,17 @@ class CacheContract:
 class TestZarr(CacheContract):
     format = "zarr"
 
+    def read_with_the_library(self, path):
+        group = zarr.open_group(path, mode="r")
+        return {name: (array[...], array.chunks) for name, array in group.arrays()}
+
 
 class TestHdf5(CacheContract):
     format = "hdf5"
+
+    def read_with_the_library(self, path):
+        with h5py.File(path) as file:
+            return {name: (dataset[...], dataset.chunks) for name, dataset in file.items()}
 
 
 def test_every_format_is_under_contract():

@@ -46,16 +46,6 @@ def test_parts_are_contiguous_ranges_within_the_budget():
     assert plan_parts(np.array([], int), budget=8) == []
 
 
-def test_chunks_hold_one_layer_and_waste_almost_nothing():
-    wide = layout(dim=768)
-    for extent in (1, 700, 5000, 123_457):
-        layer, rows, dim = wide.chunks("hidden", extent)
-        assert (layer, dim) == (1, 768)
-        padded = -(-extent // rows) * rows
-        assert padded - extent < max(2, 0.02 * extent)
-    assert wide.chunks("attention", 1000)[:2] == (1, 3)
-
-
 def test_starts_ends_with_the_total():
     assert starts(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
 
