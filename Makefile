@@ -14,7 +14,7 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check report image-gpu image-cpu clean
+.PHONY: help setup demo test check bench report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all probe-all attention-all
 
 help:  ## list the targets
@@ -58,6 +58,9 @@ attention-all: setup  ## compare the attentions of SUITE before and after (CPU)
 
 report: setup  ## write the results of SUITE so far into REPORT/index.html
 	@$(MICROTOME) report $(SUITE) --out $(REPORT)
+
+bench: setup  ## the benchmarks, as ratios; writes bench.json
+	@$(VENV)/bin/python tests/bench/run.py
 
 image-gpu:  ## build the image that runs everything, with CUDA
 	docker build -f docker/gpu.Dockerfile -t microtome-gpu .

@@ -25,6 +25,8 @@ from store.layout import Layout
 
 Keep = Literal["hidden", "attention"]
 
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # small batches stay in a processor's caches
+
 
 class ExtractConfig(Config):
     """What a cache holds."""
@@ -47,7 +49,9 @@ class ExtractConfig(Config):
     dtype: Literal["float16", "float32"] = Field("float16", description="on disk")
     format: Literal["zarr", "hdf5"] = Field("zarr", description="of the parts")
     part_megabytes: int = Field(256, ge=1, description="size of a part, the unit of memory and of resuming")
-    batch_tokens: int = runtime(4096, "tokens per forward pass, padding included", ge=16)
+    batch_tokens: int | None = runtime(
+        None, "tokens per forward pass with padding; if unset, what suits the device", ge=16
+    )
 
 
 class SplitConfig(Config):
@@ -141,7 +145,7 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
 
 
 def compute_parts(
-    writer: CacheWriter, encodings: Sequence[Encoding], model: Any, tokenizer: Any, batch_tokens: int
+    writer: CacheWriter, encodings: Sequence[Encoding], model: Any, tokenizer: Any, batch_tokens: int | None
 ) -> None:
     """Fill and write every missing part; one is written while the next is computed."""
     from jobs.models.batching import takes_segments
@@ -156,7 +160,7 @@ def compute_parts(
             model,
             with_segments=takes_segments(model, tokenizer),
             pad_token_id=tokenizer.pad_token_id,
-            batch_tokens=batch_tokens,
+            batch_tokens=batch_tokens or BATCH_TOKENS[model.device.type],
         )
         writer.submit(buffer)
         report(f"part {number + 1}/{len(writer.parts)}")

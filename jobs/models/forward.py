@@ -46,6 +46,7 @@ def fill(
             _store_hidden(buffer, layout, output.hidden_states, rows)
         if ATTENTION in buffer.arrays:
             _store_attention(buffer, layout, output.attentions, rows)
+        del output  # so that the next pass finds its memory warm
 
 
 def _sequences(encodings: Sequence[Encoding], examples: range) -> list[tuple[int, int, int]]:
