@@ -8,14 +8,10 @@ from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, f1_score
 
-PRIMARY = ("entity_f1", "accuracy", "pearson", "micro_f1", "example_f1")  # first that a task has
+# The first of these that a task has is what it is compared by.
+PRIMARY = ("entity_f1", "accuracy", "pearson", "micro_f1", "example_f1")
 
 Tags = Sequence[Sequence[str]]
-
-
-def primary_metric(names: Sequence[str]) -> str:
-    """The one metric that a task is compared by."""
-    return next((metric for metric in PRIMARY if metric in names), names[0])
 
 
 def entity_scores(gold: Tags, predicted: Tags) -> dict[str, float]:

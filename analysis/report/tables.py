@@ -7,8 +7,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-# The first of these that a task has is its primary metric.
-PRIMARY_METRICS = ("entity_f1", "accuracy", "pearson", "micro_f1", "example_f1")
+from analysis.metrics import PRIMARY
+
 PROBE_METRICS = ("token_macro_f1", "accuracy", "macro_f1", "pearson", "micro_f1", "example_f1")
 ATTENTION_MEASURES = ("jensen_shannon", "cosine")
 
@@ -115,8 +115,7 @@ def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
 def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """The scores of each task's primary metric alone."""
     parts = [
-        part[part["metric"] == first_metric(part, PRIMARY_METRICS)]
-        for _, part in scores.groupby("task", sort=False)
+        part[part["metric"] == first_metric(part, PRIMARY)] for _, part in scores.groupby("task", sort=False)
     ]
     return _joined(parts, scores)
 

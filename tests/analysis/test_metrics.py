@@ -1,6 +1,6 @@
 import pytest
 
-from analysis.metrics import class_scores, entity_scores, merged_token_scores, primary_metric, token_scores
+from analysis.metrics import class_scores, entity_scores, merged_token_scores, token_scores
 
 GOLD = [["B-DNA", "I-DNA", "O", "B-RNA"], ["O", "B-DNA", "B-DNA"]]
 
@@ -45,9 +45,3 @@ def test_class_scores():
     scores = class_scores(["a", "a", "b", "c"], ["a", "b", "b", "b"])
     assert scores["accuracy"] == 0.5
     assert scores["macro_f1"] == pytest.approx((2 / 3 + 2 / 4 + 0) / 3)
-
-
-def test_the_primary_metric_is_the_first_known():
-    assert primary_metric(["macro_f1", "accuracy"]) == "accuracy"
-    assert primary_metric(["entity_recall", "entity_f1"]) == "entity_f1"
-    assert primary_metric(["something"]) == "something"
