@@ -73,9 +73,8 @@ def _score(
 
 
 def _refuse_mismatch(train: ActivationCache, test: ActivationCache) -> None:
-    for key in ("checkpoint",):
-        if train.manifest["inputs"][key] != test.manifest["inputs"][key]:
-            raise InputError(f"{train.path.name} and {test.path.name} are of different checkpoints")
+    if train.manifest["inputs"]["checkpoint"] != test.manifest["inputs"]["checkpoint"]:
+        raise InputError(f"{train.path.name} and {test.path.name} are of different checkpoints")
     one, other = (cache.manifest["outputs"]["cache"] for cache in (train, test))
     for key in ("unit", "classes", "segments"):
         if one[key] != other[key]:
