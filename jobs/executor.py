@@ -86,8 +86,9 @@ def _run(job: Job, store: Store) -> Failure:
     try:
         with logged_to(store.log_path(job.request)):
             try:
-                with store.begin(job.request, resumable=kind.resumable) as staging:
-                    kind.load()(job, store, staging)
+                with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
+                    if not staging.overtaken:
+                        kind.load()(job, store, staging)
             except MicrotomeError as error:
                 report(f"failed: {error}")
                 return str(error)

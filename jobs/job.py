@@ -23,6 +23,7 @@ class Kind:
     gpus: float  # of a machine that has any
     cpus: int
     resumable: bool = False
+    shared: bool = False  # several processes may work on one job
 
     def load(self) -> Run:
         module, _, name = self.entry.partition(":")
@@ -32,7 +33,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "adapt": Kind("jobs.adapt:adapt", version=1, gpus=1, cpus=1, resumable=True),
     "finetune": Kind("jobs.finetune:finetune", version=1, gpus=1, cpus=1, resumable=True),
-    "extract": Kind("jobs.extract:extract", version=1, gpus=1, cpus=1, resumable=True),
+    "extract": Kind("jobs.extract:extract", version=1, gpus=1, cpus=1, resumable=True, shared=True),
     "probe": Kind("jobs.analyse:probe", version=1, gpus=0, cpus=1),
     "attention": Kind("jobs.analyse:attention", version=1, gpus=0, cpus=1),
 }

@@ -2,31 +2,51 @@
 
 import logging
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from jobs.executor import Finished, run_job
+from jobs.executor import Failure, Finished, run_job
 from jobs.job import KINDS, Job
 from store.errors import InputError
 
 WAIT_SECONDS = 0.5
 
 
+@dataclass
+class _Running:
+    """A job in one or several Ray tasks that share it: which are still running, and what the others said."""
+
+    job: Job
+    tasks: set[Any]
+    failures: list[Failure]
+    seconds: float = 0.0
+
+
 class RayRunner:
     """Submits every job that is ready; Ray starts it when its GPUs and CPUs are free.
 
-    `gpus_per_job` below 1 lets jobs share a GPU: that is bookkeeping, not memory isolation. Workers send
-    back a word, never a tensor; the store must be a folder that every node sees.
+    `gpus_per_job` below 1 lets jobs share a GPU: that is bookkeeping, not memory isolation. An extraction
+    is computed by `tasks_per_extraction` Ray tasks together, each with a GPU of its own. Workers send back
+    a word, never a tensor; the store must be a folder that every node sees.
     """
 
     capacity = 10_000  # Ray queues
 
-    def __init__(self, root: Path, *, address: str | None, gpus_per_job: float, cpus_per_job: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        address: str | None,
+        gpus_per_job: float,
+        cpus_per_job: int,
+        tasks_per_extraction: int = 1,
+    ) -> None:
         self._root = root.resolve()
-        self._gpus, self._cpus = gpus_per_job, cpus_per_job
-        self._running: dict[Any, Job] = {}
+        self._gpus, self._cpus, self._tasks = gpus_per_job, cpus_per_job, tasks_per_extraction
+        self._running: dict[Any, _Running] = {}  # by Ray task
         try:
             _knock(address)
             ray.init(
@@ -48,17 +68,26 @@ class RayRunner:
             num_gpus=kind.gpus * self._gpus if self._has_gpu else 0,
             max_retries=1,  # for a worker or a node that dies; the job resumes where it was
         )
-        self._running[task.remote(job, self._root)] = job
+        count = self._tasks if kind.shared else 1
+        running = _Running(job, {task.remote(job, self._root) for _ in range(count)}, [])
+        self._running |= dict.fromkeys(running.tasks, running)
 
     def next_finished(self) -> Finished | None:
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS)
         if not ready:
             return None
-        job = self._running.pop(ready[0])
+        running = self._running.pop(ready[0])
+        running.tasks.remove(ready[0])
         try:
-            return job, *ray.get(ready[0])
+            failure, seconds = ray.get(ready[0])
         except ray.exceptions.RayError as error:
-            return job, f"its worker died: {str(error).splitlines()[0]}", 0.0
+            failure, seconds = f"its worker died: {str(error).splitlines()[0]}", 0.0
+        running.failures.append(failure)
+        running.seconds = max(running.seconds, seconds)
+        if running.tasks:
+            return None
+        done = None in running.failures  # one that ended well saw the artifact in place
+        return running.job, None if done else running.failures[0], running.seconds
 
     def close(self) -> None:
         ray.shutdown()

@@ -1,37 +1,28 @@
 """Artifacts: folders that exist if and only if they are complete. The only code that knows paths."""
 
 import contextlib
-import errno
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from store.errors import MissingError, StoreError
+from store.errors import MicrotomeError, MissingError, StoreError
+from store.files import folder_bytes, remove_if_empty, why_unwritable, write_json
 from store.fingerprint import SHORT, artifact_id
-from store.locks import first_free, lock_path, unheld
+from store.locks import alone, first_free, joined, let_go, lock_path, unheld
 
 MANIFEST = "manifest.json"
 SOURCES = "sources.json"
 STAGING = ".staging"
 SCRATCH = ".scratch"
-CANNOT_WRITE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.ESTALE,
-}
 
 
 def default_root() -> Path:
@@ -85,10 +76,15 @@ class Artifact:
 
 @dataclass
 class Staging:
-    """A private folder to write an artifact into. `outputs` becomes part of the manifest."""
+    """A folder to write an artifact into. `outputs` becomes part of the manifest.
+
+    `overtaken` says that another process has finished the same artifact; nothing is left to do then.
+    """
 
     path: Path
     request: Request
+    alone: Callable[[], None]  # of a shared folder: waits until no other process works in it
+    overtaken: bool = False
     outputs: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -166,49 +162,69 @@ class Store:
     # writing ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def begin(self, request: Request, *, resumable: bool = False) -> Iterator[Staging]:
+    def begin(self, request: Request, *, resumable: bool = False, shared: bool = False) -> Iterator[Staging]:
         """Hand out a staging folder; on a clean exit the artifact is committed, else nothing appears.
 
         A resumable job that dies finds what it had written in the same folder next time. A second writer
-        of the same artifact, at the same time, gets a folder of its own; the first to commit wins.
+        of the same artifact, at the same time, gets a folder of its own; the first to commit wins. If the
+        job is `shared` they work in one folder, and each calls `staging.alone()` before it ends.
         """
         started = time.time()
-        with self._claimed_folder(request) as folder:
+        with self._claimed_folder(request, shared) as (folder, lock):
             if not resumable:
                 _empty(folder)
-            staging = Staging(folder, request)
+
+            def wait_until_alone() -> None:
+                alone(lock)
+                staging.overtaken = self.find(request) is not None
+
+            staging = Staging(folder, request, wait_until_alone, overtaken=self.find(request) is not None)
             try:
-                yield staging
+                with self._in_our_words(folder):
+                    yield staging
+                    if staging.overtaken:
+                        remove_if_empty(folder)
+                    else:
+                        staging.provenance.setdefault("seconds", round(time.time() - started, 3))
+                        self._commit(staging)
             except BaseException:
-                if not resumable or not any(folder.iterdir()):
+                if not resumable:
                     shutil.rmtree(folder, ignore_errors=True)
+                remove_if_empty(folder)
                 raise
-            staging.provenance.setdefault("seconds", round(time.time() - started, 3))
-            self._commit(staging)
 
     @contextlib.contextmanager
-    def _claimed_folder(self, request: Request) -> Iterator[Path]:
-        """The first staging folder of this request that no living process holds (its lock is free)."""
+    def _claimed_folder(self, request: Request, shared: bool) -> Iterator[tuple[Path, int]]:
+        """A staging folder of this request and the lock that holds it: the first that no living process
+        holds, or the one that all share."""
         area = self.root / STAGING
+        take = joined if shared else first_free
         try:
             area.mkdir(parents=True, exist_ok=True)
-            lock, folder = first_free(area, f"{request.kind}.{request.folder}")
-        except OSError as error:
-            raise StoreError(_unwritable(self.root, error)) from None
-        try:
+            lock, folder = take(area, f"{request.kind}.{request.folder}")
             folder.mkdir(exist_ok=True)
-            yield folder
         except OSError as error:
-            if error.errno in CANNOT_WRITE and _is_about(error, self.root):
-                raise StoreError(_unwritable(self.root, error)) from error
-            raise
+            raise StoreError(_unwritable(self.root, error.strerror)) from None
+        try:
+            yield folder, lock
         finally:
-            with contextlib.suppress(OSError):
-                if not folder.exists():
-                    lock_path(folder).unlink()
-            os.close(lock)
-            with contextlib.suppress(OSError):
-                area.rmdir()
+            let_go(lock, folder)
+            remove_if_empty(area)
+
+    @contextlib.contextmanager
+    def _in_our_words(self, folder: Path) -> Iterator[None]:
+        """An error that means a store nobody can write to, however a library put it, as one StoreError."""
+        try:
+            yield
+        except MicrotomeError:
+            raise
+        except Exception as error:
+            if not folder.exists():
+                raise StoreError(f"{folder} has gone away. Is the store's disk still mounted?") from error
+            reason = why_unwritable(error, self.root)
+            if reason is None:
+                raise
+            raise StoreError(_unwritable(self.root, reason)) from error
 
     def _commit(self, staging: Staging) -> None:
         """Write the manifest last, then move the folder into place in one step."""
@@ -283,7 +299,7 @@ class Store:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
-            raise StoreError(_unwritable(self.root, error)) from None
+            raise StoreError(_unwritable(self.root, error.strerror)) from None
 
     def remember(self, identities: Mapping[str, str]) -> None:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
@@ -304,21 +320,6 @@ class Store:
         return self.root / "logs" / f"{request.kind}.{request.folder}.log"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size on disk of all files below a folder, in bytes."""
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-
-
 def _last_written(folder: Path) -> float:
     """When anything in a folder, or its lock, was last written; 0 if there is nothing."""
     there = [path for path in (folder, lock_path(folder), *folder.rglob("*")) if path.exists()]
@@ -330,12 +331,5 @@ def _empty(folder: Path) -> None:
     folder.mkdir()
 
 
-def _is_about(error: OSError, root: Path) -> bool:
-    """Whether an error names a path in the store, or none at all, as a failed write does."""
-    return error.filename is None or Path(str(error.filename)).is_relative_to(root)
-
-
-def _unwritable(root: Path, error: OSError) -> str:
-    return (
-        f"cannot write to the store {root}: {error.strerror}. Set MICROTOME_STORE to a folder you can write"
-    )
+def _unwritable(root: Path, reason: str | None) -> str:
+    return f"cannot write to the store {root}: {reason}. Set MICROTOME_STORE to a folder you can write"

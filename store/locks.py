@@ -30,6 +30,33 @@ def first_free(area: Path, name: str) -> tuple[int, Path]:
         os.close(lock)
 
 
+def joined(area: Path, name: str) -> tuple[int, Path]:
+    """Hold the folder `<name>.0` together with whoever else joined it; waits while one has it `alone`.
+
+    Returns the open lock, for the caller to close, and the folder, which may not exist yet.
+    """
+    folder = area / f"{name}.0"
+    while True:
+        lock = os.open(lock_path(folder), os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if _is_at(lock, lock_path(folder)):
+            return lock, folder
+        os.close(lock)
+
+
+def alone(lock: int) -> None:
+    """Wait until every other holder of a joined folder has let go of it, or waits here as well."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def let_go(lock: int, folder: Path) -> None:
+    """Close a lock; its file goes too if the folder is gone."""
+    with contextlib.suppress(OSError):
+        if not folder.exists() and _is_at(lock, lock_path(folder)):
+            lock_path(folder).unlink()
+    os.close(lock)
+
+
 @contextlib.contextmanager
 def unheld(folder: Path) -> Iterator[bool]:
     """Whether no living process holds the folder; meanwhile none can take it up."""

@@ -1,7 +1,8 @@
-"""A part on disk: a contiguous range of examples, written by a format, read straight from its bytes.
+"""A part on disk: a contiguous range of examples, written by a format.
 
-A chunk is one layer of an array, stored as it lies in memory. So a format only says in which file and
-where each layer begins, and a read is a system call into the place where the values are wanted.
+Uncompressed, a chunk is one layer of an array, stored as it lies in memory. So a format only says in which
+file and where each layer begins, and a read is a system call into the place where the values are wanted.
+Compressed, a layer is cut into chunks along its ragged axis, and the format's own library reads them.
 """
 
 import os
@@ -9,11 +10,47 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from store.errors import StoreError
 from store.layout import RAGGED_AXIS
+
+COMPRESSIONS = ("none", "lz4", "zstd")
+CHUNK_BYTES = 1 << 20  # of a compressed chunk: what one read has to unpack
+
+
+class Part(Protocol):
+    """An open part; a read touches the bytes of one layer only."""
+
+    def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Layer number `layer` of array `name`, cut to start..stop along its ragged axis.
+
+        hidden gives [tokens, dim], attention [heads, pairs], in the dtype on disk; `out` is filled if it
+        is given. StoreError if the bytes are not there or cannot be unpacked.
+        """
+
+
+class PartFormat(ABC):
+    """How a part is written and opened. One class per format, one contract for all."""
+
+    suffix: str
+
+    @abstractmethod
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> None:
+        """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Part:
+        """What `open` does; any error of the format's library may come out."""
+
+    def open(self, path: Path) -> Part:
+        """Open a part for reading; StoreError if it cannot be."""
+        try:
+            return self.read(path)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise StoreError(f"cannot open part {path}: {error}. See: microtome cache verify") from None
 
 
 @dataclass(frozen=True)
@@ -26,19 +63,14 @@ class LayerMap:
     offsets: np.ndarray
 
 
-class Part:
-    """An open part; a read touches the bytes of one layer only."""
+class PlainPart:
+    """A part whose layers lie on disk as they lay in memory."""
 
     def __init__(self, maps: Mapping[str, LayerMap]) -> None:
         self._maps = dict(maps)
         self._files = {path: os.open(path, os.O_RDONLY) for path in {m.file for m in maps.values()}}
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Layer number `layer` of array `name`, cut to start..stop along its ragged axis.
-
-        hidden gives [tokens, dim], attention [heads, pairs], in the dtype on disk; `out` is filled if it
-        is given. StoreError if the file ends too early.
-        """
         found = self._maps[name]
         rows, columns = found.shape[1:]
         offset, item = int(found.offsets[layer]), found.dtype.itemsize
@@ -63,31 +95,35 @@ class Part:
                 raise StoreError(f"{file} ends too early. See: microtome cache verify")
             target, position = target[count:], position + count
 
-    def close(self) -> None:
-        """Let go of the files."""
+    def __del__(self) -> None:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    def __del__(self) -> None:
-        self.close()
 
+class CompressedPart:
+    """A part whose arrays [layer, ...] are read by the library that wrote them."""
 
-class PartFormat(ABC):
-    """How a part is written, and where its layers are. One class per format, one contract for all."""
+    def __init__(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        self._path = path
+        self._arrays = arrays
 
-    suffix: str
-
-    @abstractmethod
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet."""
-
-    @abstractmethod
-    def locate(self, path: Path) -> dict[str, LayerMap]:
-        """Where the layers of every array are."""
-
-    def open(self, path: Path) -> Part:
-        """Open a part for reading; StoreError if it cannot be."""
+    def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        window = slice(start, stop)
+        array = self._arrays[name]
         try:
-            return Part(self.locate(path))
+            values = array[layer, window] if RAGGED_AXIS[name] == 1 else array[layer, :, window]
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(f"cannot open part {path}: {error}. See: microtome cache verify") from None
+            raise StoreError(f"cannot unpack {self._path}: {error}. See: microtome cache verify") from None
+        if out is None:
+            return values
+        out[:] = values
+        return out
+
+
+def chunk_shape(name: str, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The shape of a compressed chunk: one layer, all of the fixed axis, some of the ragged one."""
+    chunk = [1, *shape[1:]]
+    axis = RAGGED_AXIS[name]
+    fixed = shape[3 - axis] * itemsize  # the other one of axes 1 and 2
+    chunk[axis] = min(shape[axis], max(1, CHUNK_BYTES // fixed))
+    return tuple(chunk)

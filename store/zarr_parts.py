@@ -1,50 +1,78 @@
 """A part as a Zarr v3 group: one shard per array, so five files however many layers there are.
 
-zarr writes the metadata; the shard is the array as it lies in memory and, at its end, the index that the
-sharding codec asks for. Any Zarr v3 reader opens it; a test reads it back with zarr's own.
+Uncompressed, zarr writes the metadata; the shard is the array as it lies in memory and, at its end, the
+index that the sharding codec asks for. Any Zarr v3 reader opens it; a test reads it back with zarr's own.
 """
 
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
 import zarr
+from zarr.codecs import BloscCodec
 
-from store.parts import LayerMap, PartFormat
+from store.parts import CompressedPart, LayerMap, Part, PartFormat, PlainPart, chunk_shape
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
 INDEX_CHECKSUM = 4  # bytes: crc32c of the entries, little-endian
+CODECS = {
+    "lz4": BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"),
+    "zstd": BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
+}
 
 
 class ZarrParts(PartFormat):
-    """`part.zarr/{hidden,attention}`; a chunk is one layer, a shard the whole array."""
+    """`part.zarr/{hidden,attention}`; a shard is the whole array, an uncompressed chunk one layer."""
 
     suffix = ".zarr"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> None:
         group = zarr.open_group(path, mode="w-", zarr_format=3)
         for name, values in arrays.items():
-            group.create_array(
-                name,
-                shape=values.shape,
-                dtype=values.dtype,
-                chunks=(1, *values.shape[1:]),
-                shards=values.shape,
-                compressors=None,
-                filters=None,
-                fill_value=0,
-            )
-            shard = _shard(path, name)
-            shard.parent.mkdir(parents=True)
-            with shard.open("wb", buffering=0) as stream:
-                _write(stream, values)
-                _write(stream, _index(values))
+            if compression == "none":
+                _create(group, name, values, (1, *values.shape[1:]), None)
+                _write_shard(_shard(path, name), values)
+            else:
+                chunks = chunk_shape(name, values.shape, values.itemsize)
+                shards = tuple(-(-n // c) * c for n, c in zip(values.shape, chunks, strict=True))
+                _create(group, name, values, chunks, CODECS[compression], shards)[:] = values
 
-    def locate(self, path: Path) -> dict[str, LayerMap]:
+    def read(self, path: Path) -> Part:
         group = zarr.open_group(path, mode="r", zarr_format=3)
-        return {name: _locate(_shard(path, name), array) for name, array in group.arrays()}
+        arrays = dict(group.arrays())
+        if any(array.compressors for array in arrays.values()):
+            return CompressedPart(path, arrays)
+        return PlainPart({name: _locate(_shard(path, name), array) for name, array in arrays.items()})
+
+
+def _create(
+    group: zarr.Group,
+    name: str,
+    values: np.ndarray,
+    chunks: tuple[int, ...],
+    codec: Any,
+    shards: tuple[int, ...] | None = None,
+) -> zarr.Array:
+    return group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        shards=shards or values.shape,
+        compressors=codec,
+        filters=None,
+        fill_value=0,
+    )
+
+
+def _write_shard(shard: Path, values: np.ndarray) -> None:
+    shard.parent.mkdir(parents=True)
+    with shard.open("wb", buffering=0) as stream:
+        _write(stream, values)
+        _write(stream, _index(values))
 
 
 def _shard(path: Path, name: str) -> Path:

@@ -11,9 +11,10 @@ from jobs.cli.running import as_table
 from jobs.job import KINDS
 from jobs.plan import make_plan
 from jobs.suite import load_suite
-from store.activations import damaged_parts
-from store.artifacts import Artifact, Store, folder_bytes
+from store.artifacts import Artifact, Store
+from store.checksums import damaged_parts
 from store.errors import InputError, MissingError
+from store.files import folder_bytes
 
 DAY = 24 * 60 * 60
 

@@ -82,6 +82,13 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     help="below 1, jobs share a GPU",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
+@click.option(
+    "--tasks-per-extraction",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Ray tasks that compute the parts of one extraction together",
+)
 def suite_run(
     suite: str,
     only: tuple[str, ...],
@@ -90,6 +97,7 @@ def suite_run(
     address: str | None,
     gpus_per_job: float,
     cpus_per_job: int,
+    tasks_per_extraction: int,
 ) -> None:
     """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
     store, out = Store(Store().root.resolve()), console()
@@ -107,7 +115,20 @@ def suite_run(
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
         raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
-    runner = _runner(store, local, address, gpus_per_job, cpus_per_job, out)
+    runner: Runner
+    if local:
+        runner = LocalRunner(store.root)
+    else:
+        from jobs.ray_executor import RayRunner
+
+        out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
+        runner = RayRunner(
+            store.root,
+            address=address,
+            gpus_per_job=gpus_per_job,
+            cpus_per_job=cpus_per_job,
+            tasks_per_extraction=tasks_per_extraction,
+        )
     try:
         with Screen(out, store, total=len(jobs)) as watcher:
             outcome = execute(jobs, done, blocked, runner, watcher)
@@ -116,15 +137,6 @@ def suite_run(
     _print_outcome(plan, outcome, store, out)
     if not outcome.ok:
         sys.exit(1)
-
-
-def _runner(store: Store, local: bool, address: str | None, gpus: float, cpus: int, out: Console) -> Runner:
-    if local:
-        return LocalRunner(store.root)
-    from jobs.ray_executor import RayRunner
-
-    out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
-    return RayRunner(store.root, address=address, gpus_per_job=gpus, cpus_per_job=cpus)
 
 
 @click.command("results")

@@ -1,13 +1,14 @@
 """The forward pass that fills a part of a cache: batches of similar length, valid tokens only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from jobs.data.encoding import Encoding
 from jobs.models.batching import length_sorted_batches, padded
-from store.activations import PartBuffer
+from jobs.models.placing import DevicePart, HostPart, Piece
+from store.cache_writer import PartBuffer
 from store.errors import MicrotomeError
 from store.layout import ATTENTION, HIDDEN, Layout
 
@@ -22,71 +23,59 @@ def fill(
     with_segments: bool,
     pad_token_id: int,
     batch_tokens: int,
-) -> None:
+) -> Callable[[], None]:
     """Run the examples of a part through the model and write their activations into the buffer.
 
     `encodings` are those of all examples of the cache. Sequences are sorted by length into batches;
-    each result goes back to its own place.
+    each result goes back to its own place. The buffer holds its values once the function that this
+    returns has come back: on a GPU nothing here waits for them.
     """
-    pieces = _sequences(encodings, buffer.examples)
+    pieces = _pieces(encodings, buffer)
     device = next(model.parameters()).device
-    for indices in length_sorted_batches([stop - start for _, start, stop in pieces], batch_tokens):
+    part = HostPart(buffer, layout) if device.type == "cpu" else DevicePart(buffer, layout, device)
+    for indices in length_sorted_batches([piece.length for piece in pieces], batch_tokens):
         rows = [pieces[i] for i in indices]
-        ids = [encodings[e].input_ids[start:stop] for e, start, stop in rows]
+        ids = [encodings[r.example].input_ids[r.start : r.start + r.length] for r in rows]
         segments = (
-            [encodings[e].segment_ids[start:stop] for e, start, stop in rows] if with_segments else None
+            [encodings[r.example].segment_ids[r.start : r.start + r.length] for r in rows]
+            if with_segments
+            else None
         )
-        batch = {name: value.to(device) for name, value in padded(ids, segments, pad_token_id).items()}
+        batch = padded(ids, segments, pad_token_id)
         output = model(
-            **batch,
+            **{name: to_device(value, device) for name, value in batch.items()},
             output_hidden_states=HIDDEN in buffer.arrays,
             output_attentions=ATTENTION in buffer.arrays,
         )
-        if HIDDEN in buffer.arrays:
-            _store_hidden(buffer, layout, output.hidden_states, rows)
-        if ATTENTION in buffer.arrays:
-            _store_attention(buffer, layout, output.attentions, rows)
+        part.next_batch(rows)
+        for index, layer in enumerate(layout.hidden_layers):
+            part.put_hidden(index, output.hidden_states[layer])
+        for index, layer in enumerate(layout.attention_layers):
+            part.put_attention(index, _attention(output.attentions, layer))
         del output  # so that the next pass finds its memory warm
+    return part.finish()
 
 
-def _sequences(encodings: Sequence[Encoding], examples: range) -> list[tuple[int, int, int]]:
-    """(example, start, stop) of everything that goes through the model on its own."""
+def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values on a device, without waiting for it."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+
+
+def _pieces(encodings: Sequence[Encoding], buffer: PartBuffer) -> list[Piece]:
+    """Everything of a part that goes through the model on its own."""
     pieces = []
-    for example in examples:
+    for example in buffer.examples:
         start = 0
+        token = buffer.window(HIDDEN, example).start if HIDDEN in buffer.begin else 0
+        pair = buffer.window(ATTENTION, example).start if ATTENTION in buffer.begin else 0
         for length in encodings[example].sequences:
-            pieces.append((example, start, start + length))
+            pieces.append(Piece(example, start, length, token + start, pair))
             start += length
     return pieces
 
 
-def _store_hidden(
-    buffer: PartBuffer, layout: Layout, states: Sequence[torch.Tensor], rows: list[tuple[int, int, int]]
-) -> None:
-    part = torch.from_numpy(buffer.arrays[HIDDEN])
-    for index, layer in enumerate(layout.hidden_layers):
-        values = states[layer].to(part.dtype).cpu()
-        for row, (example, start, stop) in enumerate(rows):
-            first = buffer.window(HIDDEN, example).start + start
-            part[index, first : first + stop - start] = values[row, : stop - start]
-
-
-def _store_attention(
-    buffer: PartBuffer, layout: Layout, maps: Sequence[torch.Tensor | None], rows: list[tuple[int, int, int]]
-) -> None:
-    part = torch.from_numpy(buffer.arrays[ATTENTION])
-    for index, layer in enumerate(layout.attention_layers):
-        found = maps[layer]
-        if found is None:
-            raise MicrotomeError("the model returned no attentions; it was not loaded with eager attention")
-        values = found.to(part.dtype).cpu()
-        if layout.causal and values[0, 0].triu(1).any():
-            raise MicrotomeError("this architecture was taken for causal, but tokens see what is after them")
-        for row, (example, start, stop) in enumerate(rows):
-            length = stop - start
-            square = values[row, :, :length, :length]
-            place = part[index, :, buffer.window(ATTENTION, example)]
-            if layout.causal:
-                place[:] = square[(slice(None), *torch.tril_indices(length, length))]
-            else:
-                place.unflatten(1, (length, length))[:] = square
+def _attention(maps: Sequence[torch.Tensor | None], layer: int) -> torch.Tensor:
+    found = maps[layer]
+    if found is None:
+        raise MicrotomeError("the model returned no attentions; it was not loaded with eager attention")
+    return found

@@ -5,8 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from store.activations import ActivationCache, CacheWriter, Examples
+from store.activations import ActivationCache
 from store.artifacts import Request, Store
+from store.cache_writer import CacheWriter
+from store.examples import Examples
 from store.layout import Layout, pack_attention
 
 
@@ -46,12 +48,12 @@ def make_cache(tmp_path):
         request = Request("extract", 1, {"name": name}, {"checkpoint": more.get("checkpoint", "c")}, name)
         with store.begin(request) as staging:
             writer = CacheWriter(staging.path, staging.scratch, layout, examples)
-            buffer = writer.buffer(0)
+            buffer = next(writer.claims())
             for example in range(len(lengths)):
                 buffer.slot("hidden", example)[:] = hidden[:, offsets[example] : offsets[example + 1]]
                 if attention:
                     buffer.slot("attention", example)[:] = pack_attention(attention[example], layout.causal)
-            writer.write(buffer)
+            writer.submit(buffer)
             staging.outputs["cache"] = writer.finish() | {
                 "unit": unit,
                 "classes": list(classes),

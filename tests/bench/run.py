@@ -33,8 +33,9 @@ from jobs.models import loading, scratch, training
 from jobs.models.batching import length_sorted_batches, padded
 from jobs.models.task_model import TaskModel
 from jobs.tasks import Recipe, load_task
-from store.activations import ActivationCache, CacheWriter
+from store.activations import ActivationCache
 from store.artifacts import Request, Store
+from store.cache_writer import CacheWriter
 
 BATCH_TOKENS = extract.BATCH_TOKENS["cpu"]
 EXAMPLES = 1000

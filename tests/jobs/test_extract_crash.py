@@ -12,6 +12,7 @@ import pytest
 from jobs.executor import run_job
 from store.activations import ActivationCache
 from store.artifacts import Store
+from store.checksums import damaged_parts
 
 FORK = multiprocessing.get_context("fork")
 OURS = (f"{os.sep}store{os.sep}", f"{os.sep}models{os.sep}forward.py")
@@ -104,17 +105,38 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
     assert filled[5:] == sorted(set(filled[5:]))
 
 
-def test_two_extractions_at_the_same_time_end_with_one_valid_cache(bench, tiny_models, small_parts):
-    from store.activations import damaged_parts
+def both_at_once(root, job, *points):
+    """Run a job in as many processes at once, each killed at its point; their exit codes."""
+    calls = FORK.Value("l", 0)
+    processes = [FORK.Process(target=run_and_die, args=(job, root, point, calls)) for point in points]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
 
+
+def test_two_extractions_at_the_same_time_share_the_parts_of_one_cache(bench, tiny_models, small_parts):
+    job = job_of(bench, tiny_models)
+    assert both_at_once(bench.store.root, job, 0, 0) == [0, 0]
+    [artifact] = bench.store.list("extract")
+    assert damaged_parts(artifact) == []
+    assert not (bench.store.root / ".staging").exists()
+    lines = bench.store.log_path(job.request).read_text().splitlines()
+    done = sorted(line for line in lines if line.startswith("» part "))
+    assert len(done) == len(set(done)) == len(artifact.manifest["outputs"]["cache"]["parts"])
+
+
+def test_one_of_two_killed_the_other_does_its_part_too(bench, tiny_models, tmp_path, small_parts):
     job = job_of(bench, tiny_models)
     calls = FORK.Value("l", 0)
-    both = [FORK.Process(target=run_and_die, args=(job, bench.store.root, 0, calls)) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-    assert [process.exitcode for process in both] == [0, 0]
-    assert len(bench.store.list("extract")) == 1
-    assert damaged_parts(bench.store.find(job.request)) == []
-    assert not (bench.store.root / ".staging").exists()
+    assert in_child(run_and_die, job, bench.store.root, 0, calls) == 0
+    wanted = arrays(bench.store, job)
+    for number, share in enumerate((0.3, 0.6)):
+        store = Store(tmp_path / str(number))
+        codes = both_at_once(store.root, job, int(share * calls.value), 0)
+        assert codes[1] == 0
+        assert codes[0] in (0, -signal.SIGKILL)
+        for found, expected in zip(arrays(store, job), wanted, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert not (store.root / ".staging").exists()

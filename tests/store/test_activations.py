@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 import zarr
 
-from store import open_cache
-from store.activations import PART_FORMATS, ActivationCache, CacheWriter, Examples, damaged_parts
+from store import open_cache, parts
+from store.activations import ActivationCache
 from store.artifacts import Request, Store
+from store.cache_writer import CacheWriter
+from store.checksums import damaged_parts
 from store.errors import DtypeOverflowError, InputError, MissingError, StoreError
+from store.examples import Examples
+from store.files import folder_bytes
+from store.formats import PART_FORMATS
 from store.layout import Layout, pack_attention
+from store.parts import COMPRESSIONS
 
 LENGTHS = np.array([5, 1, 9, 3, 7, 4])
 LAYERS, HEADS, DIM = 3, 2, 8
@@ -48,10 +54,18 @@ class CacheContract:
 
     format: str
 
-    def write(self, root, *, causal=False, dtype="float32", part_bytes=600, spoil=None, **kept):
+    def write(
+        self, root, *, causal=False, dtype="float32", part_bytes=600, spoil=None, compression="none", **kept
+    ):
         kept = {"hidden_layers": tuple(range(LAYERS + 1)), "attention_layers": tuple(range(LAYERS))} | kept
         layout = Layout(layers=LAYERS, heads=HEADS, dim=DIM, causal=causal, dtype=dtype, **kept)
-        request = Request("extract", 1, {"causal": causal, "dtype": dtype, "bytes": part_bytes}, {}, "cache")
+        request = Request(
+            "extract",
+            1,
+            {"causal": causal, "dtype": dtype, "bytes": part_bytes, "compression": compression},
+            {},
+            "cache",
+        )
         store = Store(root)
         with store.begin(request, resumable=True) as staging:
             with CacheWriter(
@@ -61,15 +75,15 @@ class CacheContract:
                 examples(),
                 part_format=self.format,
                 part_bytes=part_bytes,
+                compression=compression,
             ) as writer:
-                for number in writer.missing():
-                    writer.submit(self.filled(writer, number, layout, spoil))
+                for buffer in writer.claims():
+                    writer.submit(self.filled(buffer, layout, spoil))
                 described = writer.finish()
             staging.outputs["cache"] = described | {"unit": "word", "classes": [], "split": "test"}
         return store.find(request)
 
-    def filled(self, writer, number, layout, spoil=None):
-        buffer = writer.buffer(number)
+    def filled(self, buffer, layout, spoil=None):
         for example in buffer.examples:
             hidden, attention = values(layout.causal)[example]
             if spoil == example:
@@ -83,8 +97,11 @@ class CacheContract:
 
     @pytest.mark.parametrize("causal", [False, True])
     @pytest.mark.parametrize("part_bytes", [1, 6000, 1 << 20])
-    def test_everything_written_comes_back(self, tmp_path, causal, part_bytes):
-        cache = open_cache(self.write(tmp_path, causal=causal, part_bytes=part_bytes).path)
+    @pytest.mark.parametrize("compression", COMPRESSIONS)
+    def test_everything_written_comes_back(self, tmp_path, monkeypatch, causal, part_bytes, compression):
+        monkeypatch.setattr(parts, "CHUNK_BYTES", 256)  # several chunks per layer
+        artifact = self.write(tmp_path, causal=causal, part_bytes=part_bytes, compression=compression)
+        cache = open_cache(artifact.path)
         wanted = values(causal)
         assert (cache.examples, cache.tokens, cache.layers, cache.heads, cache.dim, cache.causal) == (
             len(LENGTHS),
@@ -160,7 +177,7 @@ class CacheContract:
             "hidden": rng.normal(size=(4, 11, 8)).astype(np.float16),
             "attention": rng.random((3, 2, 77)).astype(np.float16),
         }
-        PART_FORMATS[self.format].write(path, arrays)
+        PART_FORMATS[self.format].write(path, arrays, "none")
         for name, (found, chunks) in self.read_with_the_library(path).items():
             np.testing.assert_array_equal(found, arrays[name])
             assert chunks == (1, *arrays[name].shape[1:])
@@ -176,6 +193,30 @@ class CacheContract:
         artifact = self.write(tmp_path, part_bytes=1 << 20)
         assert sum(path.is_file() for path in (artifact.path / "parts").rglob("*")) <= 5
 
+    @pytest.mark.parametrize("compression", ["lz4", "zstd"])
+    def test_compression_takes_fewer_bytes_and_few_files(self, tmp_path, compression):
+        path = tmp_path / f"part{PART_FORMATS[self.format].suffix}"
+        smooth = np.linspace(0, 1, 3 * 2 * 50_000, dtype=np.float32).reshape(3, 2, 50_000)
+        PART_FORMATS[self.format].write(path, {"attention": smooth}, compression)
+        assert folder_bytes(path) < 0.8 * smooth.nbytes
+        assert sum(file.is_file() for file in [path, *path.rglob("*")]) <= 5
+        found, chunks = self.read_with_the_library(path)["attention"]
+        np.testing.assert_array_equal(found, smooth)
+        assert chunks == (1, 2, parts.CHUNK_BYTES // 8 if parts.CHUNK_BYTES < 50_000 * 8 else 50_000)
+
+    def test_compressed_bytes_that_cannot_be_unpacked_are_a_store_error(self, tmp_path):
+        artifact = self.write(tmp_path, part_bytes=1 << 20, compression="zstd")
+        files = [file for file in (artifact.path / "parts").rglob("*") if file.is_file()]
+        largest = max(files, key=self.size)
+        raw = bytearray(largest.read_bytes())
+        raw[200:] = bytes(len(raw) - 200)
+        largest.write_bytes(raw)
+        cache = open_cache(artifact.path)
+        with pytest.raises(StoreError, match="microtome cache verify"):
+            for layer in range(LAYERS):
+                cache.hidden(layer)
+                list(cache.iter_attention(layer))
+
     def test_an_interrupted_write_goes_on_and_ends_the_same(self, tmp_path):
         whole = ActivationCache(self.write(tmp_path / "whole", part_bytes=900).path)
         layout = whole.layout
@@ -185,32 +226,56 @@ class CacheContract:
         def writer():
             return CacheWriter(folder, folder, layout, examples(), part_format=self.format, part_bytes=900)
 
-        first = writer()
-        first.write(self.filled(first, 1, layout))
-        half_written = folder / "parts" / f".00000{PART_FORMATS[self.format].suffix}"
+        with writer() as first:
+            claims = first.claims()
+            first.submit(self.filled(next(claims), layout))
+            first.wait()
+        half_written = folder / "parts" / f".00001{PART_FORMATS[self.format].suffix}"
         half_written.write_text("cut short")
-        second = writer()
-        assert second.missing() == [n for n in range(len(second.parts)) if n != 1]
-        with pytest.raises(StoreError, match="not written"):
-            second.finish()
-        for number in second.missing():
-            second.write(self.filled(second, number, layout))
-        records = second.finish()["parts"]
+        with writer() as second:
+            assert second.missing() == list(range(1, len(second.parts)))
+            with pytest.raises(StoreError, match="not written"):
+                second.finish()
+            for buffer in second.claims():
+                second.submit(self.filled(buffer, layout))
+            records = second.finish()["parts"]
         assert records == whole.manifest["outputs"]["cache"]["parts"]
         assert not list((folder / "parts").glob(".*"))
+
+    def test_two_writers_share_the_parts(self, tmp_path):
+        layout = ActivationCache(self.write(tmp_path / "whole", part_bytes=900).path).layout
+        folder = tmp_path / "shared"
+        folder.mkdir()
+        options = {"part_format": self.format, "part_bytes": 900}
+        done = {0: [], 1: []}
+        with (
+            CacheWriter(folder, folder, layout, examples(), **options) as one,
+            CacheWriter(folder, folder, layout, examples(), **options) as other,
+        ):
+            writers = one, other
+            claims = [writer.claims() for writer in writers]
+            for turn in range(len(one.parts)):
+                buffer = next(claims[turn % 2])
+                done[turn % 2].append(buffer.number)
+                writers[turn % 2].submit(self.filled(buffer, layout))
+            assert [next(left, None) for left in claims] == [None, None]
+            other.wait()
+            records = one.finish()["parts"]
+        assert sorted(done[0] + done[1]) == list(range(len(records)))
+        assert min(map(len, done.values())) > 0
 
     def test_a_flipped_byte_a_truncated_and_a_missing_file_are_named(self, tmp_path):
         artifact = self.write(tmp_path, part_bytes=900)
         assert damaged_parts(artifact) == []
-        parts = sorted((artifact.path / "parts").iterdir())
-        largest = [max((f for f in [p, *p.rglob("*")] if f.is_file()), key=self.size) for p in parts[:3]]
+        paths = sorted((artifact.path / "parts").iterdir())
+        largest = [max((f for f in [p, *p.rglob("*")] if f.is_file()), key=self.size) for p in paths[:3]]
         raw = bytearray(largest[0].read_bytes())
         raw[len(raw) // 2] ^= 1
         largest[0].write_bytes(raw)
         largest[1].write_bytes(largest[1].read_bytes()[:-1])
         largest[2].unlink()
         bad = dict(damaged_parts(artifact))
-        assert list(bad) == [f"parts/{path.name}" for path in parts[:3]]
+        assert list(bad) == [f"parts/{path.name}" for path in paths[:3]]
 
     @staticmethod
     def size(path):

@@ -1,0 +1,203 @@
+"""Writes an activation cache part by part; several processes may share the work.
+
+A part is filled in memory that was allocated once, of the size of the largest part, and written by a
+background thread while the next is filled. What is on disk is recorded in a scratch folder, so that a
+writer that comes later, or another at the same time, does not do it again.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from store.checksums import checksum
+from store.errors import StoreError
+from store.examples import Examples
+from store.files import delete, flush, folder_bytes, write_json
+from store.formats import PART_FORMATS
+from store.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
+
+Allocate = Callable[[int], np.ndarray]  # bytes -> uint8 [bytes]
+BUFFERS = 2  # one is filled while the other is written
+
+
+@dataclass
+class PartBuffer:
+    """A part being filled: exact-size arrays, one slot per example along the ragged axis."""
+
+    number: int
+    examples: range
+    arrays: dict[str, np.ndarray]
+    begin: dict[str, np.ndarray]
+
+    def window(self, name: str, example: int) -> slice:
+        """Where an example lies along the ragged axis."""
+        position = example - self.examples.start
+        return slice(int(self.begin[name][position]), int(self.begin[name][position + 1]))
+
+    def slot(self, name: str, example: int) -> np.ndarray:
+        """The writable view of one example: hidden [l, T, dim], attention [l, heads, pairs]."""
+        window = self.window(name, example)
+        return self.arrays[name][:, window] if name == HIDDEN else self.arrays[name][:, :, window]
+
+
+class CacheWriter:
+    """Writes the parts of a cache that nobody has written and nobody is writing.
+
+        with CacheWriter(folder, scratch, layout, examples) as writer:
+            for buffer in writer.claims():
+                ...fill buffer...
+                writer.submit(buffer)
+            described = writer.finish()
+
+    `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        layout: Layout,
+        examples: Examples,
+        *,
+        part_format: str = "zarr",
+        compression: str = "none",
+        part_bytes: int = PART_BYTES,
+        allocate: Allocate | None = None,
+    ) -> None:
+        self.folder = folder
+        self.scratch = scratch
+        self.layout = layout
+        self.examples = examples
+        self.format_name = part_format
+        self.format = PART_FORMATS[part_format]
+        self.compression = compression
+        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
+        self._allocate = allocate or (lambda size: np.empty(size, np.uint8))
+        self._memory: list[np.ndarray] = []
+        self._claims: dict[int, int] = {}  # part -> its open lock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._under_way: Future[None] | None = None
+        (folder / "parts").mkdir(exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(wait=True)
+        for number in list(self._claims):
+            self._release(number)
+
+    def missing(self) -> list[int]:
+        """The numbers of the parts that are not on disk yet."""
+        return [number for number in range(len(self.parts)) if not self._record(number).exists()]
+
+    def claims(self) -> Iterator[PartBuffer]:
+        """Buffers to fill and submit, one after the other: each part that is not on disk and that no other
+        process works on. The memory of a buffer is used again for the one after the next."""
+        missing = self.missing()
+        turn = 0
+        for number in missing:
+            if self._claim(number):
+                if len(self._memory) < BUFFERS:
+                    largest = max(self._bytes(self.parts[n]) for n in missing)
+                    self._memory.append(self._allocate(largest))
+                yield self._buffer(number, self._memory[turn % len(self._memory)])
+                turn += 1
+
+    def submit(self, buffer: PartBuffer, ready: Callable[[], None] = lambda: None) -> None:
+        """Write a filled part in the background, once the one before is written; raises what that raised.
+
+        `ready` is called first, in the background too: it returns when the buffer holds its values.
+        """
+        self.wait()
+        self._under_way = self._thread.submit(self._write, buffer, ready)
+
+    def wait(self) -> None:
+        """Until everything submitted is on disk; raises what writing it raised."""
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+    def finish(self) -> dict[str, Any]:
+        """Write `examples.npz` and gather the records; returns the manifest's `cache` section."""
+        self.wait()
+        if self.missing():
+            raise StoreError(f"parts {self.missing()} of {self.folder} are not written")
+        self.examples.save(self.folder / "examples.npz")
+        records = [json.loads(self._record(n).read_text("utf-8")) for n in range(len(self.parts))]
+        return {
+            "format": self.format_name,
+            "compression": self.compression,
+            "layout": asdict(self.layout),
+            "examples": len(self.examples.rows),
+            "tokens": int(self.examples.offsets[-1]),
+            "parts": records,
+            "examples_checksum": checksum(self.folder / "examples.npz"),
+        }
+
+    def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
+        part = self.parts[number]
+        lengths = self.examples.lengths[part.start : part.stop]
+        begin, arrays, used = {}, {}, 0
+        for name in self.layout.names():
+            begin[name] = starts(self.layout.extents(name, lengths))
+            shape = self.layout.shape(name, int(begin[name][-1]))
+            size = int(np.prod(shape)) * np.dtype(self.layout.dtype).itemsize
+            arrays[name] = memory[used : used + size].view(self.layout.dtype).reshape(shape)
+            used += size
+        return PartBuffer(number, part, arrays, begin)
+
+    def _bytes(self, part: range) -> int:
+        return int(self.layout.bytes_per_example(self.examples.lengths[part.start : part.stop]).sum())
+
+    def _write(self, buffer: PartBuffer, ready: Callable[[], None]) -> None:
+        """Put a part on disk, whole: refuses inf and NaN, records its checksum last."""
+        ready()
+        for name, values in buffer.arrays.items():
+            begin, first = buffer.begin[name][:-1], buffer.examples.start
+            refuse_non_finite(values, name, self.layout.kept(name), begin, first)
+        path = self.folder / "parts" / f"{buffer.number:05d}{self.format.suffix}"
+        aside = path.with_name("." + path.name)
+        for leftover in (aside, path):
+            delete(leftover)
+        try:
+            self.format.write(aside, buffer.arrays, self.compression)
+            flush(aside)  # a record must not outlive its part when a machine goes down
+        except BaseException:
+            delete(aside)
+            raise
+        aside.rename(path)
+        record = {
+            "file": str(path.relative_to(self.folder)),
+            "start": buffer.examples.start,
+            "stop": buffer.examples.stop,
+            "checksum": checksum(path),
+            "bytes": folder_bytes(path),
+        }
+        write_json(self._record(buffer.number), record)
+        self._release(buffer.number)
+
+    def _record(self, number: int) -> Path:
+        return self.scratch / f"{number:05d}.json"
+
+    def _claim(self, number: int) -> bool:
+        """Whether this process may write a part: it holds the part's lock until the record is there."""
+        lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._record(number).exists():
+                self._claims[number] = lock
+                return True
+        os.close(lock)
+        return False
+
+    def _release(self, number: int) -> None:
+        os.close(self._claims.pop(number))
