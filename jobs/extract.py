@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -100,6 +102,47 @@ def extract_job(
     )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a cache will hold, known before the first forward pass."""
+
+    encodings: Sequence[Encoding]
+    table: Examples
+    layout: Layout
+    tokenizer: Any
+
+    def bytes(self) -> int:
+        """What the cache will take on disk, uncompressed; a few kB of headers per part aside."""
+        return int(self.layout.bytes_per_example(self.table.lengths).sum()) + self.table.bytes()
+
+
+def prepare(job: Job, folder: Path, name: str) -> Prepared:
+    """Read and tokenise what an extraction job is to run through the model `name` in `folder`."""
+    from jobs.models import loading
+
+    config: SplitConfig = job.config  # type: ignore[assignment]
+    options = config.extract
+    data: TaskData = job.sources["data"]
+    kind = TASK_TYPES[config.type]
+    max_length = int(options.max_length or 0)
+    model_config = loading.load_config(folder)
+    loading.check_length(model_config, max_length)
+    tokenizer = loading.load_tokenizer(folder, name)
+    rows = read_as_planned(data, config.split, job.inputs["data"])
+    chosen = sample(len(rows), options.examples, options.sample_seed)
+    examples = [rows[index] for index in chosen]
+    encoder = Encoder(tokenizer, max_length=max_length)
+    encode = encoder.encode_separately if options.segments == "separate" else encoder.encode
+    encodings = [encode(example) for example in examples]
+    labels = kind.cached_labels(examples, kind.classes(config.labels))
+    return Prepared(
+        encodings,
+        example_table(examples, encodings, labels, chosen),
+        cache_layout(model_config, options, loading.is_causal(model_config)),
+        tokenizer,
+    )
+
+
 def extract(job: Job, store: Store, staging: Staging) -> None:
     """Tokenise everything, then fill and write the parts that are not there yet."""
     from jobs.models import loading
@@ -107,53 +150,41 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     config: SplitConfig = job.config  # type: ignore[assignment]
     options = config.extract
     source: ModelSource = job.sources["checkpoint"]
-    data: TaskData = job.sources["data"]
+    task: Task = job.sources["data"].task
     kind = TASK_TYPES[config.type]
-    classes = kind.classes(config.labels)
     folder = source.folder(store)
-    model_config = loading.load_config(folder)
-    loading.check_length(model_config, int(options.max_length or 0))
-    tokenizer = loading.load_tokenizer(folder, source.name)
-
-    rows = read_as_planned(data, config.split, job.inputs["data"])
-    chosen = sample(len(rows), options.examples, options.sample_seed)
-    examples = [rows[index] for index in chosen]
-    encodings = _encode(
-        Encoder(tokenizer, max_length=int(options.max_length or 0)), examples, options.segments
-    )
-    layout = cache_layout(model_config, options, loading.is_causal(model_config))
-    table = example_table(examples, encodings, kind.cached_labels(examples, classes), chosen)
+    prepared = prepare(job, folder, source.name)
     device = loading.best_device()
     with CacheWriter(
         staging.path,
         staging.scratch,
-        layout,
-        table,
+        prepared.layout,
+        prepared.table,
         part_format=options.format,
         compression=options.compression,
         part_bytes=options.part_megabytes << 20,
         allocate=pinned_memory if device.type == "cuda" else None,
     ) as writer:
-        report(f"{len(examples)} examples in {len(writer.parts)} parts, {len(writer.missing())} to do")
-        if writer.missing():
-            model = loading.load_backbone(folder, device)
-            compute_parts(writer, encodings, model, tokenizer, options.batch_tokens)
-        staging.alone()
-        if staging.overtaken:
-            return
-        if writer.missing():  # of another process, that died
-            model = loading.load_backbone(folder, device)
-            compute_parts(writer, encodings, model, tokenizer, options.batch_tokens)
+        count, parts = len(prepared.encodings), len(writer.parts)
+        report(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
+        for others_are_done in (False, True):
+            if others_are_done:
+                staging.alone()  # what is missing now is of another process, that died
+            if staging.overtaken:
+                return
+            if writer.missing():
+                model = loading.load_backbone(folder, device)
+                compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
         described = writer.finish()
     staging.outputs["cache"] = described | {
-        "task": data.task.name,
+        "task": task.name,
         "split": config.split,
         "unit": kind.unit,
-        "classes": list(classes),
-        "credentialed": data.task.credentialed,
+        "classes": list(kind.classes(config.labels)),
+        "credentialed": task.credentialed,
         "segments": options.segments,
         "max_length": options.max_length,
-        "truncated_words": sum(e.truncated_words for e in encodings),
+        "truncated_words": sum(e.truncated_words for e in prepared.encodings),
     }
     staging.provenance.update(provenance(), device=device.type)
 
@@ -201,11 +232,6 @@ def pinned_memory(size: int) -> np.ndarray:
     import torch
 
     return torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy()
-
-
-def _encode(encoder: Encoder, examples: Sequence[Example], segments: str) -> list[Encoding]:
-    encode = encoder.encode_separately if segments == "separate" else encoder.encode
-    return [encode(example) for example in examples]
 
 
 def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:

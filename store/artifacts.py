@@ -219,7 +219,7 @@ class Store:
         except MicrotomeError:
             raise
         except Exception as error:
-            if not folder.exists():
+            if _is_gone(folder, error):
                 raise StoreError(f"{folder} has gone away. Is the store's disk still mounted?") from error
             reason = why_unwritable(error, self.root)
             if reason is None:
@@ -318,6 +318,14 @@ class Store:
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""
         return self.root / "logs" / f"{request.kind}.{request.folder}.log"
+
+
+def _is_gone(folder: Path, error: Exception) -> bool:
+    """Whether an error came of a folder that vanished under a job; a library may have made it again."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        missing = Path(str(error.filename))
+        return missing.is_relative_to(folder) and not missing.parent.exists()
+    return not folder.exists()
 
 
 def _last_written(folder: Path) -> float:

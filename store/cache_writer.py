@@ -9,6 +9,8 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,7 +22,7 @@ import numpy as np
 from store.checksums import checksum
 from store.errors import StoreError
 from store.examples import Examples
-from store.files import delete, flush, folder_bytes, write_json
+from store.files import ALIGNMENT, aligned_memory, delete, flush, folder_bytes, write_json
 from store.formats import PART_FORMATS
 from store.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
 
@@ -80,10 +82,10 @@ class CacheWriter:
         self.format = PART_FORMATS[part_format]
         self.compression = compression
         self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
-        self._allocate = allocate or (lambda size: np.empty(size, np.uint8))
+        self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, int] = {}  # part -> its open lock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._thread = ThreadPoolExecutor(1, "write", initializer=_give_way)
         self._under_way: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
 
@@ -107,7 +109,7 @@ class CacheWriter:
         for number in missing:
             if self._claim(number):
                 if len(self._memory) < BUFFERS:
-                    largest = max(self._bytes(self.parts[n]) for n in missing)
+                    largest = max(self._memory_of(self.parts[n]) for n in missing)
                     self._memory.append(self._allocate(largest))
                 yield self._buffer(number, self._memory[turn % len(self._memory)])
                 turn += 1
@@ -152,11 +154,13 @@ class CacheWriter:
             shape = self.layout.shape(name, int(begin[name][-1]))
             size = int(np.prod(shape)) * np.dtype(self.layout.dtype).itemsize
             arrays[name] = memory[used : used + size].view(self.layout.dtype).reshape(shape)
-            used += size
+            used += -(-size // ALIGNMENT) * ALIGNMENT
         return PartBuffer(number, part, arrays, begin)
 
-    def _bytes(self, part: range) -> int:
-        return int(self.layout.bytes_per_example(self.examples.lengths[part.start : part.stop]).sum())
+    def _memory_of(self, part: range) -> int:
+        """Bytes that the arrays of a part take, each from an aligned address on."""
+        sizes = self.layout.bytes_per_example(self.examples.lengths[part.start : part.stop])
+        return int(sizes.sum()) + len(self.layout.names()) * ALIGNMENT
 
     def _write(self, buffer: PartBuffer, ready: Callable[[], None]) -> None:
         """Put a part on disk, whole: refuses inf and NaN, records its checksum last."""
@@ -169,7 +173,8 @@ class CacheWriter:
         for leftover in (aside, path):
             delete(leftover)
         try:
-            self.format.write(aside, buffer.arrays, self.compression)
+            known = self.format.write(aside, buffer.arrays, self.compression)
+            digest = checksum(aside, known)
             flush(aside)  # a record must not outlive its part when a machine goes down
         except BaseException:
             delete(aside)
@@ -179,7 +184,7 @@ class CacheWriter:
             "file": str(path.relative_to(self.folder)),
             "start": buffer.examples.start,
             "stop": buffer.examples.stop,
-            "checksum": checksum(path),
+            "checksum": digest,
             "bytes": folder_bytes(path),
         }
         write_json(self._record(buffer.number), record)
@@ -201,3 +206,10 @@ class CacheWriter:
 
     def _release(self, number: int) -> None:
         os.close(self._claims.pop(number))
+
+
+def _give_way() -> None:
+    """Let this thread run where the forward pass leaves a core idle: parallel kernels wait for their
+    slowest thread, so a writer on one of two cores would cost them both."""
+    if sys.platform == "linux":  # elsewhere this would be about the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

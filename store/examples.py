@@ -39,6 +39,10 @@ class Examples:
         """Tokens per example, int64 [e]."""
         return np.diff(self.offsets)
 
+    def bytes(self) -> int:
+        """What the arrays take, in memory and on disk."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
     def save(self, path: Path) -> None:
         """Write all arrays to one file."""
         np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)})

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 CANNOT_WRITE = {
     errno.EACCES,
     errno.EPERM,
@@ -17,6 +19,8 @@ CANNOT_WRITE = {
     errno.EIO,
     errno.ESTALE,
 }
+ALIGNMENT = 4096  # bytes, of memory and of offsets in files
+DIRECT_BYTES = 1 << 20  # below this the page cache does no harm
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
@@ -33,6 +37,47 @@ def write_json(path: Path, value: Any) -> None:
 def folder_bytes(folder: Path) -> int:
     """Size on disk of a file, or of all files below a folder, in bytes."""
     return sum(p.stat().st_size for p in [folder, *folder.rglob("*")] if p.is_file())
+
+
+def write_bytes(path: Path, offset: int, values: np.ndarray) -> None:
+    """Write the bytes of a contiguous array into an existing file, from `offset` on.
+
+    Large arrays go past the page cache where memory and offset are aligned and the filesystem takes it: no
+    copy is made, and what else lies in memory stays there.
+    """
+    data = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    done = 0
+    if values.ctypes.data % ALIGNMENT == 0 and offset % ALIGNMENT == 0 and len(data) >= DIRECT_BYTES:
+        done = _write_direct(path, offset, data[: len(data) // ALIGNMENT * ALIGNMENT])
+    with path.open("r+b", buffering=0) as stream:
+        stream.seek(offset + done)
+        while done < len(data):
+            done += stream.write(data[done:])
+
+
+def _write_direct(path: Path, offset: int, data: memoryview) -> int:
+    """Write with O_DIRECT; returns how many bytes, which are none where that cannot be done."""
+    if not hasattr(os, "O_DIRECT"):
+        return 0
+    done = 0
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_DIRECT)
+        try:
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done:], offset + done)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    return done
+
+
+def aligned_memory(size: int) -> np.ndarray:
+    """uint8 [size] that `write_bytes` can write without a copy."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
 
 
 def flush(path: Path) -> None:

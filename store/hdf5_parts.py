@@ -1,12 +1,15 @@
 """A part as one HDF5 file."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
 
+from store.checksums import Known
+from store.files import ALIGNMENT, write_bytes
 from store.parts import CompressedPart, LayerMap, Part, PartFormat, PlainPart, chunk_shape
 
 FILTERS = {
@@ -16,38 +19,55 @@ FILTERS = {
 
 
 class Hdf5Parts(PartFormat):
-    """`part.h5` with datasets `hidden` and `attention`; an uncompressed chunk is one layer, written without
-    a copy."""
+    """`part.h5` with datasets `hidden` and `attention`, contiguous unless compressed.
+
+    h5py makes room for the values of a contiguous dataset; they are written there without a copy.
+    """
 
     suffix = ".h5"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> None:
-        with h5py.File(path, "w-", libver="latest") as file:
-            for name, values in arrays.items():
-                if compression == "none":
-                    _write_layers(file, name, values)
-                else:
-                    chunks = chunk_shape(name, values.shape, values.itemsize)
-                    file.create_dataset(name, data=values, chunks=chunks, **FILTERS[compression])
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
+        if compression != "none":
+            path.write_bytes(_compressed(arrays, compression))
+            return {}
+        align = {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT}
+        with h5py.File(path, "w-", libver="latest", **align) as file:
+            places = [(_make_room(file, name, values), values) for name, values in arrays.items()]
+        for offset, values in places:
+            write_bytes(path, offset, values)
+        return {path: sorted(places, key=itemgetter(0))}
 
     def read(self, path: Path) -> Part:
         file = h5py.File(path, "r")
         datasets = {name: file[name] for name in file}
-        if any(dataset.id.get_create_plist().get_nfilters() for dataset in datasets.values()):
+        if any(dataset.chunks for dataset in datasets.values()):
             return CompressedPart(path, datasets)
         with file:
             return PlainPart({name: _locate(path, dataset) for name, dataset in datasets.items()})
 
 
-def _write_layers(file: h5py.File, name: str, values: np.ndarray) -> None:
-    dataset = file.create_dataset(name, shape=values.shape, dtype=values.dtype, chunks=(1, *values.shape[1:]))
-    for layer, chunk in enumerate(values):
-        dataset.id.write_direct_chunk((layer, 0, 0), chunk)
+def _compressed(arrays: Mapping[str, np.ndarray], compression: str) -> bytes:
+    """An HDF5 file made in memory: the library crashes if a disk is full when it closes a file."""
+    with h5py.File("part", "w", libver="latest", driver="core", backing_store=False) as file:
+        for name, values in arrays.items():
+            chunks = chunk_shape(name, values.shape, values.itemsize)
+            file.create_dataset(name, data=values, chunks=chunks, **FILTERS[compression])
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _make_room(file: h5py.File, name: str, values: np.ndarray) -> int:
+    """Create a dataset whose values are to be written by someone else; the offset in the file."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plan.set_obj_track_times(False)  # equal values make equal files
+    space = h5py.h5s.create_simple(values.shape)
+    dtype = h5py.h5t.py_create(values.dtype)
+    return int(h5py.h5d.create(file.id, name.encode(), dtype, space, plan).get_offset())
 
 
 def _locate(path: Path, dataset: h5py.Dataset) -> LayerMap:
-    offsets = np.empty(dataset.shape[0], np.int64)
-    for number in range(dataset.id.get_num_chunks()):
-        chunk = dataset.id.get_chunk_info(number)
-        offsets[chunk.chunk_offset[0]] = chunk.byte_offset
+    layers = dataset.shape[0]
+    offsets = dataset.id.get_offset() + np.arange(layers) * (dataset.nbytes // layers)
     return LayerMap(path, dataset.dtype, dataset.shape, offsets)

@@ -1,7 +1,7 @@
 """A part on disk: a contiguous range of examples, written by a format.
 
-Uncompressed, a chunk is one layer of an array, stored as it lies in memory. So a format only says in which
-file and where each layer begins, and a read is a system call into the place where the values are wanted.
+Uncompressed, a layer of an array is stored as it lies in memory. So a format only says in which file and
+where each layer begins, and a read is a system call into the place where the values are wanted.
 Compressed, a layer is cut into chunks along its ragged axis, and the format's own library reads them.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from store.checksums import Known
 from store.errors import StoreError
 from store.layout import RAGGED_AXIS
 
@@ -38,8 +39,11 @@ class PartFormat(ABC):
     suffix: str
 
     @abstractmethod
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> None:
-        """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet."""
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
+        """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet.
+
+        Returns where in which file they lie as they are, for the checksum.
+        """
 
     @abstractmethod
     def read(self, path: Path) -> Part:

@@ -4,7 +4,6 @@ Uncompressed, zarr writes the metadata; the shard is the array as it lies in mem
 index that the sharding codec asks for. Any Zarr v3 reader opens it; a test reads it back with zarr's own.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from store.checksums import Known
+from store.files import write_bytes
 from store.parts import CompressedPart, LayerMap, Part, PartFormat, PlainPart, chunk_shape
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
@@ -29,16 +30,18 @@ class ZarrParts(PartFormat):
 
     suffix = ".zarr"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> None:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
         group = zarr.open_group(path, mode="w-", zarr_format=3)
+        known = {}
         for name, values in arrays.items():
             if compression == "none":
                 _create(group, name, values, (1, *values.shape[1:]), None)
-                _write_shard(_shard(path, name), values)
+                known[_shard(path, name)] = _write_shard(_shard(path, name), values)
             else:
                 chunks = chunk_shape(name, values.shape, values.itemsize)
                 shards = tuple(-(-n // c) * c for n, c in zip(values.shape, chunks, strict=True))
                 _create(group, name, values, chunks, CODECS[compression], shards)[:] = values
+        return known
 
     def read(self, path: Path) -> Part:
         group = zarr.open_group(path, mode="r", zarr_format=3)
@@ -68,21 +71,16 @@ def _create(
     )
 
 
-def _write_shard(shard: Path, values: np.ndarray) -> None:
+def _write_shard(shard: Path, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
     shard.parent.mkdir(parents=True)
-    with shard.open("wb", buffering=0) as stream:
-        _write(stream, values)
-        _write(stream, _index(values))
+    shard.touch(exist_ok=False)
+    write_bytes(shard, 0, values)
+    write_bytes(shard, values.nbytes, _index(values))
+    return [(0, values)]
 
 
 def _shard(path: Path, name: str) -> Path:
     return path / name / "c" / "0" / "0" / "0"
-
-
-def _write(stream: io.FileIO, values: np.ndarray) -> None:
-    left = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-    while left:
-        left = left[stream.write(left) :]
 
 
 def _index(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """`suite`, `results` and `report`: a whole study."""
 
+import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,8 +13,10 @@ from rich.console import Console
 from jobs.cli.options import console
 from jobs.cli.running import as_table
 from jobs.executor import LocalRunner, Outcome, Runner, execute
-from jobs.job import KINDS
+from jobs.extract import SplitConfig
+from jobs.job import KINDS, Job
 from jobs.plan import Plan, make_plan
+from jobs.predict import cache_bytes
 from jobs.provenance import provenance
 from jobs.screen import Screen
 from jobs.study import study_rows
@@ -43,11 +47,31 @@ def suite_ls() -> None:
 @suite_group.command("plan")
 @click.argument("suite")
 @SETTINGS
-def suite_plan(suite: str, overrides: tuple[str, ...]) -> None:
-    """Show the jobs of SUITE by kind, how many are done, and what is missing. Nothing is run."""
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json lists every job, with the bytes of every cache",
+)
+def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
+    """Show the jobs of SUITE by kind, how many are done, what is missing, and the disk that its caches take.
+
+    Caches are predicted by tokenising their texts. Nothing is run.
+    """
     store, out = Store(), console()
     plan = make_plan(load_suite(suite, overrides), store)
-    _print_counts(plan, plan.done(store), out)
+    done, predicted = plan.done(store), cache_bytes(plan, store)
+    if form == "json":
+        rows = [
+            {"kind": j.kind, "job": j.slug, "id": j.id, "done": j.id in done, "bytes": predicted.get(j.id)}
+            for j in plan.jobs
+        ]
+        click.echo(json.dumps({"suite": plan.suite.name, "jobs": rows}, indent=1))
+        return
+    _print_counts(plan, done, out)
+    _print_caches(plan, done, predicted, out)
     _print_missing(plan, out)
 
 
@@ -205,6 +229,41 @@ def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
     ]
     out.print(f"{plan.suite.name}: {plan.suite.description}\n", soft_wrap=True)
     out.print(as_table(pd.DataFrame(rows)))
+
+
+def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None], out: Console) -> None:
+    """The disk that the caches take, by task, split and what is kept."""
+    groups: dict[tuple[str, str, str], list[Job]] = {}
+    for job in plan.jobs:
+        if job.id in predicted:
+            config: SplitConfig = job.config  # type: ignore[assignment]
+            key = str(job.labels["task"]), config.split, " + ".join(config.extract.keep)
+            groups.setdefault(key, []).append(job)
+    rows = []
+    for (task, split, keep), jobs in groups.items():
+        sizes = [predicted[job.id] for job in jobs]
+        known = [size for size in sizes if size is not None]
+        rows.append(
+            {
+                "caches of": task,
+                "split": split,
+                "kept": keep,
+                "caches": len(jobs),
+                "done": sum(job.id in done for job in jobs),
+                "largest MB": round(max(known) / 1e6, 1) if known else None,
+                "all MB": round(sum(known) / 1e6, 1) if known else None,
+                "not known": len(sizes) - len(known),
+            }
+        )
+    if rows:
+        frame = pd.DataFrame(rows)
+        if not frame["not known"].any():
+            frame = frame.drop(columns="not known")
+        out.print()
+        out.print(as_table(frame))
+        total = sum(size or 0 for size in predicted.values())
+        still = sum(predicted[id] or 0 for id in predicted if id not in done)
+        out.print(f"\n{total / 1e9:.2f} GB of caches, {still / 1e9:.2f} GB of them still to be made")
 
 
 def _print_missing(plan: Plan, out: Console) -> None:

@@ -4,6 +4,7 @@ Sentences are those of bc5cdr-disease where MICROTOME_DATA has it, else syntheti
 384-wide encoder with random weights on a CPU: its speed does not depend on what it has learned.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -30,16 +31,26 @@ from jobs.data.source import find_local
 from jobs.demo.corpus import biomedical_text, ner_sentences
 from jobs.extract import ExtractConfig, cache_layout, compute_parts, example_table
 from jobs.models import loading, scratch, training
-from jobs.models.batching import length_sorted_batches, padded
+from jobs.models.batching import length_sorted_batches, padded, takes_segments
 from jobs.models.task_model import TaskModel
 from jobs.tasks import Recipe, load_task
 from store.activations import ActivationCache
 from store.artifacts import Request, Store
 from store.cache_writer import CacheWriter
+from store.files import aligned_memory, flush, folder_bytes, write_bytes
+from store.formats import PART_FORMATS
 
-BATCH_TOKENS = extract.BATCH_TOKENS["cpu"]
-EXAMPLES = 1000
+EXAMPLES = 5000  # of the extraction; long enough for several parts
+FEW_EXAMPLES = 1000  # of everything that is measured per token or per layer
 REPEATS = 2
+FORMATS = tuple(PART_FORMATS)
+# What the published study used, with random weights; the model of a CPU is a small BERT.
+ON_A_GPU = {
+    "bert-base": {"architecture": "bert", "dim": 768, "layers": 12, "heads": 12},
+    "gpt2-medium": {"architecture": "gpt2", "dim": 1024, "layers": 24, "heads": 16},
+    "biogpt": {"architecture": "biogpt", "dim": 1024, "layers": 24, "heads": 16},
+}
+ON_A_CPU = {"small-bert": {"architecture": "bert", "dim": 384, "layers": 6, "heads": 12}}
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,11 @@ class Ratio:
         return self.value >= self.target if self.at_least else self.value <= self.target
 
 
-def seconds(*sides: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
-    """The median time of each side, after a warm-up, the sides in turn so that drift hits both."""
+def seconds(*sides: Callable[[], Any], repeats: int = REPEATS, after: Callable[[], Any] = int) -> list[float]:
+    """The median time of each side, after a warm-up, the sides in turn so that drift hits both.
+
+    `after` cleans up after each side, untimed.
+    """
     times: list[list[float]] = [[] for _ in sides]
     for turn in range(repeats + 1):
         for side, kept in zip(sides, times, strict=True):
@@ -66,103 +80,164 @@ def seconds(*sides: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
             side()
             if turn:
                 kept.append(time.perf_counter() - start)
+            after()
     return [statistics.median(kept) for kept in times]
 
 
 class Bench:
-    """A model, encoded sentences, and a folder to write into."""
+    """A model on a device, encoded sentences, and a folder to write into."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str, architecture: str, **shape: int) -> None:
         self.folder = folder
         self.task = load_task("bc5cdr-disease")
         self.sentences = _sentences(self.task)
-        model_folder = folder / "model"
+        self.model_folder = folder / "model"
         words = [" ".join(e.texts[0]) for e in self.sentences] + biomedical_text(50, seed=0)
-        scratch.create("bert", words, model_folder, vocabulary=8000, dim=384, layers=6, heads=12)
-        self.model_folder = model_folder
-        self.tokenizer = loading.load_tokenizer(model_folder)
-        self.model = loading.load_backbone(model_folder, torch.device("cpu"))
+        scratch.create(architecture, words, self.model_folder, vocabulary=8000, **shape)
+        self.tokenizer = loading.load_tokenizer(self.model_folder)
+        self.device = torch.device(device)
+        self.model = loading.load_backbone(self.model_folder, self.device)
         encoder = Encoder(self.tokenizer, max_length=128)
         self.encodings = [encoder.encode(e) for e in self.sentences]
-        self.tokens = sum(len(e.input_ids) for e in self.encodings)
+        self.batch_tokens = extract.BATCH_TOKENS[device]
+        self.store = Store(folder / "store")
 
-    def forward(self) -> None:
+    def tokens(self, examples: int) -> int:
+        """How many tokens the first examples have."""
+        return sum(len(e.input_ids) for e in self.encodings[:examples])
+
+    def forward(self, examples: int = EXAMPLES) -> None:
         """The bare batched forward pass with the outputs that a cache keeps."""
-        lengths = [len(e.input_ids) for e in self.encodings]
+        encodings = self.encodings[:examples]
+        segments = takes_segments(self.model, self.tokenizer)
         with torch.inference_mode():
-            for indices in length_sorted_batches(lengths, BATCH_TOKENS):
-                ids = [self.encodings[i].input_ids for i in indices]
-                segments = [self.encodings[i].segment_ids for i in indices]
-                batch = padded(ids, segments, self.tokenizer.pad_token_id)
+            for indices in length_sorted_batches([len(e.input_ids) for e in encodings], self.batch_tokens):
+                ids = [encodings[i].input_ids for i in indices]
+                kinds = [encodings[i].segment_ids for i in indices] if segments else None
+                batch = padded(ids, kinds, self.tokenizer.pad_token_id)
+                batch = {name: value.to(self.device) for name, value in batch.items()}
                 self.model(**batch, output_hidden_states=True, output_attentions=True)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
-    def extract(self, name: str = "timed", form: str = "zarr") -> ActivationCache:
+    def extract(self, name: str = "timed", form: str = "zarr", examples: int = EXAMPLES) -> ActivationCache:
         """The forward pass of `forward`, into a cache on disk."""
-        options = ExtractConfig(format=form)
-        store = Store(self.folder / "store")
+        sentences, encodings = self.sentences[:examples], self.encodings[:examples]
         request = Request("extract", 1, {"name": name, "format": form}, {"checkpoint": "bench"}, name)
-        found = store.find(request)
-        if found is not None:
-            store.remove(found)
-        kind = self.task.kind
-        labels = kind.cached_labels(self.sentences, self.task.classes)
-        table = example_table(self.sentences, self.encodings, labels, range(len(self.sentences)))
-        layout = cache_layout(self.model.config, options, causal=False)
-        with store.begin(request) as staging:
-            with CacheWriter(staging.path, staging.scratch, layout, table, part_format=form) as writer:
-                compute_parts(writer, self.encodings, self.model, self.tokenizer, BATCH_TOKENS)
+        labels = self.task.kind.cached_labels(sentences, self.task.classes)
+        table = example_table(sentences, encodings, labels, range(len(sentences)))
+        config = self.model.config
+        layout = cache_layout(config, ExtractConfig(format=form), loading.is_causal(config))
+        pinned = extract.pinned_memory if self.device.type == "cuda" else None
+        with self.store.begin(request) as staging:
+            with CacheWriter(
+                staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
+            ) as writer:
+                compute_parts(writer, encodings, self.model, self.tokenizer, self.batch_tokens)
                 described = writer.finish()
             staging.outputs["cache"] = described | {
-                "unit": kind.unit,
+                "unit": self.task.kind.unit,
                 "classes": list(self.task.classes),
                 "split": "test",
                 "segments": "together",
             }
-        artifact = store.find(request)
+        artifact = self.store.find(request)
         assert artifact is not None
         return ActivationCache(artifact.path)
 
-    def common_way(self) -> None:
+    def clear(self) -> None:
+        """Forget every cache."""
+        for artifact in self.store.list():
+            self.store.remove(artifact)
+
+    def common_way(self, examples: int) -> None:
         """One sentence at a time, one HDF5 dataset per sentence, hidden states only."""
         path = self.folder / "common.h5"
         path.unlink(missing_ok=True)
         with h5py.File(path, "w") as file, torch.inference_mode():
-            for number, encoding in enumerate(self.encodings):
-                output = self.model(torch.tensor([encoding.input_ids]), output_hidden_states=True)
-                states = torch.stack(output.hidden_states)[:, 0].numpy()
+            for number, encoding in enumerate(self.encodings[:examples]):
+                ids = torch.tensor([encoding.input_ids], device=self.device)
+                output = self.model(ids, output_hidden_states=True)
+                states = torch.stack(output.hidden_states)[:, 0].cpu().numpy()
                 file.create_dataset(str(number), data=states)
 
 
 def extraction_cost(bench: Bench) -> list[Ratio]:
-    """Extraction against the forward pass alone, and against the common way."""
+    """Extraction against the forward pass alone, and against the common way, by tokens per second."""
+    [common] = seconds(lambda: bench.common_way(FEW_EXAMPLES), repeats=1)
+    common_speed = bench.tokens(FEW_EXAMPLES) / common
+    on_gpu = bench.device.type == "cuda"
     found = []
-    for form in ("zarr", "hdf5"):
-        ours, bare, common = seconds(
-            lambda form=form: bench.extract(form=form), bench.forward, bench.common_way
+    for form in FORMATS:
+        ours, bare = seconds(lambda form=form: bench.extract(form=form), bench.forward, after=bench.clear)
+        speed, limit = (bench.tokens(EXAMPLES) / time for time in (ours, bare))
+        detail = f"{speed:.0f} tokens/s; bare {limit:.0f}"
+        found.append(
+            Ratio(
+                f"extraction / bare forward pass ({form})",
+                ours / bare,
+                1.3 if on_gpu else 1.15,
+                False,
+                detail,
+            )
         )
-        detail = f"{ours:.2f} s, bare {bare:.2f} s, common {common:.2f} s, {bench.tokens} tokens"
-        found.append(Ratio(f"extraction / bare forward pass ({form})", ours / bare, 1.15, False, detail))
-        found.append(Ratio(f"common way / extraction ({form})", common / ours, 3, True, detail))
+        detail = (
+            f"common way {common_speed:.0f} tokens/s; bare forward pass {limit / common_speed:.2f} times that"
+        )
+        found.append(
+            Ratio(
+                f"common way / extraction ({form})", speed / common_speed, 15 if on_gpu else 3, True, detail
+            )
+        )
     return found
 
 
+def writing(bench: Bench) -> list[Ratio]:
+    """Where the forward pass is faster than the disk: bytes per second against those of the disk alone."""
+    size = int(bench.extract().layout.bytes_per_example(_lengths(bench)).sum())
+    bench.clear()
+    block = aligned_memory(256 << 20)
+    block[:] = np.random.default_rng(0).integers(0, 256, len(block), np.uint8)
+    path = bench.folder / "disk.bin"
+
+    def disk() -> None:
+        path.touch()
+        for offset in range(0, size, len(block)):
+            write_bytes(path, offset, block)
+        flush(path)
+
+    def clear() -> None:
+        bench.clear()
+        path.unlink(missing_ok=True)
+
+    ours, alone = seconds(bench.extract, disk, after=clear)
+    detail = f"{size / ours / 1e9:.2f} GB/s of {size / alone / 1e9:.2f} GB/s"
+    return [Ratio("extraction's bytes/s / disk's", alone / ours, 0.8, True, detail)]
+
+
 def bytes_on_disk(bench: Bench) -> list[Ratio]:
-    """Bytes of the parts over elements that exist times their size."""
+    """Bytes of the parts over elements that exist times their size, and files per 10 GB."""
     found = []
-    for form in ("zarr", "hdf5"):
+    for form in FORMATS:
         cache = bench.extract(form=form)
-        elements = int(cache.layout.bytes_per_example(np.diff(cache.offsets)).sum())
-        written = sum(part["bytes"] for part in cache.manifest["outputs"]["cache"]["parts"])
-        detail = f"{written / 1e6:.1f} MB"
-        found.append(Ratio(f"bytes / elements ({form})", written / elements, 1.02, False, detail))
+        elements = int(cache.layout.bytes_per_example(_lengths(bench)).sum())
+        parts = cache.path / "parts"
+        detail = f"{elements / 1e6:.0f} MB"
+        ratio = folder_bytes(parts) / elements
+        found.append(Ratio(f"bytes / elements ({form})", ratio, 1.02, False, detail))
+        files = sum(path.is_file() for path in parts.rglob("*"))
+        found.append(
+            Ratio(f"files per 10 GB ({form})", files / elements * 1e10, 300, False, f"{files} files")
+        )
+        bench.clear()
     return found
 
 
 def reading_a_layer(bench: Bench) -> list[Ratio]:
     """numpy.fromfile of the same bytes, warm, against `cache.hidden`."""
     found = []
-    for form in ("zarr", "hdf5"):
-        cache = bench.extract(form=form)
+    for form in FORMATS:
+        cache = bench.extract(form=form, examples=FEW_EXAMPLES)
         path = bench.folder / "layer.bin"
         cache.hidden(3).tofile(path)
         plain, ours = seconds(
@@ -170,20 +245,27 @@ def reading_a_layer(bench: Bench) -> list[Ratio]:
         )
         detail = f"{ours * 1e3:.2f} ms for {path.stat().st_size / 1e6:.1f} MB"
         found.append(Ratio(f"fromfile / hidden(layer) ({form})", plain / ours, 0.7, True, detail))
+        bench.clear()
     return found
 
 
 def probing_again(bench: Bench) -> list[Ratio]:
     """Extracting again for a sweep of the linear probe over all layers, against the sweep from the cache."""
-    cache = bench.extract("probed")
-    sweep, extraction = seconds(lambda: probe(ProbeConfig(), cache, cache), bench.extract, repeats=1)
+    cache = bench.extract("probed", examples=FEW_EXAMPLES)
+    again = itertools.count()
+    sweep, extraction = seconds(
+        lambda: probe(ProbeConfig(), cache, cache),
+        lambda: bench.extract(f"again-{next(again)}", examples=FEW_EXAMPLES),
+        repeats=1,
+    )
+    bench.clear()
     detail = f"sweep {sweep:.1f} s, extraction {extraction:.1f} s"
     return [Ratio("(extraction + sweep) / sweep", (extraction + sweep) / sweep, 10, True, detail)]
 
 
 def comparing_attentions(bench: Bench) -> list[Ratio]:
     """A loop of sklearn's cosine_similarity per sentence, layer and head, against the comparison job."""
-    one, other = bench.extract("one"), bench.extract("other")
+    one, other = (bench.extract(name, examples=FEW_EXAMPLES) for name in ("one", "other"))
     maps = {
         c: [[c.attention(layer, e) for e in range(c.examples)] for layer in range(c.layers)]
         for c in (one, other)
@@ -206,7 +288,7 @@ def fine_tuning(bench: Bench) -> list[Ratio]:
     """Tokens per second with length-sorted dynamic batches, over padding every batch to max_length."""
     recipe = Recipe(batch_size=32, max_length=128)
     model = TaskModel(bench.model_folder, "bench", bench.task.kind, bench.task.labels, recipe)
-    features = model.prepare(bench.sentences).features
+    features = model.prepare(bench.sentences[:FEW_EXAMPLES]).features
     order = sorted(range(len(features)), key=lambda i: len(features[i]["input_ids"]))
     optimiser = torch.optim.AdamW(model.model.parameters(), lr=1e-5)
 
@@ -221,13 +303,18 @@ def fine_tuning(bench: Bench) -> list[Ratio]:
             optimiser.step()
             optimiser.zero_grad()
 
+    tokens = bench.tokens(FEW_EXAMPLES)
     fixed, dynamic = seconds(lambda: epoch(True), lambda: epoch(False), repeats=1)
-    detail = f"{bench.tokens / dynamic:.0f} against {bench.tokens / fixed:.0f} tokens/s"
+    detail = f"{tokens / dynamic:.0f} against {tokens / fixed:.0f} tokens/s"
     return [Ratio("padding to max_length / dynamic batches", fixed / dynamic, 2, True, detail)]
 
 
 def _longest(length: int) -> dict[str, Any]:
     return {"input_ids": [0] * length, "segment_ids": [0] * length, "labels": [training.IGNORED] * length}
+
+
+def _lengths(bench: Bench) -> np.ndarray:
+    return np.array([len(e.input_ids) for e in bench.encodings])
 
 
 def _sentences(task: Any) -> list[Example]:
@@ -240,28 +327,40 @@ def _sentences(task: Any) -> list[Example]:
     return [Example(str(i), (w,), t) for i, ((w, _), t) in enumerate(zip(tagged, tags, strict=True))]
 
 
-def main() -> None:
-    ratios: list[Ratio] = []
+def measure(name: str, device: str, shape: dict[str, Any], *benches: Callable[[Bench], list[Ratio]]) -> Any:
+    """Run benches on one model; every ratio is printed when it is known."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("MICROTOME_BENCH")) as folder:
-        bench = Bench(Path(folder))
-        for measure in (
+        bench = Bench(Path(folder), device, **shape)
+        for part in benches:
+            for ratio in part(bench):
+                bound, mark = ">=" if ratio.at_least else "<=", "ok " if ratio.met else "OFF"
+                line = f"{mark} {name:<11} {ratio.name:<40} {ratio.value:7.2f}  {bound} {ratio.target:<5g}"
+                print(line, ratio.detail, flush=True)
+                yield asdict(ratio) | {"model": name, "device": device, "met": ratio.met}
+            bench.clear()
+
+
+def main() -> None:
+    """All ratios of this machine, on the screen and in bench.json."""
+    rows: list[dict[str, Any]] = []
+    for name, shape in ON_A_CPU.items():
+        rows += measure(
+            name,
+            "cpu",
+            shape,
             extraction_cost,
             bytes_on_disk,
             reading_a_layer,
             probing_again,
             comparing_attentions,
             fine_tuning,
-        ):
-            for ratio in measure(bench):
-                ratios.append(ratio)
-                bound = ">=" if ratio.at_least else "<="
-                mark = "ok " if ratio.met else "OFF"
-                print(
-                    f"{mark} {ratio.name:<44} {ratio.value:7.2f}  {bound} {ratio.target:<5g} {ratio.detail}"
-                )
+        )
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+        for name, shape in ON_A_GPU.items():
+            rows += measure(name, "cuda", shape, extraction_cost, writing)
     print(f"on {machine}")
-    rows = [asdict(ratio) | {"met": ratio.met} for ratio in ratios]
     Path("bench.json").write_text(json.dumps({"machine": machine, "ratios": rows}, indent=1) + "\n", "utf-8")
 
 
