@@ -12,6 +12,7 @@ from store import ActivationCache
 from store.errors import InputError
 
 Pooling = Literal["mean", "first", "last"]
+LONG_RUN = 32  # tokens; words are shorter, segments longer
 
 
 class Units:
@@ -95,5 +96,13 @@ def _pool(tokens_td: np.ndarray, starts: np.ndarray, counts: np.ndarray, pooling
         return tokens_td[starts].astype(np.float32)
     if pooling == "last":
         return tokens_td[starts + counts - 1].astype(np.float32)
-    sums = np.add.reduceat(tokens_td.astype(np.float32), starts, axis=0)
-    return sums / counts[:, None].astype(np.float32)
+    longest = int(counts.max(initial=0))
+    if longest > LONG_RUN:
+        sums = np.add.reduceat(tokens_td.astype(np.float32), starts, axis=0)
+    else:  # words: a pass per subword, each over the words that have so many
+        sums = tokens_td[starts].astype(np.float32)
+        for position in range(1, longest):
+            longer = np.flatnonzero(counts > position)
+            sums[longer] += tokens_td[starts[longer] + position]
+    sums /= counts[:, None].astype(np.float32)
+    return sums

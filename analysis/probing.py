@@ -44,8 +44,8 @@ def probe(
     _refuse_mismatch(train, test)
     known, asked = units(train, config.pooling), units(test, config.pooling)
     rows = []
+    classifier = PROBES[config.probe](strength=config.strength, seed=config.seed)
     for layer in config.layers if config.layers is not None else train.layout.hidden_layers:
-        classifier = PROBES[config.probe](strength=config.strength, seed=config.seed)
         classifier.fit(known.features(train.hidden(layer)), known.y)
         predicted = classifier.predict(asked.features(test.hidden(layer)))
         scores = _score(test, asked.y, predicted, asked.classes)

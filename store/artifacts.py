@@ -264,12 +264,14 @@ class Store:
 
     def leftovers(self, kinds: Collection[str], older_than: float) -> tuple[Path, ...]:
         """Folders that nothing can use and nothing has written to for `older_than` seconds: staging folders
-        that no living process holds, and half-removed artifacts of `kinds`, which have no manifest."""
+        that no living process holds, half-removed artifacts of `kinds`, which have no manifest, and what
+        was left in an artifact by a job that was killed as it ended."""
         staged = {p.with_name(p.name.removesuffix(".lock")) for p in (self.root / STAGING).glob("*")}
         found = [p for kind in kinds for p in (self.root / kind).glob("*-" + "[0-9a-f]" * SHORT)]
         halves = {p for p in found if p.is_dir() and not p.is_symlink() and not (p / MANIFEST).exists()}
+        scratch = {p / SCRATCH for p in found if (p / MANIFEST).exists() and (p / SCRATCH).is_dir()}
         free = []
-        for folder in sorted(staged | halves):
+        for folder in sorted(staged | halves | scratch):
             with unheld(folder) as nobody_works_there:
                 if nobody_works_there and _last_written(folder) <= time.time() - older_than:
                     free.append(folder)

@@ -1,31 +1,39 @@
 """Multinomial logistic regression on standardised features."""
 
-import warnings
-
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from analysis.probes.probe import Probe
+from analysis.probes.softmax import fit_softmax
 
 
 class LinearProbe(Probe):
-    """L2-regularised, fitted by L-BFGS; means and deviations are those of the training features."""
+    """L2-regularised; means and deviations are those of the training features. Fitted again on another
+    layer, it starts from where it was."""
 
-    max_iterations = 300
+    _weights: np.ndarray | None = None
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> None:
-        self._scaler = StandardScaler().fit(x)
-        self._only = int(y[0]) if len(np.unique(y)) == 1 else None
-        if self._only is not None:
-            return  # one class: there is nothing to separate
-        self._model = LogisticRegression(C=self.strength, max_iter=self.max_iterations)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._model.fit(self._scaler.transform(x), y)
+        self._classes, numbers = np.unique(y, return_inverse=True)
+        self._mean = x.mean(axis=0)
+        deviation = x.std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1)
+        if len(self._classes) == 1:
+            return  # there is nothing to separate
+        shape = x.shape[1] + 1, len(self._classes)
+        start = self._weights if self._weights is not None and self._weights.shape == shape else None
+        self._weights = fit_softmax(
+            self._standard(x), numbers, shape[1], strength=self.strength, start=start, seed=self.seed
+        )
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        if self._only is not None:
-            return np.full(len(x), self._only)
-        return self._model.predict(self._scaler.transform(x))
+        if len(self._classes) == 1:
+            return np.full(len(x), self._classes[0])
+        assert self._weights is not None
+        weights = self._weights.astype(np.float32)
+        logits = self._standard(x) @ weights[:-1] + weights[-1]
+        return self._classes[logits.argmax(axis=1)]
+
+    def _standard(self, x: np.ndarray) -> np.ndarray:
+        standard = x - self._mean
+        standard /= self._scale
+        return standard

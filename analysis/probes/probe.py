@@ -8,6 +8,7 @@ import numpy as np
 class Probe(ABC):
     """Fitted on one layer's training features, asked on its test features.
 
+    One probe is fitted layer after layer, each fit forgetting the one before except as a place to start.
     `strength` is the inverse of the regularisation: smaller keeps the weights smaller.
     """
 

@@ -1,5 +1,8 @@
 """One contract for every part format; a class per format inherits it."""
 
+import sys
+import tracemalloc
+
 import h5py
 import numpy as np
 import pytest
@@ -191,6 +194,19 @@ class CacheContract:
         elements = int(layout.bytes_per_example(LENGTHS).sum())
         written = sum(part["bytes"] for part in artifact.manifest["outputs"]["cache"]["parts"])
         assert elements <= written <= elements + 6000  # headers of a tiny file
+
+    def test_attention_is_streamed_in_a_tenth_of_the_memory_of_the_cache(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys.modules[__name__], "LENGTHS", np.full(120, 60))
+        artifact = self.write(tmp_path, part_bytes=1 << 20)
+        cache = ActivationCache(artifact.path)
+        on_disk = folder_bytes(artifact.path / "parts")
+        assert len(artifact.manifest["outputs"]["cache"]["parts"]) > 10
+        tracemalloc.start()
+        streamed = sum(maps.nbytes for _, maps in cache.iter_attention(1))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert streamed == 120 * HEADS * 60 * 60 * 4
+        assert peak < on_disk / 10
 
     def test_one_part_has_few_files_however_many_layers(self, tmp_path):
         artifact = self.write(tmp_path, part_bytes=1 << 20)

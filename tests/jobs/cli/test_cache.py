@@ -150,6 +150,15 @@ def test_gc_removes_leftovers_and_nothing_else(leftovers):
     assert call("cache", "gc") == "removed 0 folders, 0.00 MB\n"
 
 
+def test_gc_removes_what_a_job_killed_as_it_ended_left_in_its_artifact():
+    artifact = make("extract", 1)
+    (artifact.path / ".scratch").mkdir()
+    (artifact.path / ".scratch" / "00000.json").write_text("{}")
+    age(artifact.path / ".scratch", 3)
+    assert f"removed extract/{artifact.path.name}/.scratch" in call("cache", "gc")
+    assert [path.name for path in artifact.path.iterdir()] == ["manifest.json"]
+
+
 def test_gc_spares_what_is_young(leftovers):
     assert call("cache", "gc", "--older-than", "4") == "removed 0 folders, 0.00 MB\n"
     assert "removed 2 folders" in call("cache", "gc", "--older-than", "2.5")

@@ -1,0 +1,191 @@
+"""Multinomial logistic regression for many rows: L-BFGS in the metric of a subsample's Hessian.
+
+The objective is that of scikit-learn's LogisticRegression, divided by the number of rows:
+
+    mean cross-entropy + penalty / 2 * (squared norm of the weights, intercepts excepted)
+
+with penalty = 1 / (strength * rows), twice that for two classes, where scikit-learn has one weight vector
+and we have two. Hidden states are so ill-conditioned that plain L-BFGS takes hundreds of steps; with the
+Hessian on some of the rows as its metric, renewed every few steps, it takes ten or twenty.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import ThreadpoolController
+
+TOLERANCE = 1e-4  # largest entry of the gradient, as scikit-learn has it
+SUBSAMPLE = 0.1  # of the rows,
+FEWEST_ROWS = 12_000  # but so many at least
+BLOCK_BYTES = 1 << 20  # of rows that a core works on: value and gradient from one reading
+STEPS = 8  # with one metric
+METRICS = 40
+SUFFICIENT, SHORTEST = 1e-4, 1e-8  # of a step: share of the expected decrease; length
+LARGEST_HESSIAN = 4096  # parameters; above that, one block per class
+RIDGE = 1e-7  # the intercepts' common shift has no curvature
+
+Gradient = Callable[[np.ndarray], tuple[float, np.ndarray]]  # weights -> value, gradient
+
+
+def fit_softmax(
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    *,
+    strength: float,
+    start: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Weights float64 [features + 1, classes], the intercepts last.
+
+    `x` is float32 [rows, features], best standardised, `y` int64 [rows] of class numbers. `start` may be
+    the solution of a similar problem. `seed` draws the subsample.
+    """
+    rows, features = x.shape
+    penalty = (2 if classes == 2 else 1) / (strength * rows)
+    weights = np.zeros((features + 1, classes)) if start is None else start
+    size = max(FEWEST_ROWS, int(SUBSAMPLE * rows))
+    few = x if size >= rows else x[np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        function = partial(_value_and_gradient, pool, x, y, penalty)
+        value, gradient = function(weights)
+        for _ in range(METRICS):
+            if np.abs(gradient).max() <= TOLERANCE:
+                break
+            solve = _metric(few, weights, penalty)
+            weights, value, gradient, moved = _descend(function, weights, value, gradient, solve)
+            if not moved:  # nothing to gain at this precision
+                break
+    return weights
+
+
+def _descend(
+    function: Gradient,
+    weights: np.ndarray,
+    value: float,
+    gradient: np.ndarray,
+    solve: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, float, np.ndarray, bool]:
+    """A few steps of L-BFGS; `solve` applies an approximate inverse Hessian. The new weights, value and
+    gradient, and whether the last step went anywhere."""
+    pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
+    for _ in range(STEPS):
+        if np.abs(gradient).max() <= TOLERANCE:
+            break
+        direction = -_inverse_times(gradient, pairs, solve)
+        slope = float((direction * gradient).sum())
+        step = 1.0
+        while True:
+            candidate = weights + step * direction
+            new_value, new_gradient = function(candidate)
+            if new_value <= value + SUFFICIENT * step * slope:
+                break
+            if step < SHORTEST:
+                return weights, value, gradient, False
+            quadratic = -0.5 * slope * step / (new_value - value - slope * step)
+            step *= min(0.5, max(0.1, quadratic))
+        moved, turned = candidate - weights, new_gradient - gradient
+        curvature = float((moved * turned).sum())
+        if curvature > 0:
+            pairs.append((moved, turned, curvature))
+        weights, value, gradient = candidate, new_value, new_gradient
+    return weights, value, gradient, True
+
+
+def _inverse_times(
+    gradient: np.ndarray,
+    pairs: list[tuple[np.ndarray, np.ndarray, float]],
+    solve: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """The two-loop recursion of L-BFGS."""
+    result = gradient
+    shares = []
+    for moved, turned, curvature in reversed(pairs):
+        share = float((moved * result).sum()) / curvature
+        result = result - share * turned
+        shares.append(share)
+    result = solve(result)
+    for (moved, turned, curvature), share in zip(pairs, reversed(shares), strict=True):
+        result = result + (share - float((turned * result).sum()) / curvature) * moved
+    return result
+
+
+def _value_and_gradient(
+    pool: ThreadPoolExecutor, x: np.ndarray, y: np.ndarray, penalty: float, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    block = max(1, BLOCK_BYTES // (x.shape[1] * x.itemsize))
+    per_core = -(-len(x) // ((os.cpu_count() or 1) * block)) * block
+    weights32 = weights.astype(np.float32)
+
+    def of_core(start: int) -> tuple[float, np.ndarray]:
+        loss, gradient = 0.0, np.zeros_like(weights)
+        for first in range(start, min(start + per_core, len(x)), block):
+            rows = slice(first, min(first + block, len(x)))
+            part, gold = x[rows], y[rows]
+            at_gold = np.arange(len(part)), gold
+            logits = part @ weights32[:-1] + weights32[-1]
+            logits -= logits.max(axis=1, keepdims=True)
+            gold_logits = logits[at_gold]
+            np.exp(logits, out=logits)
+            sums = logits.sum(axis=1, keepdims=True)
+            loss += float(np.log(sums).sum(dtype=np.float64) - gold_logits.sum(dtype=np.float64))
+            logits /= sums
+            logits[at_gold] -= 1
+            gradient[:-1] += part.T @ logits
+            gradient[-1] += logits.sum(axis=0, dtype=np.float64)
+        return loss, gradient
+
+    with _blas().limit(limits=1):
+        parts = list(pool.map(of_core, range(0, len(x), per_core)))
+    norm = float((weights[:-1] ** 2).sum())
+    value = sum(loss for loss, _ in parts) / len(x) + penalty / 2 * norm
+    gradient: np.ndarray = np.sum([part for _, part in parts], axis=0) / len(x)
+    gradient[:-1] += penalty * weights[:-1]
+    return value, gradient
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The threads of the linear algebra; looking for them takes longer than a step."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _metric(x: np.ndarray, weights: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
+    """What solves with the Hessian of the objective on the rows `x`."""
+    features, classes = weights.shape
+    design = np.hstack([x, np.ones((len(x), 1), np.float32)])
+    logits = design @ weights.astype(np.float32)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    diagonal = np.full(features, penalty + RIDGE)
+    diagonal[-1] = RIDGE
+
+    def block(one: int, other: int) -> np.ndarray:
+        weight = shares[:, one] * ((one == other) - shares[:, other])
+        found = (design * weight[:, None]).T @ design / len(x)
+        return found + np.diag(diagonal) if one == other else found
+
+    if classes == 2:  # one weight vector is the negative of the other
+        only = _factor(2 * block(0, 0).astype(np.float64) - np.diag(diagonal))
+        return lambda right: np.stack([found := cho_solve(only, right[:, 0]), -found], axis=1)
+    if weights.size > LARGEST_HESSIAN:
+        factors = [_factor(block(k, k).astype(np.float64)) for k in range(classes)]
+        return lambda right: np.stack([cho_solve(f, right[:, k]) for k, f in enumerate(factors)], axis=1)
+    hessian = np.empty((classes, features, classes, features))
+    for one in range(classes):
+        for other in range(one + 1):
+            hessian[one, :, other] = block(one, other)
+            hessian[other, :, one] = hessian[one, :, other].T
+    factor = _factor(hessian.reshape(weights.size, weights.size))
+    return lambda right: cho_solve(factor, right.T.reshape(-1)).reshape(classes, features).T
+
+
+def _factor(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
+    """By one thread: those of numpy still turn on the other cores."""
+    with _blas().limit(limits=1):
+        return cho_factor(matrix, overwrite_a=True, check_finite=False)
