@@ -1,4 +1,4 @@
-"""From a cache to what a probe sees: X, y. Subwords are pooled to words, tokens to segments.
+"""From a cache to what a probe sees: X, y. Subwords are pooled to words, tokens to texts and mentions.
 
 Everything here can change without extracting again.
 """
@@ -16,9 +16,9 @@ LONG_RUN = 32  # tokens; words are shorter, segments longer
 
 
 class Units:
-    """What a probe classifies in one cache: words, or pairs of segments.
+    """What a probe is asked about in one cache: words, texts, pairs of segments, pairs of mentions.
 
-    y        int64 [units]     class numbers
+    y        int64 [units] class numbers, int64 [units, classes] zeros and ones, or float32 [units]
     classes  names of the classes
     """
 
@@ -50,29 +50,75 @@ class WordUnits(Units):
         return _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
 
 
-class SegmentPairUnits(Units):
-    """Pairs of texts: [first text; second text], each pooled over its own tokens without special ones."""
+class SlotUnits(Units):
+    """Examples, each with one or more slots; a slot is the pooled run of some of its tokens, and an empty
+    one is zeros. Features are the slots side by side."""
+
+    slots: int
 
     def __init__(self, cache: ActivationCache, pooling: Pooling) -> None:
-        example = np.repeat(np.arange(cache.examples), np.diff(cache.offsets))
-        slots = 2 * example + cache.segment_ids
-        self._tokens = np.flatnonzero(~cache.special_mask)
-        self._present, self._starts, self._counts = np.unique(
-            slots[self._tokens], return_index=True, return_counts=True
-        )
+        self._tokens, slot = self._slots(cache)
+        self._present, self._starts, self._counts = np.unique(slot, return_index=True, return_counts=True)
         self._pooling = pooling
         self.classes = tuple(cache.manifest["outputs"]["cache"]["classes"])
-        self.y = cache.labels.astype(np.int64)
+        self.y = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        """Token numbers, and the slot of each: example * slots + slot, ascending."""
+        raise NotImplementedError
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
-        pooled = np.zeros((2 * len(self.y), hidden_td.shape[1]), np.float32)  # an empty text is zeros
+        pooled = np.zeros((self.slots * len(self.y), hidden_td.shape[1]), np.float32)
         pooled[self._present] = _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
         return pooled.reshape(len(self.y), -1)
 
 
-UNITS: dict[str, type[WordUnits] | type[SegmentPairUnits]] = {
+class TextUnits(SlotUnits):
+    """Texts: their own tokens without special ones."""
+
+    slots = 1
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        tokens = np.flatnonzero(~cache.special_mask)
+        return tokens, _examples(cache)[tokens]
+
+
+class SegmentPairUnits(SlotUnits):
+    """Pairs of texts: [first text; second text], each over its own tokens without special ones."""
+
+    slots = 2
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        tokens = np.flatnonzero(~cache.special_mask)
+        return tokens, (2 * _examples(cache) + cache.segment_ids)[tokens]
+
+
+class EntityPairUnits(SlotUnits):
+    """Two mentions in a text: [first; second], each over the tokens of its words."""
+
+    slots = 2
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        example = _examples(cache)
+        inside = [
+            np.flatnonzero(
+                ~cache.special_mask
+                & (cache.word_ids >= cache.spans[example, mention, 0])
+                & (cache.word_ids < cache.spans[example, mention, 1])
+            )
+            for mention in range(2)
+        ]
+        tokens = np.concatenate(inside)
+        slot = np.concatenate([2 * example[found] + mention for mention, found in enumerate(inside)])
+        order = np.argsort(slot, kind="stable")
+        return tokens[order], slot[order]
+
+
+UNITS: dict[str, type[Units]] = {
     "word": WordUnits,
+    "text": TextUnits,
     "segment_pair": SegmentPairUnits,
+    "entity_pair": EntityPairUnits,
 }
 
 
@@ -81,7 +127,12 @@ def units(cache: ActivationCache, pooling: Pooling = "mean") -> Units:
     name = cache.manifest["outputs"]["cache"]["unit"]
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
-    return UNITS[name](cache, pooling)
+    return UNITS[name](cache, pooling)  # type: ignore[call-arg]
+
+
+def _examples(cache: ActivationCache) -> np.ndarray:
+    """The example of every token, int64 [tokens]."""
+    return np.repeat(np.arange(cache.examples), np.diff(cache.offsets))
 
 
 def _word_numbers(cache: ActivationCache) -> np.ndarray:

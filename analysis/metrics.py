@@ -2,16 +2,48 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from scipy import stats
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
 
 # The first of these that a task has is what it is compared by.
-PRIMARY = ("entity_f1", "accuracy", "pearson", "micro_f1", "example_f1")
+PRIMARY = ("entity_f1", "accuracy", "pearson", "example_f1", "micro_f1")
+
+FULL_NAMES = {
+    "accuracy": "accuracy",
+    "class_f1": "F1 of one class",
+    "class_precision": "precision of one class",
+    "class_recall": "recall of one class",
+    "class_support": "gold examples of one class",
+    "entity_f1": "entity F1, exact span and type (strict IOB2), micro",
+    "entity_f1_untyped": "entity F1, exact span, types ignored",
+    "entity_precision": "entity precision, exact span and type (strict IOB2), micro",
+    "entity_recall": "entity recall, exact span and type (strict IOB2), micro",
+    "example_f1": "example-based F1 over documents",
+    "example_precision": "example-based precision over documents",
+    "example_recall": "example-based recall over documents",
+    "exact_match": "share of examples with exactly the gold classes",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1 (of a relation task: over the positive classes)",
+    "micro_precision": "micro precision over the positive classes",
+    "micro_recall": "micro recall over the positive classes",
+    "pearson": "Pearson correlation",
+    "samples_f1": "F1 of each example's classes, averaged",
+    "spearman": "Spearman rank correlation",
+    "token_macro_f1": "token macro F1, B- and I- merged, O included",
+    "token_micro_f1": "token micro F1, B- and I- merged, O included",
+    "truncated_words": "words beyond max_length, counted as missed",
+    "weighted_f1": "F1 over classes, weighted by support",
+}
+Table = dict[str, dict[str, float]]  # class -> precision, recall, f1, support
 
 Tags = Sequence[Sequence[str]]
+Sets = Sequence[Any]  # of class names
 
 
 def entity_scores(gold: Tags, predicted: Tags) -> dict[str, float]:
@@ -57,6 +89,107 @@ def class_scores(gold: Sequence, predicted: Sequence) -> dict[str, float]:
     return {
         "accuracy": float(accuracy_score(gold, predicted)),
         "macro_f1": _f1(gold, predicted, "macro", labels),
+    }
+
+
+def relation_scores(
+    gold: Sequence[str], predicted: Sequence[str], positive: Sequence[str]
+) -> dict[str, float]:
+    """Precision, recall and F1 over the positive classes only, micro-averaged as in BLUE, and macro F1 over
+    those that occur in the gold labels."""
+    occurring = [name for name in positive if name in set(gold)]
+    options = {"labels": list(positive), "average": "micro", "zero_division": 0}
+    precision, recall, f1, _ = sklearn_scores(gold, predicted, **options)
+    return {
+        "micro_f1": float(f1),
+        "micro_precision": float(precision),
+        "micro_recall": float(recall),
+        "macro_f1": _f1(gold, predicted, "macro", occurring),
+        "accuracy": float(accuracy_score(gold, predicted)),
+    }
+
+
+def multi_label_scores(gold: Sets, predicted: Sets, classes: Sequence[str]) -> dict[str, float]:
+    """F1 over indicators: micro, macro, weighted by support, and averaged over examples (an example with
+    neither gold nor predicted classes counts 1); and the share of exactly right examples."""
+    true, found = indicators(gold, classes), indicators(predicted, classes)
+    averages = {
+        f"{average}_f1": float(f1_score(true, found, average=average, zero_division=0))
+        for average in ("micro", "macro", "weighted")
+    }
+    samples = float(f1_score(true, found, average="samples", zero_division=1))
+    return averages | {"samples_f1": samples, "exact_match": float((true == found).all(axis=1).mean())}
+
+
+def example_scores(gold: Sets, predicted: Sets, documents: Sequence[str]) -> dict[str, float]:
+    """Example-based precision, recall and F1 (BLUE, Hallmarks of Cancer): the classes of a document are
+    those of all its rows; precision and recall are averaged over documents, F1 is of these averages.
+
+    A document without predicted classes has precision 1 if it has no gold classes, else 0; recall likewise.
+    """
+    true: dict[str, set[str]] = {document: set() for document in documents}
+    found: dict[str, set[str]] = {document: set() for document in documents}
+    for names, guesses, document in zip(gold, predicted, documents, strict=True):
+        true[document].update(names)
+        found[document].update(guesses)
+    pairs = [(true[d], found[d]) for d in true]
+    precision = float(np.mean([_share(t & f, f, t) for t, f in pairs]))
+    recall = float(np.mean([_share(t & f, t, f) for t, f in pairs]))
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return {"example_f1": f1, "example_precision": precision, "example_recall": recall}
+
+
+def _share(common: set[str], of: set[str], other: set[str]) -> float:
+    return len(common) / len(of) if of else float(not other)
+
+
+def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+    """Pearson and Spearman correlation; 0 where one side does not vary."""
+    if len(set(gold)) < 2 or len(set(predicted)) < 2:
+        return {"pearson": 0.0, "spearman": 0.0}
+    return {
+        "pearson": float(stats.pearsonr(gold, predicted).statistic),
+        "spearman": float(stats.spearmanr(gold, predicted).statistic),
+    }
+
+
+def per_class(gold: Sequence, predicted: Sequence, classes: Sequence[str]) -> Table:
+    """Precision, recall, F1 and support of each class."""
+    return _table(classes, sklearn_scores(gold, predicted, labels=list(classes), zero_division=0))
+
+
+def per_class_of_sets(gold: Sets, predicted: Sets, classes: Sequence[str]) -> Table:
+    """The same where an example has any number of classes."""
+    true, found = indicators(gold, classes), indicators(predicted, classes)
+    return _table(classes, sklearn_scores(true, found, average=None, zero_division=0))
+
+
+def per_entity_type(gold: Tags, predicted: Tags, types: Sequence[str]) -> Table:
+    """Precision, recall, F1 and support (entities) of each entity type, exact span, strict IOB2."""
+    table = {}
+    for kind in types:
+        true, found = (
+            [[t if merge(t) == kind else "O" for t in tags] for tags in side] for side in (gold, predicted)
+        )
+        precision, recall, f1 = _strict(true, found)
+        support = sum(tag == f"B-{kind}" for tags in gold for tag in tags)
+        table[kind] = {"precision": precision, "recall": recall, "f1": f1, "support": float(support)}
+    return table
+
+
+def indicators(sets: Sets, classes: Sequence[str]) -> np.ndarray:
+    """uint8 [examples, classes]: 1 where an example has a class."""
+    return np.array([[name in names for name in classes] for names in sets], np.uint8).reshape(
+        -1, len(classes)
+    )
+
+
+def _table(classes: Sequence[str], scores: tuple) -> Table:
+    columns = ("precision", "recall", "f1", "support")
+    return {
+        name: {column: float(values[number]) for column, values in zip(columns, scores, strict=True)}
+        for number, name in enumerate(classes)
     }
 
 

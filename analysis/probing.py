@@ -7,7 +7,13 @@ import numpy as np
 from pydantic import Field
 
 from analysis.features import units
-from analysis.metrics import class_scores, token_scores
+from analysis.metrics import (
+    class_scores,
+    multi_label_scores,
+    regression_scores,
+    relation_scores,
+    token_scores,
+)
 from analysis.probes import PROBES
 from store import ActivationCache
 from store.config import Config
@@ -67,8 +73,18 @@ def probe(
 def _score(
     cache: ActivationCache, gold: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    if cache.manifest["outputs"]["cache"]["unit"] == "word":
+    """What suits the unit: tokens, positive classes of a relation, sets of classes, numbers, classes."""
+    unit = cache.manifest["outputs"]["cache"]["unit"]
+    if gold.dtype.kind == "f":
+        return regression_scores(gold.tolist(), predicted.tolist())
+    if gold.ndim == 2:
+        names = [[n for n, on in zip(classes, row, strict=True) if on] for row in (*gold, *predicted)]
+        return multi_label_scores(names[: len(gold)], names[len(gold) :], classes)
+    if unit == "word":
         return token_scores(gold.tolist(), predicted.tolist(), range(len(classes)))
+    if unit == "entity_pair":
+        true, found = ([classes[number] for number in side] for side in (gold, predicted))
+        return relation_scores(true, found, classes[1:])
     return class_scores(gold.tolist(), predicted.tolist())
 
 

@@ -269,5 +269,6 @@ def example_table(
         special_mask=flat("special_mask", np.bool_),
         word_offsets=offsets([e.words for e in examples]),
         labels=labels,
+        spans=np.array([e.spans or ((0, 0), (0, 0)) for e in examples], np.int32).reshape(-1, 2, 2),
         rows=np.array(chosen, np.int64),
     )

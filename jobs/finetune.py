@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from jobs.data.examples import SPLITS, Example
@@ -17,6 +18,7 @@ from jobs.provenance import provenance
 from jobs.tasks import Recipe, Task
 from store.artifacts import Staging, Store
 from store.config import Config
+from store.errors import InputError
 from store.results import write_rows
 
 
@@ -65,7 +67,12 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     kind = data.task.kind
     examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
     strata = [kind.stratum(example) for example in examples["train"]]
-    chosen = fraction_subset(strata, config.fraction, config.seed)
+    percent = config.fraction
+    if config.recipe.train_examples is not None:
+        percent = min(percent, 100 * config.recipe.train_examples / len(strata))
+    chosen = fraction_subset(strata, percent, config.seed)
+    if {e.texts for e in examples["test"]} <= {e.texts for e in examples["train"]}:
+        raise InputError(f"'{data.task.name}' holds nothing out: every test text is a training text")
     examples["train"] = [examples["train"][index] for index in chosen]
 
     transformers.set_seed(config.seed)
@@ -76,8 +83,12 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
     test = splits["test"]
-    predicted = model.predict(test)
-    scores = kind.score([example.label for example in test.examples], predicted, config.labels)
+    logits = model.logits(test)
+    predicted = model.decode(test, logits)
+    scores = kind.score(test.examples, predicted, config.labels)
+    by_class = kind.score_classes(test.examples, predicted, config.labels)
+    if config.recipe.keep_logits:
+        _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
     truncated = {split: data.truncated_words for split, data in splits.items()}
     write_rows(
@@ -85,6 +96,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
         [
             *_rows("dev", dev | {"truncated_words": truncated["dev"]}, len(splits["dev"])),
             *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test)),
+            *_class_rows("test", by_class),
         ],
     )
     model.save(staging.path / CHECKPOINT)
@@ -136,6 +148,28 @@ def _kept_epoch(history: list[dict[str, float]], metric: str, recipe: Recipe) ->
 
 def _rows(split: str, scores: Mapping[str, float], n: int) -> list[dict[str, Any]]:
     return [{"split": split, "metric": name, "value": value, "n": n} for name, value in scores.items()]
+
+
+def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    return [
+        {"split": split, "label": label, "metric": f"class_{name}", "value": value, "n": int(row["support"])}
+        for label, row in table.items()
+        for name, value in row.items()
+    ]
+
+
+def _write_logits(
+    path: Path, examples: Sequence[Example], logits: Sequence[np.ndarray], classes: Sequence[str]
+) -> None:
+    """float32 [rows, classes] of every example, one after the other; `offsets` say where each begins."""
+    rows = [np.atleast_2d(values) for values in logits]
+    np.savez(
+        path,
+        logits=np.concatenate(rows),
+        offsets=np.concatenate([[0], np.cumsum([len(values) for values in rows])]),
+        ids=np.array([example.id for example in examples]),
+        classes=np.array(classes),
+    )
 
 
 def _write_predictions(path: Path, examples: Sequence[Example], predicted: Sequence[Any]) -> None:

@@ -33,7 +33,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "adapt": Kind("jobs.adapt:adapt", version=1, gpus=1, cpus=1, resumable=True),
     "finetune": Kind("jobs.finetune:finetune", version=1, gpus=1, cpus=1, resumable=True),
-    "extract": Kind("jobs.extract:extract", version=1, gpus=1, cpus=1, resumable=True, shared=True),
+    "extract": Kind("jobs.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True),
     "probe": Kind("jobs.analyse:probe", version=2, gpus=0, cpus=1),
     "attention": Kind("jobs.analyse:attention", version=1, gpus=0, cpus=1),
 }

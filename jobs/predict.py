@@ -1,50 +1,120 @@
-"""How many bytes the caches of a plan will take: everything is tokenised, nothing is guessed."""
+"""A fine-tuned checkpoint asked about new text."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from jobs.extract import SplitConfig, prepare
-from jobs.job import Job
-from jobs.models.source import ModelSource
-from jobs.plan import Plan
-from store.artifacts import Store
-from store.errors import MissingError
+import numpy as np
+
+from jobs.data.examples import Example, Label
+from jobs.data.readers.spec import reading
+from jobs.tasks import Recipe
+from jobs.tasks.types import TASK_TYPES
+from jobs.tasks.types.task_type import TaskType
+from store.artifacts import Artifact
+from store.errors import InputError
+
+WORD = re.compile(r"@[\w-]+\$|\w+|[^\w\s]")  # masked mentions, words, single marks
 
 
-def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
-    """id of each extraction -> bytes of its cache, uncompressed; None where model or data are not here.
+def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[Example], list[str]]:
+    """Examples without labels from JSON Lines (`text`, or `text_a` and `text_b`; `id` if there is one) or
+    plain text, one per line, two texts parted by a tab; and each example's first text as it stands."""
+    texts = []
+    if path.suffix == ".jsonl":
+        texts = list(_json_rows(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
+    else:
+        with reading(path):
+            lines = path.read_text("utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            parts = line.split("\t")
+            if not line.strip():
+                continue
+            if len(parts) < kind.texts:
+                raise InputError(f"{path}:{number}: expected two texts parted by a tab")
+            texts.append((str(number), parts[: kind.texts]))
+    if not texts:
+        raise InputError(f"{path}: no text")
+    examples = []
+    for name, parts in texts:
+        words = tuple(tuple(match[0] for match in WORD.finditer(part)) for part in parts)
+        examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words)))))
+    return examples, [parts[0] for _, parts in texts]
 
-    A checkpoint that is not trained yet has the tokenizer and the shape of the model it starts from.
-    """
-    jobs = {job.id: job for job in plan.jobs}
-    known: dict[tuple[str, str, str], int | None] = {}
-    found: dict[str, int | None] = {}
-    for job in plan.jobs:
-        if job.kind != "extract":
+
+def predict(
+    artifact: Artifact, folder: Path, examples: Sequence[Example], texts: Sequence[str] | None
+) -> Iterator[dict[str, Any]]:
+    """One object per example: `id`, `label`, and the probability of each class; for tagging `entities`, with
+    character offsets if the plain `texts` are given, else with word numbers."""
+    from jobs.models.task_model import TaskModel
+
+    config = artifact.manifest["config"]
+    kind = TASK_TYPES[config["type"]]
+    recipe = Recipe.parse(config["recipe"], where="the checkpoint's recipe")
+    model = TaskModel(folder, artifact.path.name, kind, config["labels"], recipe)
+    prepared = model.prepare(examples)
+    logits = model.logits(prepared)
+    for number, (example, label, scores) in enumerate(
+        zip(examples, model.decode(prepared, logits), logits, strict=True)
+    ):
+        row: dict[str, Any] = {"id": example.id}
+        if kind.head == "token":
+            row["entities"] = list(entities(label, example.texts[0], texts[number] if texts else None))
+        else:
+            row["label"] = label
+            if kind.problem != "regression":
+                row["probabilities"] = dict(zip(model.classes, _probabilities(kind, scores), strict=True))
+        yield row
+
+
+def entities(tags: Sequence[str], words: Sequence[str], text: str | None) -> Iterator[dict[str, Any]]:
+    """The entities of strict IOB2 tags: type, first word and word after the last, or characters of `text`."""
+    places = [match.span() for match in WORD.finditer(text)] if text is not None else None
+    start = 0
+    while start < len(tags):
+        if not tags[start].startswith("B-"):
+            start += 1
             continue
-        model = _origin(job.sources["checkpoint"], jobs, store)
-        config: SplitConfig = job.config  # type: ignore[assignment]
-        key = model.identity, job.inputs["data"], config.model_dump_json()
-        if key not in known:
-            known[key] = _bytes(job, model, store)
-        found[job.id] = known[key]
-    return found
+        kind, stop = tags[start][2:], start + 1
+        while stop < len(tags) and tags[stop] == f"I-{kind}":
+            stop += 1
+        if places is None or text is None:
+            yield {"type": kind, "words": [start, stop], "text": " ".join(words[start:stop])}
+        else:
+            first, last = places[start][0], places[stop - 1][1]
+            yield {"type": kind, "start": first, "end": last, "text": text[first:last]}
+        start = stop
 
 
-def _origin(model: ModelSource, jobs: Mapping[str, Job], store: Store) -> ModelSource:
-    """The model that a checkpoint which is not in the store yet will be made from; else the model itself."""
-    while model.artifact is not None and model.artifact in jobs:
-        maker = jobs[model.artifact]
-        if store.find(maker.request) is not None:
-            break
-        start = maker.sources.get("model") or maker.sources.get("base")
-        if start is None:
-            return model
-        model = start
-    return model
+def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    with reading(path), path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                yield str(row.get("id", number)), [str(row[column]) for column in columns]
+            except (json.JSONDecodeError, AttributeError):
+                raise InputError(f"{path}:{number}: expected a JSON object on each line") from None
+            except KeyError as error:
+                raise InputError(f"{path}:{number}: no {error} (expected {', '.join(columns)})") from None
 
 
-def _bytes(job: Job, model: ModelSource, store: Store) -> int | None:
-    try:
-        return prepare(job, model.folder(store), model.name).bytes()
-    except MissingError:
-        return None
+def _blank(kind: TaskType, labels: Sequence[str], words: int) -> Label:
+    """A label that stands where there is none."""
+    if kind.head == "token":
+        return ("O",) * words
+    blanks: dict[str, Label] = {"regression": 0.0, "multi_label_classification": ()}
+    return blanks.get(kind.problem, labels[0])
+
+
+def _probabilities(kind: TaskType, logits: np.ndarray) -> list[float]:
+    if kind.problem == "multi_label_classification":
+        shares = 1 / (1 + np.exp(-logits))
+    else:
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+    return [round(float(share), 6) for share in shares]

@@ -105,11 +105,15 @@ def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set `recipe.epochs=1` in a nested mapping; the value is YAML."""
+    """Set `recipe.epochs=1` in a nested mapping; the value is YAML. What is set for every task's recipe
+    goes over what the suite says of one."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"--set takes KEY=VALUE, for example recipe.epochs=1; found '{override}'")
     steps = key.split(".")
+    if steps[0] == "recipe" and len(steps) == 2:
+        for recipe in values.get("recipes", {}).values():
+            recipe.pop(steps[1], None)
     for step in steps[:-1]:
         values = values.setdefault(step, {})
         if not isinstance(values, dict):

@@ -59,6 +59,9 @@ class ActivationCache:
     special_mask = property(lambda self: self.example_data.special_mask, doc="bool [tokens].")
     word_offsets = property(lambda self: self.example_data.word_offsets, doc="int64 [examples + 1].")
     labels = property(lambda self: self.example_data.labels, doc="Per word, example or example x class.")
+    spans = property(
+        lambda self: self.example_data.spans, doc="int32 [examples, 2, 2], words of two mentions."
+    )
 
     def hidden(self, layer: int, example: int | None = None) -> np.ndarray:
         """Hidden states after `layer`: [tokens, dim] of all examples in order, or [T, dim] of one."""

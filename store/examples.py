@@ -22,6 +22,7 @@ class Examples:
     special_mask  bool  [t]       tokens the tokenizer added
     word_offsets  int64 [e + 1]   where each example's words start (all words, also truncated ones)
     labels        int or float    [w], [e] or [e, classes], as the task has it
+    spans         int32 [e, 2, 2] first word and word after the last of two mentions; zeros without mentions
     rows          int64 [e]       which row of the split each example is
     """
 
@@ -32,6 +33,7 @@ class Examples:
     special_mask: np.ndarray
     word_offsets: np.ndarray
     labels: np.ndarray
+    spans: np.ndarray
     rows: np.ndarray
 
     @property

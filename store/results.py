@@ -23,9 +23,13 @@ COLUMNS = {
     "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
     "head": "Int64",
     "probe": "string",
+    "label": "string",  # of a row about one class
     "metric": "string",
+    "name": "string",  # of the metric, in full
     "value": "Float64",
     "n": "Int64",  # how many items the value is over
+    "published": "Float64",  # a score of the same metric that others reported, as far as there is one
+    "source": "string",  # of the published score, and its model
     "artifact": "string",
 }
 LABELS = ("task", "model", "fraction", "seed")

@@ -18,8 +18,9 @@ class Probe(ABC):
 
     @abstractmethod
     def fit(self, x: np.ndarray, y: np.ndarray) -> None:
-        """x float32 [units, features], y int64 [units]."""
+        """x float32 [units, features]; y int64 [units] of class numbers, int64 [units, classes] of zeros
+        and ones, or float32 [units]."""
 
     @abstractmethod
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Class numbers, int64 [units]."""
+        """What y was: class numbers, zeros and ones, or numbers."""

@@ -24,7 +24,7 @@ METRIC_NAMES = {
     "cosine": "cosine similarity",
 }
 
-TEXTS = ("kind", "task", "model", "split", "stage", "probe", "metric", "artifact")
+TEXTS = ("kind", "task", "model", "split", "stage", "probe", "label", "metric", "artifact")
 NUMBERS = ("fraction", "seed", "layer", "head", "value", "n")
 WHOLE = ["fraction", "layer", "layer before", "layer after", "seeds", "n", "rows"]
 ITEM = ["task", "model"]
@@ -107,7 +107,7 @@ def _rank(column: pd.Series) -> pd.Series:
 
 def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Every fine-tuning metric on the quoted split, by task, model, fraction (%) and metric."""
-    chosen = rows[(rows["kind"] == "finetune") & rows["fraction"].notna()]
+    chosen = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
     parts = [_first_split(part) for _, part in chosen.groupby("task", sort=False)]
     return over_seeds(_joined(parts, chosen), [*ITEM, "fraction", "metric"])
 

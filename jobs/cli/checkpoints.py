@@ -1,17 +1,22 @@
-"""`finetune` and `extract`: one job by hand that loads a model."""
+"""`finetune`, `extract` and `predict`: what loads a model, by hand."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.cli.options import console, given, options_of
 from jobs.cli.running import run_by_hand, show
+from jobs.data.readers import READERS
 from jobs.data.source import find_data
 from jobs.extract import ExtractConfig, extract_job
 from jobs.finetune import finetune_job
-from jobs.models.source import find_model
+from jobs.models.source import CHECKPOINT, find_model
 from jobs.tasks import Recipe, load_task
+from jobs.tasks.types import TASK_TYPES
 from store.artifacts import Store
+from store.errors import InputError
 
 
 @click.command("finetune")
@@ -58,3 +63,38 @@ def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> N
     labels = store.open(source.artifact).manifest["labels"] if source.artifact else {"model": source.name}
     job = extract_job(spec, find_data(spec), source, split, given(ExtractConfig, options), labels)
     show(run_by_hand(job, store, console()), console())
+
+
+@click.command("predict")
+@click.option("--checkpoint", required=True, help="id or name of a fine-tuned model in the store")
+@click.option(
+    "--input", "source", required=True, type=click.Path(), help="texts; or with --task, a data file"
+)
+@click.option("--task", help="read the input as the data files of this task are read")
+@click.option("--out", type=click.Path(dir_okay=False), help="file to write; the screen if unset")
+def predict_command(checkpoint: str, source: str, task: str | None, out: str | None) -> None:
+    """Ask a fine-tuned model about new texts; JSON Lines come out.
+
+    Plain text has one example per line, the two texts of a pair parted by a tab. JSON Lines (.jsonl) have
+    `text`, or `text_a` and `text_b`, and may have `id`. Mentions of a relation are masked as in the task's
+    own data, for example @GENE$. Entities come with character offsets into the text.
+    """
+    from jobs.predict import predict, read_texts
+
+    artifact = Store().open(checkpoint)
+    if artifact.kind != "finetune":
+        raise InputError(f"{artifact.name} is no fine-tuned model. See: microtome cache ls --kind finetune")
+    config = artifact.manifest["config"]
+    texts: list[str] | None = None
+    if task is not None:
+        spec = load_task(task).data
+        examples = READERS[spec.format](Path(source), spec)
+    else:
+        examples, texts = read_texts(Path(source), TASK_TYPES[config["type"]], config["labels"])
+    rows = predict(artifact, artifact.path / CHECKPOINT, examples, texts)
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    if out is None:
+        click.echo("\n".join(lines))
+    else:
+        Path(out).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        console().print(f"wrote {len(lines)} rows: {out}", soft_wrap=True)

@@ -1,11 +1,15 @@
 """`task` and `model`: what can be asked for, and where it is found."""
 
+import json
+
 import click
 import pandas as pd
 
 from jobs.cli.options import console
 from jobs.cli.running import as_table
-from jobs.data.source import find_local
+from jobs.data.check import check
+from jobs.data.encoding import Encoder
+from jobs.data.source import find_data, find_local
 from jobs.models.registry import MODELS
 from jobs.models.source import find_model
 from jobs.tasks import load_task, task_names
@@ -57,6 +61,42 @@ def task_show(name: str) -> None:
     if task.published:
         out.print("\npublished")
         out.print(as_table(pd.DataFrame([p.model_dump() for p in task.published])))
+
+
+@task_group.command("check")
+@click.argument("name")
+@click.option("--model", help="count the tokens of this model too, and what max_length cuts off")
+@click.option("--max-length", type=click.IntRange(8), help="instead of the task's own")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="of what is printed",
+)
+def task_check(name: str, model: str | None, max_length: int | None, form: str) -> None:
+    """Read all splits of a task NAME or file: counts, labels, lengths, and rows that are not held out."""
+    task = load_task(name)
+    encoder = None
+    if model is not None:
+        from jobs.models.loading import load_tokenizer
+
+        source = find_model(model, Store())
+        tokenizer = load_tokenizer(source.folder(Store()), source.name)
+        encoder = Encoder(tokenizer, max_length=max_length or task.recipe.max_length)
+    splits = check(find_data(task), encoder)
+    if form == "json":
+        click.echo(json.dumps({"task": task.name, "splits": splits}, indent=1, ensure_ascii=False))
+        return
+    out = console()
+    frame = pd.DataFrame([{k: v for k, v in s.items() if k not in ("labels", "file")} for s in splits])
+    out.print(as_table(frame.dropna(axis="columns", how="all")))
+    counts = pd.DataFrame({s["split"]: s["labels"] for s in splits}).rename_axis("label").reset_index()
+    out.print()
+    out.print(as_table(counts))
+    out.print()
+    out.print(as_table(pd.DataFrame([{"split": s["split"], "file": s["file"]} for s in splits])))
 
 
 @click.group("model")

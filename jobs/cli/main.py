@@ -8,7 +8,7 @@ import click
 
 from jobs.cli.analyses import attention_command, probe_command
 from jobs.cli.cache import cache_group
-from jobs.cli.checkpoints import extract_command, finetune_command
+from jobs.cli.checkpoints import extract_command, finetune_command, predict_command
 from jobs.cli.listings import model_group, task_group
 from jobs.cli.suites import report_command, results_command, suite_group
 from store.errors import MicrotomeError
@@ -48,6 +48,7 @@ for _command in (
     suite_group,
     finetune_command,
     extract_command,
+    predict_command,
     probe_command,
     attention_command,
     results_command,

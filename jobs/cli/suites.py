@@ -12,11 +12,11 @@ from rich.console import Console
 
 from jobs.cli.options import console
 from jobs.cli.running import as_table
+from jobs.disk import cache_bytes
 from jobs.executor import LocalRunner, Outcome, Runner, execute
 from jobs.extract import SplitConfig
 from jobs.job import KINDS, Job
 from jobs.plan import Plan, make_plan
-from jobs.predict import cache_bytes
 from jobs.provenance import provenance
 from jobs.screen import Screen
 from jobs.study import study_rows

@@ -12,11 +12,18 @@ Label = tuple[str, ...] | str | float
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """`texts` holds the words of one or two texts; `label` is a tag per word, a class or a number."""
+    """`texts` holds the words of one or two texts; `label` is a tag per word, a class, the names of several
+    classes, or a number.
+
+    `spans` are the (first word, word after the last) of the two mentions that a relation is about.
+    `document` names what the example was cut from, where a split or a score goes by documents.
+    """
 
     id: str
     texts: tuple[tuple[str, ...], ...]
     label: Label
+    spans: tuple[tuple[int, int], ...] = ()
+    document: str = ""
 
     @property
     def words(self) -> int:
@@ -28,7 +35,9 @@ def rows_digest(examples: Iterable[Example]) -> str:
     """sha256 of the rows after reading: the identity of a dataset, whatever file it came from."""
     total = hashlib.sha256()
     for example in examples:
-        row = [example.id, example.texts, example.label]
+        row: list[object] = [example.id, example.texts, example.label]
+        if example.spans:
+            row.append(example.spans)
         total.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         total.update(b"\n")
     return total.hexdigest()

@@ -2,11 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from jobs.data.examples import Example
 from store.errors import InputError
+
+HOLD_OUT_SEED = 0  # one and the same for everybody
 
 
 def subset_order(strata: Sequence[Hashable], seed: int) -> np.ndarray:
@@ -33,6 +36,27 @@ def fraction_subset(strata: Sequence[Hashable], percent: float, seed: int) -> li
         return []
     size = max(1, math.floor(len(strata) * percent / 100 + 0.5))
     return sorted(subset_order(strata, seed)[:size].tolist())
+
+
+def held_out(
+    examples: Sequence[Example], shares: Mapping[str, float], seed: int = HOLD_OUT_SEED
+) -> dict[str, list[Example]]:
+    """Splits that were never published: each a share of the documents, the rest is `train`.
+
+    An example without a document is one of its own. The order of the file is kept.
+    """
+    names = [example.document or example.id for example in examples]
+    documents = list(dict.fromkeys(names))
+    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
+    split_of: dict[str, str] = {}
+    for split, share in shares.items():
+        size = max(1, round(share * len(documents)))
+        taken, order = order[:size], order[size:]
+        split_of |= {documents[index]: split for index in taken}
+    found: dict[str, list[Example]] = {split: [] for split in ("train", *shares)}
+    for name, example in zip(names, examples, strict=True):
+        found[split_of.get(name, "train")].append(example)
+    return found
 
 
 def sample(total: int, size: int | None, seed: int) -> list[int]:

@@ -2,11 +2,13 @@
 
 import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jobs.data.examples import SPLITS, Example, rows_digest
+from jobs.data.fractions import held_out
 from jobs.data.readers import READERS
 from jobs.data.readers.spec import DataSpec
 from jobs.hub import download_files, offline
@@ -54,18 +56,19 @@ def find_data(task: Task) -> TaskData:
 
 def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
     """The data as far as this machine has it, and the files that were looked for and are not there."""
-    if task.data.format not in READERS:
-        raise unknown("data format", task.data.format, READERS)
-    names = {split: Path(name) for split, name in task.data.files.items()}
-    if task.data.format == "synthetic":
-        return TaskData(task, task.data, names, "generated"), []
     tried = []
-    for folder in _folders(task):
-        files = {split: (folder / name).resolve() for split, name in names.items()}
-        absent = [path for path in files.values() if not path.is_file()]
-        if not absent:
-            return TaskData(task, task.data, files, str(folder)), []
-        tried.append(str(absent[0]))
+    for spec in (task.data, *task.also):
+        if spec.format not in READERS:
+            raise unknown("data format", spec.format, READERS)
+        if spec.format == "synthetic":
+            names = {split: Path(name) for split, name in spec.files.items()}
+            return TaskData(task, spec, names, "generated"), []
+        for folder in _folders(task, spec):
+            files = {split: (folder / name).resolve() for split, name in spec.files.items()}
+            absent = [path for path in files.values() if not path.exists()]
+            if not absent:
+                return TaskData(task, spec, files, str(folder)), []
+            tried.append(str(absent[0]))
     return None, tried
 
 
@@ -83,10 +86,10 @@ def how_to_get(task: Task) -> str:
     return f"{task.obtain.rstrip('.')}; put {', '.join(task.data.files.values())} into {folder}"
 
 
-def _folders(task: Task) -> list[Path]:
+def _folders(task: Task, spec: DataSpec) -> list[Path]:
     folders = []
-    if task.data.root is not None:
-        folders.append(Path(task.data.root))
+    if spec.root is not None:
+        folders.append(Path(spec.root))
     if os.environ.get("MICROTOME_DATA"):
         folders.append(Path(os.environ["MICROTOME_DATA"]) / task.name)
     return folders
@@ -96,10 +99,15 @@ def _folders(task: Task) -> list[Path]:
 def _read(data: TaskData, split: str) -> Sequence[Example]:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if split not in data.files:
+    if split not in data.files and split not in data.spec.hold_out:
         raise InputError(f"task '{data.task.name}' has no {split} split")
-    path = data.files[split]
+    path = data.files.get(split, data.files["train"])
     examples = READERS[data.spec.format](path, data.spec)
+    pattern = data.spec.document
+    if pattern is not None:
+        examples = [replace(e, document=_document(pattern, e.id, path)) for e in examples]
+    if data.spec.hold_out and path == data.files["train"]:
+        examples = held_out(examples, data.spec.hold_out)[split]
     if not examples:
         raise InputError(f"{path}: the {split} split of '{data.task.name}' is empty")
     for example in examples:
@@ -108,6 +116,13 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
             known = ", ".join(data.task.labels)
             raise InputError(f"{path}: example {example.id}: unknown label '{strange}' (known: {known})")
     return examples
+
+
+def _document(pattern: str, id: str, path: Path) -> str:
+    found = re.search(pattern, id)
+    if found is None:
+        raise InputError(f"{path}: id '{id}' names no document (expected {pattern})")
+    return found[1]
 
 
 @functools.lru_cache(maxsize=64)

@@ -61,12 +61,13 @@ def load_backbone(folder: Path, device: torch.device) -> Any:
     return model.to(device).eval()
 
 
-def load_for_task(folder: Path, head: str, classes: Sequence[str], pad_token_id: int) -> Any:
+def load_for_task(folder: Path, head: str, problem: str, classes: Sequence[str], pad_token_id: int) -> Any:
     """The model with the head of a task; a head that the checkpoint lacks is new, drawn by torch's seed."""
     return _load(
         HEADS[head],
         folder,
         num_labels=len(classes),
+        problem_type=problem if head == "sequence" else None,
         id2label=dict(enumerate(classes)),
         label2id={name: index for index, name in enumerate(classes)},
         pad_token_id=pad_token_id,

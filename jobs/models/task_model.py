@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jobs.data.encoding import Encoder, Encoding
 from jobs.data.examples import Example
 from jobs.models import loading, training
@@ -44,7 +46,9 @@ class TaskModel:
         self.subword = _label_subword(recipe, loading.is_causal(config))
         self.tokenizer = loading.load_tokenizer(folder, name)
         self.encoder = Encoder(self.tokenizer, max_length=recipe.max_length)
-        self.model = loading.load_for_task(folder, kind.head, self.classes, self.tokenizer.pad_token_id)
+        self.model = loading.load_for_task(
+            folder, kind.head, kind.problem, self.classes, self.tokenizer.pad_token_id
+        )
         with_segments = takes_segments(self.model, self.tokenizer)
         self.collator = training.Collator(self.tokenizer.pad_token_id, with_segments)
         self.device = loading.best_device()
@@ -60,16 +64,18 @@ class TaskModel:
             )
         return Prepared(examples, encodings, features)
 
-    def predict(self, data: Prepared) -> list[Any]:
-        """The predicted label of every example, in order."""
-        logits = training.predict(self.model, data.features, self.collator, self.device)
+    def logits(self, data: Prepared) -> list[np.ndarray]:
+        """float32 [classes] or [tokens, classes] of every example, in order."""
+        return training.predict(self.model, data.features, self.collator, self.device)
+
+    def decode(self, data: Prepared, logits: Sequence[np.ndarray]) -> list[Any]:
+        """The predicted label of every example."""
         rows = zip(logits, data.examples, data.encodings, strict=True)
         return [self.kind.decode(row, e, encoding, self.classes, self.subword) for row, e, encoding in rows]
 
     def score(self, data: Prepared) -> dict[str, float]:
         """The task's metrics on examples with gold labels."""
-        gold = [example.label for example in data.examples]
-        return self.kind.score(gold, self.predict(data), self.labels)
+        return self.kind.score(data.examples, self.decode(data, self.logits(data)), self.labels)
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder: safetensors, config and tokenizer."""

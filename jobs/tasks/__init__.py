@@ -24,6 +24,10 @@ class Recipe(Config):
     warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
+    train_examples: int | None = Field(
+        None, ge=1, description="at most so many training examples, whatever the fraction"
+    )
+    keep_logits: bool = Field(False, description="write the logits of every test example to logits.npz")
     label_subword: str = Field(
         "auto",
         pattern="^(auto|first|last)$",
@@ -59,6 +63,9 @@ class Task(Config):
     obtain: str = Field(description="how to get the files, in one line")
     citation: str = ""
     data: DataSpec
+    also: tuple[DataSpec, ...] = Field(
+        (), description="other published forms of the same data, tried in order"
+    )
     hub: HubSpec | None = None
     recipe: Recipe = Recipe.model_validate({})
     published: tuple[Published, ...] = ()

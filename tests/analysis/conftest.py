@@ -41,7 +41,8 @@ def make_cache(tmp_path):
             segment_ids=np.asarray(segments if segments is not None else np.zeros(len(words)), np.int8),
             special_mask=words < 0,
             word_offsets=np.concatenate([[0], np.cumsum(more.get("words_per_example", per_example))]),
-            labels=np.asarray(labels, np.int16),
+            labels=np.asarray(labels, more.get("label_dtype", np.int16)),
+            spans=np.asarray(more.get("spans", np.zeros((len(lengths), 2, 2))), np.int32),
             rows=np.arange(len(lengths)),
         )
         store = Store(tmp_path / "made")

@@ -52,3 +52,43 @@ def test_pairs_are_the_means_of_their_segments(make_cache):
     features = found.features(cache.hidden(0))
     np.testing.assert_array_equal(features[0], [1.5] * 3 + [3] * 3)
     np.testing.assert_array_equal(features[1], [6.5] * 3 + [0] * 3)  # an empty second text is zeros
+
+
+def test_a_text_is_the_mean_of_its_own_tokens(make_cache):
+    labels = [[1, 0, 1], [0, 0, 0]]
+    cache = make_cache(
+        "texts", HIDDEN, LENGTHS, words=WORDS, labels=labels, label_dtype=np.uint8, unit="text", classes="abc"
+    )
+    found = units(cache)
+    np.testing.assert_array_equal(found.features(cache.hidden(1)), np.outer([2, 6.5], np.ones(3)))
+    assert found.y.tolist() == labels
+
+
+def test_a_pair_of_mentions_is_two_means_that_may_share_words(make_cache):
+    cache = make_cache(
+        "mentions",
+        HIDDEN,
+        LENGTHS,
+        words=WORDS,
+        spans=[[[1, 2], [0, 1]], [[0, 1], [0, 1]]],
+        labels=[1, 0],
+        unit="entity_pair",
+        classes=["none", "some"],
+    )
+    features = units(cache).features(cache.hidden(0))
+    np.testing.assert_array_equal(features, np.repeat([[2.5, 1], [6.5, 6.5]], 3, axis=1))
+
+
+def test_numbers_stay_numbers(make_cache):
+    cache = make_cache(
+        "scores",
+        HIDDEN,
+        LENGTHS,
+        words=WORDS,
+        labels=[0.5, 3.25],
+        label_dtype=np.float32,
+        unit="segment_pair",
+        classes=["score"],
+    )
+    assert units(cache).y.tolist() == [0.5, 3.25]
+    assert units(cache).y.dtype == np.float32

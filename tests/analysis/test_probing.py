@@ -54,3 +54,30 @@ def test_a_single_class_is_predicted_without_fitting(name):
     classifier = PROBES[name](strength=1.0, seed=0)
     classifier.fit(np.ones((4, 2), np.float32), np.full(4, 7))
     assert classifier.predict(np.zeros((3, 2), np.float32)).tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "metric"), [("numbers", np.float32, "pearson"), ("sets", np.uint8, "micro_f1")]
+)
+def test_numbers_and_sets_of_classes_are_probed_too(make_cache, kind, dtype, metric):
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4, 3))
+
+    def cache(name, size):
+        hidden = rng.normal(size=(1, size * 2, 4)).astype(np.float32)
+        truth = hidden[0, 1::2] @ weights
+        return make_cache(
+            name,
+            hidden,
+            [2] * size,
+            words=[-1, 0] * size,
+            labels=truth[:, 0] if kind == "numbers" else truth > 0.5,
+            label_dtype=dtype,
+            unit="text",
+            classes=["a", "b", "c"],
+        )
+
+    [row] = [
+        r for r in probe(ProbeConfig(), cache("train", 400), cache("test", 200)) if r["metric"] == metric
+    ]
+    assert row["value"] > 0.9

@@ -82,7 +82,7 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert set(rows["fraction"]) == {0, 50, 100}
     assert not rows[["suite", "kind", "task", "metric", "value", "n", "artifact"]].isna().any().any()
     assert not rows.duplicated(
-        ["kind", "task", "model", "fraction", "seed", "split", "layer", "head", "metric"]
+        ["kind", "task", "model", "fraction", "seed", "split", "layer", "head", "label", "metric"]
     ).any()
 
     _, again = run(small_suite, store)

@@ -35,6 +35,7 @@ def examples():
         special_mask=np.zeros(tokens, bool),
         word_offsets=np.arange(len(LENGTHS) + 1),
         labels=np.arange(len(LENGTHS), dtype=np.int16),
+        spans=np.zeros((len(LENGTHS), 2, 2), np.int32),
         rows=np.arange(len(LENGTHS)),
     )
 

@@ -7,21 +7,44 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobs.data.examples import Example
+from jobs.data.readers.biosses import read_biosses
+from jobs.data.readers.blue_relation import read_blue_relation
+from jobs.data.readers.chemprot import read_chemprot
 from jobs.data.readers.conll import read_conll
+from jobs.data.readers.ddi import read_ddi
+from jobs.data.readers.hoc import read_hoc
+from jobs.data.readers.i2b2 import read_i2b2
 from jobs.data.readers.jsonl import read_jsonl
+from jobs.data.readers.medsts import read_medsts
 from jobs.data.readers.nli4ct import read_nli4ct
 from jobs.data.readers.parquet import read_parquet
+from jobs.data.readers.pubmedqa import read_pubmedqa
+from jobs.data.readers.share_clefe import read_share_clefe
 from jobs.data.readers.spec import DataSpec
+from jobs.data.readers.stop_reasons import read_boolean_classes, read_covid_stop_reasons
+from jobs.data.readers.trials import read_trials
 from jobs.data.readers.tsv import read_tsv
 from jobs.demo.reader import read_synthetic
 
 Reader = Callable[[Path, DataSpec], list[Example]]
 
 READERS: dict[str, Reader] = {
+    "biosses": read_biosses,
+    "blue-relation": read_blue_relation,
+    "boolean-classes": read_boolean_classes,
+    "chemprot": read_chemprot,
     "conll": read_conll,
+    "covid-stop-reasons": read_covid_stop_reasons,
+    "ddi": read_ddi,
+    "hoc": read_hoc,
+    "i2b2-2010": read_i2b2,
     "jsonl": read_jsonl,
+    "medsts": read_medsts,
     "nli4ct": read_nli4ct,
     "parquet": read_parquet,
+    "pubmedqa": read_pubmedqa,
+    "share-clefe": read_share_clefe,
     "synthetic": read_synthetic,
+    "trials": read_trials,
     "tsv": read_tsv,
 }

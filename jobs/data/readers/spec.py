@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jobs.data.examples import Example
+from jobs.data.examples import Example, Label
 from store.config import Config
 from store.errors import InputError, unknown
 
@@ -15,14 +15,26 @@ from store.errors import InputError, unknown
 class DataSpec(Config):
     """Where the splits of a task are and how to read them."""
 
-    format: str = Field(description="reader: conll, jsonl, nli4ct, parquet, tsv or synthetic")
-    files: dict[str, str] = Field(description="split (train, dev, test) -> file")
+    format: str = Field(description="reader, by its name in jobs/data/readers")
+    files: dict[str, str] = Field(description="split (train, dev, test) -> file, or folder")
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="what a row is made of (id, text_a, text_b, words, label) -> its name",
     )
     label_map: dict[str, str] = Field(
         default_factory=dict, description="label as published -> label of the task, where they differ"
+    )
+    target: Literal["class", "classes", "number"] = Field(
+        "class", description="what the label column holds: a class, several (joined by commas), or a number"
+    )
+    entity: str | None = Field(None, description="type of B and I tags that name none")
+    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict,
+        description="splits that were never published -> their share of the training file's documents",
+    )
+    document: str | None = Field(
+        None,
+        description="regular expression whose group finds an example's document in its id; the id if unset",
     )
     root: str | None = Field(None, description="folder of the files, relative to the task file")
 
@@ -32,6 +44,16 @@ class DataSpec(Config):
             raise InputError(f"{where}: no label")
         return self.label_map.get(str(published), str(published))
 
+    def number(self, published: Any, where: str) -> float:
+        """A published score; InputError if it is none."""
+        try:
+            value = float(published)
+        except (TypeError, ValueError):
+            raise InputError(f"{where}: '{published}' is no number") from None
+        if value != value:
+            raise InputError(f"{where}: no score")
+        return value
+
 
 def pair_or_text(row: Mapping[str, Any], spec: DataSpec, number: int, where: str) -> Example:
     """An example of one or two texts from a row of named columns."""
@@ -40,7 +62,15 @@ def pair_or_text(row: Mapping[str, Any], spec: DataSpec, number: int, where: str
     for role in ("text_a", "text_b"):
         if role in columns:
             texts.append(tuple(str(_cell(row, columns[role], where)).split()))
-    label = spec.label(row.get(columns["label"]), where)
+    published = row.get(columns["label"])
+    label: Label
+    if spec.target == "number":
+        label = spec.number(published, where)
+    elif spec.target == "classes":
+        names = (name.strip() for name in str(published or "").split(","))
+        label = tuple(spec.label(name, where) for name in names if name)
+    else:
+        label = spec.label(published, where)
     return Example(str(row.get(columns["id"], number)), tuple(texts), label)
 
 

@@ -1,10 +1,20 @@
 """Task types: what a label is, which head it needs, how it is scored, what a probe looks at."""
 
+from jobs.tasks.types.multi_label import MultiLabel
 from jobs.tasks.types.ner import Ner
 from jobs.tasks.types.pair import PairClassification
+from jobs.tasks.types.question import QuestionAnswering
+from jobs.tasks.types.relation import RelationClassification
+from jobs.tasks.types.similarity import Similarity
 from jobs.tasks.types.task_type import TaskType
+from jobs.tasks.types.text import TextClassification
 
 TASK_TYPES: dict[str, TaskType] = {
+    "classification": TextClassification(),
+    "multi-label": MultiLabel(),
     "ner": Ner(),
     "pair-classification": PairClassification(),
+    "question-answering": QuestionAnswering(),
+    "relation": RelationClassification(),
+    "similarity": Similarity(),
 }

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from analysis.metrics import entity_scores, merge, merged_token_scores
+from analysis.metrics import entity_scores, merge, merged_token_scores, per_entity_type
 from jobs.data.encoding import Encoding
 from jobs.data.examples import Example
 from jobs.tasks.types.task_type import TaskType
@@ -49,9 +49,15 @@ class Ner(TaskType):
         return tuple(tags)
 
     def score(
-        self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
     ) -> dict[str, float]:
+        gold: list[Sequence[str]] = [e.label for e in examples]  # type: ignore[misc]
         return entity_scores(gold, predicted) | merged_token_scores(gold, predicted, labels)
+
+    def score_classes(
+        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        return per_entity_type([e.label for e in examples], predicted, labels)  # type: ignore[misc]
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         number = {name: index for index, name in enumerate(classes)}

@@ -1,42 +1,10 @@
 """One class for a pair of texts: natural language inference and its like."""
 
-from collections.abc import Hashable, Sequence
-
-import numpy as np
-
-from analysis.metrics import class_scores
-from jobs.data.encoding import Encoding
-from jobs.data.examples import Example
-from jobs.tasks.types.task_type import TaskType
+from jobs.tasks.types.single_label import SingleLabel
 
 
-class PairClassification(TaskType):
-    """Both texts go through the model together; the head reads one vector."""
+class PairClassification(SingleLabel):
+    """Both texts go through the model together."""
 
     texts = 2
-    head = "sequence"
     unit = "segment_pair"
-    primary = "accuracy"
-
-    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(labels)
-
-    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
-        return None if example.label in labels else str(example.label)
-
-    def stratum(self, example: Example) -> Hashable:
-        return example.label
-
-    def targets(self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str) -> int:
-        return list(classes).index(str(example.label))
-
-    def decode(
-        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
-    ) -> str:
-        return classes[int(logits.argmax())]
-
-    def score(self, gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-        return class_scores(gold, predicted)
-
-    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
-        return np.array([list(classes).index(str(e.label)) for e in examples], np.int16)

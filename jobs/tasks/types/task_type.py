@@ -9,6 +9,8 @@ import numpy as np
 from jobs.data.encoding import Encoding
 from jobs.data.examples import Example, Label
 
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+
 
 class TaskType(ABC):
     """How examples of a kind become targets, predictions, scores and cached labels.
@@ -18,7 +20,8 @@ class TaskType(ABC):
 
     texts: int  # how many texts an example has
     head: Literal["token", "sequence"]
-    unit: Literal["word", "segment_pair"]  # what a probe classifies, and the features it gets
+    problem: Problem = "single_label_classification"  # which loss
+    unit: Literal["word", "text", "segment_pair", "entity_pair"]  # what a probe classifies
     primary: str  # the metric that picks the best epoch
 
     @abstractmethod
@@ -35,7 +38,8 @@ class TaskType(ABC):
 
     @abstractmethod
     def targets(self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str) -> Any:
-        """What the loss sees: a class number, or one per token with -100 where there is none."""
+        """What the loss sees: a number, one per token with -100 where there is none (a list), or one per
+        class (a tuple)."""
 
     @abstractmethod
     def decode(
@@ -44,9 +48,18 @@ class TaskType(ABC):
         """The predicted label from logits [classes] or [tokens, classes]."""
 
     @abstractmethod
-    def score(self, gold: Sequence[Any], predicted: Sequence[Any], labels: Sequence[str]) -> dict[str, float]:
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, float]:
         """Metrics by name."""
+
+    def score_classes(
+        self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Class -> precision, recall, F1 and support; nothing where there are no classes."""
+        return {}
 
     @abstractmethod
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
-        """Labels for the cache as class numbers: [words] or [examples], int16."""
+        """Labels for the cache: class numbers int16 [words] or [examples], uint8 [examples, classes] of
+        zeros and ones, or float32 [examples]."""

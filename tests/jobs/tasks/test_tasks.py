@@ -22,7 +22,8 @@ COUNTS = {
 def test_every_task_file_is_complete(name):
     task = load_task(name)
     assert task.name == name
-    assert set(task.data.files) == {"train", "dev", "test"}
+    for spec in (task.data, *task.also):
+        assert set(spec.files) | set(spec.hold_out) == {"train", "dev", "test"}
     assert len(task.classes) >= len(task.labels)
 
 

@@ -1,0 +1,68 @@
+"""What a task's data are: counts, labels, lengths, and what is not held out after all."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jobs.data.encoding import Encoder
+from jobs.data.examples import SPLITS, Example
+from jobs.data.source import TaskData
+
+
+def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]]:
+    """One entry per split: where it was found, examples, documents, words, labels, and how many rows have
+    the texts of a training row; with an encoder also tokens, and what max_length cuts off."""
+    examples = {split: data.read(split) for split in SPLITS}
+    training = {example.texts for example in examples["train"]}
+    found = []
+    for split, rows in examples.items():
+        entry: dict[str, Any] = {
+            "split": split,
+            "examples": len(rows),
+            "documents": len({e.document for e in rows if e.document}) or None,
+            "words": sum(e.words for e in rows),
+            "words_longest": max(e.words for e in rows),
+            "also_in_train": None if split == "train" else sum(e.texts in training for e in rows),
+            "labels": label_counts(rows),
+            "file": str(data.files.get(split, f"{data.files['train']} (held out of it)")),
+        }
+        if encoder is not None:
+            entry |= _tokens(rows, encoder)
+        found.append(entry)
+    return found
+
+
+def label_counts(examples: Sequence[Example]) -> dict[str, float]:
+    """How often each class occurs; entities for tags; lowest, mean and highest for numbers."""
+    numbers = [e.label for e in examples if isinstance(e.label, float)]
+    if numbers:
+        return {"lowest": min(numbers), "mean": float(np.mean(numbers)), "highest": max(numbers)}
+    counts: Counter[str] = Counter()
+    for example in examples:
+        if isinstance(example.label, str):
+            counts[example.label] += 1
+        elif _is_tags(example):
+            counts.update(tag[2:] for tag in example.label if tag.startswith("B-"))  # type: ignore[union-attr]
+        else:
+            counts.update(example.label or ("no label",))  # type: ignore[arg-type]
+    return dict(sorted(counts.items()))
+
+
+def _is_tags(example: Example) -> bool:
+    tags: tuple[str, ...] = example.label  # type: ignore[assignment]
+    return len(tags) == example.words and all(tag == "O" or tag[:2] in ("B-", "I-") for tag in tags)
+
+
+def _tokens(examples: Sequence[Example], encoder: Encoder) -> dict[str, Any]:
+    encodings = [encoder.encode(example) for example in examples]
+    lengths = np.array([len(encoding.input_ids) for encoding in encodings])
+    cut = [encoding.truncated_words for encoding in encodings]
+    return {
+        "tokens": int(lengths.sum()),
+        "tokens_median": float(np.median(lengths)),
+        "tokens_longest": int(lengths.max()),
+        "truncated_examples": sum(words > 0 for words in cut),
+        "truncated_words": sum(cut),
+    }

@@ -1,0 +1,86 @@
+"""DDIExtraction 2013: an XML file per document; sentences with drugs and all pairs of drugs."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.data.examples import Example
+from jobs.data.readers.mentions import Parts, inside, mask_pair
+from jobs.data.readers.spec import DataSpec, reading
+from store.errors import InputError
+
+MASK, BOTH = "@DRUG$", "@DRUG-DRUG$"
+
+
+def read_ddi(path: Path, spec: DataSpec) -> list[Example]:
+    """The pairs of all files below a folder, by their ids. Labels are `DDI-` and the type, or `DDI-false`.
+
+    A pair that is said to interact, but not how, is left out.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: expected a folder of XML files")
+    files = sorted(path.rglob("*.xml"))
+    if not files:
+        raise InputError(f"{path}: no *.xml in this folder")
+    return [example for file in files for example in _document(file, spec)]
+
+
+def _document(file: Path, spec: DataSpec) -> Iterator[Example]:
+    with reading(file):
+        try:
+            root = ElementTree.parse(file).getroot()
+        except ElementTree.ParseError as error:
+            raise InputError(f"{file}:{error.position[0]}: not XML ({error})") from None
+    for sentence in root.iter("sentence"):
+        text = _get(sentence, "text", str(file))
+        drugs = {
+            _get(entity, "id", str(file)): _parts(entity, text, str(file))
+            for entity in sentence.iter("entity")
+        }
+        for pair in sentence.iter("pair"):
+            name = _get(pair, "id", str(file))
+            where = f"{file}: pair {name}"
+            label = _label(pair, where)
+            if label is None:
+                continue
+            mentions = _drug(drugs, pair, "e1", where), _drug(drugs, pair, "e2", where)
+            words, spans = mask_pair(text, mentions, (MASK, MASK), BOTH)
+            yield Example(name, (words,), spec.label(label, where), spans)
+
+
+def _label(pair: ElementTree.Element, where: str) -> str | None:
+    interacts = _get(pair, "ddi", where)
+    if interacts not in ("true", "false"):
+        raise InputError(f"{where}: expected ddi 'true' or 'false', found '{interacts}'")
+    if interacts == "false":
+        return "DDI-false"
+    kind = pair.get("type")
+    return f"DDI-{kind}" if kind else None
+
+
+def _drug(drugs: dict[str, Parts], pair: ElementTree.Element, role: str, where: str) -> Parts:
+    name = _get(pair, role, where)
+    if name not in drugs:
+        raise InputError(f"{where}: its sentence has no entity '{name}'")
+    return drugs[name]
+
+
+def _parts(entity: ElementTree.Element, text: str, file: str) -> Parts:
+    """`start-end` with the end included; `;` joins the parts of a split mention."""
+    offsets = _get(entity, "charOffset", file)
+    try:
+        bounds = [tuple(map(int, part.split("-"))) for part in offsets.split(";")]
+        parts = [(start, last + 1) for start, last in bounds]
+    except ValueError:
+        parts = []
+    if not parts or not inside(parts, text):
+        where = f"{file}: entity {entity.get('id')}"
+        raise InputError(f"{where}: '{offsets}' is no part of a text of {len(text)} characters")
+    return parts
+
+
+def _get(element: ElementTree.Element, name: str, where: str) -> str:
+    value = element.get(name)
+    if value is None:
+        raise InputError(f"{where}: a {element.tag} without '{name}'")
+    return value

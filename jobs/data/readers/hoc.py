@@ -1,0 +1,39 @@
+"""Hallmarks of Cancer as BLUE-like splits have it: a sentence per row, a bit per hallmark."""
+
+from pathlib import Path
+
+from jobs.data.examples import Example
+from jobs.data.readers.parsing import tab_rows
+from jobs.data.readers.spec import DataSpec
+from store.errors import InputError
+
+HALLMARKS = (  # by their number in the files
+    "activating invasion and metastasis",
+    "avoiding immune destruction",
+    "cellular energetics",
+    "enabling replicative immortality",
+    "evading growth suppressors",
+    "genomic instability and mutation",
+    "inducing angiogenesis",
+    "resisting cell death",
+    "sustaining proliferative signaling",
+    "tumor promoting inflammation",
+)
+
+
+def read_hoc(path: Path, spec: DataSpec) -> list[Example]:
+    """Columns labels (`0_x,1_x,...,9_x`, x is 0 or 1), sentence, index (`<pmid>_s<sentence>`)."""
+    return [
+        Example(row["index"], (tuple(row["sentence"].split()),), _hallmarks(row["labels"], spec, where))
+        for where, row in tab_rows(path, needs=("labels", "sentence", "index"))
+    ]
+
+
+def _hallmarks(bits: str, spec: DataSpec, where: str) -> tuple[str, ...]:
+    values = bits.split(",")
+    wanted = [(f"{number}_0", f"{number}_1") for number in range(len(HALLMARKS))]
+    right = len(values) == len(wanted) and all(v in two for v, two in zip(values, wanted, strict=True))
+    if not right:
+        raise InputError(f"{where}: expected labels '0_x,1_x,...,9_x' with x 0 or 1, found '{bits}'")
+    present = [name for name, value in zip(HALLMARKS, values, strict=True) if value.endswith("_1")]
+    return tuple(spec.label(name, where) for name in present)

@@ -1,0 +1,21 @@
+"""MedSTS as BLUE has it: a table whose last three columns are two sentences and their score."""
+
+from pathlib import Path
+
+from jobs.data.examples import Example
+from jobs.data.readers.parsing import tab_rows
+from jobs.data.readers.spec import DataSpec
+from store.errors import InputError
+
+
+def read_medsts(path: Path, spec: DataSpec) -> list[Example]:
+    """Columns go by position, since their names differ between copies. The id is the number of the row."""
+    examples: list[Example] = []
+    for where, row in tab_rows(path):
+        cells = list(row.values())
+        if len(cells) < 3:
+            raise InputError(f"{where}: expected sentence1, sentence2 and score, found {len(cells)} columns")
+        first, second, score = cells[-3:]
+        texts = (tuple(first.split()), tuple(second.split()))
+        examples.append(Example(str(len(examples)), texts, spec.number(score, where)))
+    return examples

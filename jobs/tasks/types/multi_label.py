@@ -1,0 +1,55 @@
+"""Any number of classes for a text, none included."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from analysis.metrics import example_scores, indicators, multi_label_scores, per_class_of_sets
+from jobs.data.encoding import Encoding
+from jobs.data.examples import Example
+from jobs.tasks.types.task_type import TaskType
+
+
+class MultiLabel(TaskType):
+    """A class is predicted where its logit is above 0. Where examples are cut from documents, the classes
+    of a document are those of its examples together, and the example-based F1 is over documents."""
+
+    texts = 1
+    head = "sequence"
+    problem = "multi_label_classification"
+    unit = "text"
+    primary = "micro_f1"
+
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
+
+    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
+        return next((name for name in example.label if name not in labels), None)  # type: ignore[union-attr]
+
+    def stratum(self, example: Example) -> Hashable:
+        return example.label
+
+    def targets(
+        self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> tuple[float, ...]:
+        return tuple(float(name in example.label) for name in classes)  # type: ignore[operator]
+
+    def decode(
+        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> tuple[str, ...]:
+        return tuple(name for name, logit in zip(classes, logits, strict=True) if logit > 0)
+
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+    ) -> dict[str, float]:
+        gold = [e.label for e in examples]
+        documents = [e.document or e.id for e in examples]
+        return multi_label_scores(gold, predicted, labels) | example_scores(gold, predicted, documents)
+
+    def score_classes(
+        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        return per_class_of_sets([e.label for e in examples], predicted, labels)
+
+    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+        return indicators([e.label for e in examples], classes)

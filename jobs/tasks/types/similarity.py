@@ -1,0 +1,45 @@
+"""How alike two texts are: a number."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from analysis.metrics import regression_scores
+from jobs.data.encoding import Encoding
+from jobs.data.examples import Example
+from jobs.tasks.types.task_type import TaskType
+
+
+class Similarity(TaskType):
+    """Regression on both texts together, by squared error."""
+
+    texts = 2
+    head = "sequence"
+    problem = "regression"
+    unit = "segment_pair"
+    primary = "pearson"
+
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return ("score",)
+
+    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
+        return None if isinstance(example.label, float) else str(example.label)
+
+    def stratum(self, example: Example) -> Hashable:
+        return 0
+
+    def targets(self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str) -> float:
+        return float(example.label)  # type: ignore[arg-type]
+
+    def decode(
+        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> float:
+        return float(logits[0])
+
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[float], labels: Sequence[str]
+    ) -> dict[str, float]:
+        return regression_scores([float(e.label) for e in examples], predicted)  # type: ignore[arg-type]
+
+    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+        return np.array([e.label for e in examples], np.float32)

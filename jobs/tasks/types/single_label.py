@@ -1,0 +1,47 @@
+"""What the types with one class per example have in common."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from analysis.metrics import class_scores, per_class
+from jobs.data.encoding import Encoding
+from jobs.data.examples import Example
+from jobs.tasks.types.task_type import TaskType
+
+
+class SingleLabel(TaskType):
+    """The head reads one vector of the sequence."""
+
+    head = "sequence"
+    primary = "accuracy"
+
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
+
+    def strange(self, example: Example, labels: Sequence[str]) -> str | None:
+        return None if example.label in labels else str(example.label)
+
+    def stratum(self, example: Example) -> Hashable:
+        return example.label
+
+    def targets(self, example: Example, encoding: Encoding, classes: Sequence[str], subword: str) -> int:
+        return list(classes).index(str(example.label))
+
+    def decode(
+        self, logits: np.ndarray, example: Example, encoding: Encoding, classes: Sequence[str], subword: str
+    ) -> str:
+        return classes[int(logits.argmax())]
+
+    def score(
+        self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
+    ) -> dict[str, float]:
+        return class_scores([e.label for e in examples], predicted)
+
+    def score_classes(
+        self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        return per_class([e.label for e in examples], predicted, labels)
+
+    def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+        return np.array([list(classes).index(str(e.label)) for e in examples], np.int16)
