@@ -199,6 +199,9 @@ def test_unknown_suites_and_overrides():
     with pytest.raises(MissingError, match="no suite file x.yaml"):
         load_suite("x.yaml")
     assert load_suite("paper", ["seeds=[1, 2]", "recipe.epochs=1"]).recipe == {"epochs": 1}
+    blue = load_suite("blue", ["recipe.epochs=1", "recipes.hoc.epochs=2"])
+    assert blue.recipe["epochs"] == 1
+    assert {task: r["epochs"] for task, r in blue.recipes.items() if "epochs" in r} == {"hoc": 2}
     with pytest.raises(InputError, match="--set takes KEY=VALUE"):
         load_suite("paper", ["seeds"])
     with pytest.raises(InputError, match="'sead'; did you mean 'seeds'"):

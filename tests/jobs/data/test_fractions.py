@@ -3,7 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.data.fractions import fraction_subset, sample
+from jobs.data.examples import Example
+from jobs.data.fractions import fraction_subset, held_out, sample
 from store.errors import InputError
 
 STRATA = ["a"] * 70 + ["b"] * 20 + ["c"] * 10
@@ -44,3 +45,14 @@ def test_a_smaller_sample_is_part_of_a_larger():
     assert set(small) < set(large)
     assert small == sorted(small)
     assert small != sample(1000, 10, 4)
+
+
+def test_documents_are_held_out_whole_once_and_for_everybody():
+    examples = [Example(f"{n}", (("x",),), "a", document=f"d{n // 3}") for n in range(60)]
+    splits = held_out(examples, {"dev": 0.1, "test": 0.25})
+    documents = {split: {e.document for e in rows} for split, rows in splits.items()}
+    assert {split: len(names) for split, names in documents.items()} == {"train": 13, "dev": 2, "test": 5}
+    assert sum(map(len, splits.values())) == len(examples)
+    assert not documents["train"] & documents["test"]
+    assert [e for e in examples if e in splits["test"]] == splits["test"]
+    assert held_out(examples, {"dev": 0.1, "test": 0.25}) == splits

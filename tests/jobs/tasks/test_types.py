@@ -1,0 +1,139 @@
+"""Every task type from a data file to a score, a cache and a probe, with tiny models."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.probing import ProbeConfig, probe
+from jobs.data.source import find_data
+from jobs.executor import run_job
+from jobs.extract import ExtractConfig, extract_job
+from jobs.finetune import finetune_job
+from jobs.models.source import find_model
+from jobs.tasks import load_task
+from jobs.tasks.types import TASK_TYPES
+from store.activations import ActivationCache
+from store.artifacts import Store
+from store.results import read_rows
+
+YAML = """
+name: {kind}
+type: {kind}
+title: small
+labels: [{labels}]
+licence: mine
+obtain: written by a test
+data:
+  format: {form}
+  root: .
+  files: {{train: train.data, dev: dev.data, test: test.data}}
+  columns: {{{columns}}}
+  target: {target}
+recipe: {{learning_rate: 1.0e-3, epochs: 1, batch_size: 8, max_length: 32}}
+"""
+ONE, TWO = "text_a: a, label: y", "text_a: a, text_b: b, label: y"
+KINDS = {
+    "classification": ("jsonl", ONE, "class", "good, bad"),
+    "multi-label": ("jsonl", ONE, "classes", "pain, fever, cough"),
+    "pair-classification": ("jsonl", TWO, "class", "good, bad"),
+    "question-answering": ("jsonl", TWO, "class", '"yes", "no", maybe'),
+    "relation": ("blue-relation", "text_a: sentence, label: label, id: index", "class", "none, treats"),
+    "similarity": ("jsonl", TWO, "number", "score"),
+}
+METRICS = {
+    "classification": {"accuracy", "macro_f1"},
+    "multi-label": {"micro_f1", "macro_f1", "weighted_f1", "samples_f1", "example_f1", "exact_match"},
+    "pair-classification": {"accuracy", "macro_f1"},
+    "question-answering": {"accuracy", "macro_f1"},
+    "relation": {"micro_f1", "macro_f1", "micro_precision", "micro_recall"},
+    "similarity": {"pearson", "spearman"},
+}
+
+
+def rows(kind, split, count):
+    """Texts whose words tell the label; every split has its own."""
+    classes = [name.strip(' "') for name in KINDS[kind][3].split(",")]
+    for number in range(count):
+        name = classes[number % len(classes)]
+        text = f"{split} {number} patient {name} dose {name}"
+        if kind == "relation":
+            yield f"{number}\t{split} {number} @DRUG$ {name} @DISEASE$ {name}\t{name}"
+        elif kind == "similarity":
+            yield json.dumps({"a": text, "b": f"other {number % 5}", "y": number % 5 / 2})
+        elif kind == "multi-label":
+            chosen = classes[: number % (len(classes) + 1)]
+            yield json.dumps({"a": f"{text} {' '.join(chosen)}", "y": ",".join(chosen)})
+        else:
+            yield json.dumps({"a": text, "b": "was it", "y": name})
+
+
+@pytest.fixture
+def task_of(tmp_path):
+    def make(kind):
+        form, columns, target, labels = KINDS[kind]
+        for split, count in {"train": 24, "dev": 12, "test": 12}.items():
+            head = ["index\tsentence\tlabel"] if form == "blue-relation" else []
+            lines = [*head, *rows(kind, split, count)]
+            (tmp_path / f"{split}.data").write_text("".join(f"{line}\n" for line in lines))
+        path = tmp_path / "task.yaml"
+        path.write_text(YAML.format(kind=kind, labels=labels, form=form, columns=columns, target=target))
+        return load_task(str(path))
+
+    return make
+
+
+def done(job, store):
+    error, _ = run_job(job, store.root)
+    assert error is None, f"{error}\n{store.log_path(job.request).read_text()}"
+    return store.find(job.request)
+
+
+def test_every_type_is_tried():
+    assert set(KINDS) | {"ner"} == set(TASK_TYPES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["bert", "gpt2"])
+def test_a_type_is_trained_scored_cached_and_probed(task_of, tiny_models, tmp_path, kind, model):
+    task, store = task_of(kind), Store(tmp_path / "store")
+    data, base = find_data(task), find_model(str(tiny_models / model), store)
+    recipe = task.recipe.model_copy(update={"keep_logits": True})
+    made = done(finetune_job(task, data, base, 100, 1, recipe), store)
+    scored = {row["metric"]: row["value"] for row in read_rows(made) if row["split"] == "test"}
+    assert METRICS[kind] <= set(scored)
+    assert all(np.isfinite(value) for value in scored.values())
+    by_class = {row["label"] for row in read_rows(made) if "label" in row}
+    assert by_class == (set() if kind == "similarity" else set(task.labels))
+    logits = np.load(made.path / "logits.npz")
+    assert logits["logits"].shape == (12, len(task.classes))
+
+    caches = [
+        ActivationCache(
+            done(extract_job(task, data, base, split, ExtractConfig(keep=("hidden",)), {}), store).path
+        )
+        for split in ("train", "test")
+    ]
+    found = probe(ProbeConfig(), *caches)
+    assert {row["layer"] for row in found} == {0, 1, 2}
+    assert METRICS[kind] - {"example_f1"} <= {row["metric"] for row in found}
+    if kind == "relation":
+        assert caches[0].spans[0].tolist() == [[2, 3], [4, 5]]
+
+
+def test_a_test_set_that_is_the_training_set_is_refused(task_of, tiny_models, tmp_path):
+    task, store = task_of("classification"), Store(tmp_path / "store")
+    (tmp_path / "test.data").write_text((tmp_path / "train.data").read_text())
+    job = finetune_job(
+        task, find_data(task), find_model(str(tiny_models / "bert"), store), 100, 1, task.recipe
+    )
+    error, _ = run_job(job, store.root)
+    assert "'classification' holds nothing out" in error
+
+
+def test_at_most_so_many_training_examples(task_of, tiny_models, tmp_path):
+    task, store = task_of("classification"), Store(tmp_path / "store")
+    recipe = task.recipe.model_copy(update={"train_examples": 10})
+    base = find_model(str(tiny_models / "bert"), store)
+    made = done(finetune_job(task, find_data(task), base, 100, 1, recipe), store)
+    assert made.manifest["outputs"]["training_examples"] == 10
