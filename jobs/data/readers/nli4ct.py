@@ -1,12 +1,12 @@
 """NLI4CT (SemEval-2023 task 7): statements about a section of one or two clinical trial reports."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 from jobs.data.examples import Example
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.parsing import read_json
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
 TRIALS = "CT json"
@@ -17,10 +17,10 @@ def read_nli4ct(path: Path, spec: DataSpec) -> list[Example]:
 
     The trials are read from `CT json/<id>.json` beside the file.
     """
-    items = _json(path)
+    items = read_json(path)
     if not isinstance(items, dict):
         raise InputError(f"{path}: expected an object keyed by id, found {type(items).__name__}")
-    trial = functools.cache(lambda name: _json(path.parent / TRIALS / f"{name}.json"))
+    trial = functools.cache(lambda name: read_json(path.parent / TRIALS / f"{name}.json"))
     examples = []
     for key, item in items.items():
         where = f"{path}: item {key}"
@@ -38,11 +38,3 @@ def _section(report: dict[str, list[str]], item: dict[str, Any], where: str) -> 
     if name not in report:
         raise InputError(f"{where}: its trial has no section '{name}'")
     return [word for line in report[name] for word in line.split()]
-
-
-def _json(path: Path) -> Any:
-    with reading(path):
-        try:
-            return json.loads(path.read_text("utf-8"))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
