@@ -5,8 +5,9 @@ The objective is that of scikit-learn's LogisticRegression, divided by the numbe
     mean cross-entropy + penalty / 2 * (squared norm of the weights, intercepts excepted)
 
 with penalty = 1 / (strength * rows), twice that for two classes, where scikit-learn has one weight vector
-and we have two. Hidden states are so ill-conditioned that plain L-BFGS takes hundreds of steps; with the
-Hessian on some of the rows as its metric, renewed every few steps, it takes ten or twenty.
+and we have two. Hidden states are ill-conditioned. With the Hessian on some of the rows as its metric,
+renewed every few steps, L-BFGS took 10 to 25 evaluations per layer on 26,000 words of bc5cdr-disease, and
+ended at a lower objective than scikit-learn's 43 to 61 iterations.
 """
 
 import functools

@@ -5,7 +5,7 @@ import json
 import click
 import pandas as pd
 
-from jobs.cli.options import console
+from jobs.cli.options import console, format_option
 from jobs.cli.running import as_table
 from jobs.data.check import check
 from jobs.data.encoding import Encoder
@@ -67,14 +67,7 @@ def task_show(name: str) -> None:
 @click.argument("name")
 @click.option("--model", help="count the tokens of this model too, and what max_length cuts off")
 @click.option("--max-length", type=click.IntRange(8), help="instead of the task's own")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="of what is printed",
-)
+@format_option("of what is printed")
 def task_check(name: str, model: str | None, max_length: int | None, form: str) -> None:
     """Read all splits of a task NAME or file: counts, labels, lengths, and rows that are not held out."""
     task = load_task(name)

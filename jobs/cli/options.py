@@ -15,6 +15,18 @@ C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+def format_option(about: str) -> Decorator:
+    """`--format table|json`, as the parameter `form`."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help=about,
+    )
+
+
 def console() -> Console:
     """Where tables and progress go; wide enough for a table where there is no terminal.
 

@@ -10,7 +10,7 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from jobs.cli.options import console
+from jobs.cli.options import console, format_option
 from jobs.cli.running import as_table
 from jobs.disk import cache_bytes
 from jobs.executor import LocalRunner, Outcome, Runner, execute
@@ -47,14 +47,7 @@ def suite_ls() -> None:
 @suite_group.command("plan")
 @click.argument("suite")
 @SETTINGS
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json lists every job, with the bytes of every cache",
-)
+@format_option("json lists every job, with the bytes of every cache")
 def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
     """Show the jobs of SUITE by kind, how many are done, what is missing, and the disk that its caches take.
 

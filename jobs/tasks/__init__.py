@@ -55,7 +55,7 @@ class Task(Config):
     """One task file. `name` is also its folder under MICROTOME_DATA."""
 
     name: str
-    type: str = Field(description="task type: ner, pair-classification")
+    type: str = Field(description="task type, by its name in jobs/tasks/types")
     title: str
     labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
     licence: str

@@ -45,6 +45,15 @@ def microtome_on(disk, options, *command):
     )
 
 
+def assert_refused(done, reason):
+    """One line that says why, and no manifest among the files that are left."""
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: cannot write to the store")
+    assert reason in line
+    assert "manifest.json" not in done.stdout
+
+
 @needs_mount
 @pytest.mark.parametrize("form", ["zarr", "hdf5"])
 @pytest.mark.parametrize("compression", ["none", "lz4"])
@@ -55,11 +64,7 @@ def test_an_extraction_onto_a_full_disk(tmp_path, tiny_models, small_tasks, form
         *("extract", "--checkpoint", tiny_models / "gpt2", "--task", small_tasks["ner"], "--split", "train"),
         *("--dtype", "float32", "--format", form, "--compression", compression),
     )
-    assert done.returncode == 2, done.stderr
-    [line] = done.stderr.splitlines()
-    assert line.startswith("error: cannot write to the store")
-    assert "No space left on device" in line
-    assert "manifest.json" not in done.stdout
+    assert_refused(done, "No space left on device")
 
 
 @needs_mount
@@ -69,11 +74,7 @@ def test_a_fine_tuning_onto_a_full_disk(tmp_path, tiny_models, small_tasks):
         "size=60k",
         *("finetune", "--model", tiny_models / "bert", "--task", small_tasks["nli"]),
     )
-    assert done.returncode == 2, done.stderr
-    [line] = done.stderr.splitlines()
-    assert line.startswith("error: cannot write to the store")
-    assert "No space left on device" in line
-    assert "manifest.json" not in done.stdout
+    assert_refused(done, "No space left on device")
 
 
 @needs_mount
@@ -83,10 +84,7 @@ def test_a_read_only_disk(tmp_path, tiny_models, small_tasks):
         "ro",
         *("extract", "--checkpoint", tiny_models / "bert", "--task", small_tasks["ner"]),
     )
-    assert done.returncode == 2
-    [line] = done.stderr.splitlines()
-    assert line.startswith("error: cannot write to the store")
-    assert "Read-only file system" in line
+    assert_refused(done, "Read-only file system")
 
 
 def test_a_disk_that_goes_away_while_an_extraction_runs(bench, tiny_models, monkeypatch):
