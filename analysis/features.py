@@ -6,13 +6,16 @@ Everything here can change without extracting again.
 from typing import Literal
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from analysis.metrics import merge
 from store import ActivationCache
 from store.errors import InputError
 
 Pooling = Literal["mean", "first", "last"]
+Pair = Literal["both", "difference-product"]
 LONG_RUN = 32  # tokens; words are shorter, segments longer
+MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # odd constants
 
 
 class Units:
@@ -20,66 +23,102 @@ class Units:
 
     y        int64 [units] class numbers, int64 [units, classes] zeros and ones, or float32 [units]
     classes  names of the classes
+    groups   int64 [units], the example of each unit, ascending
+    types    uint64 [units], equal for equal words; None where units are no words
     """
 
     y: np.ndarray
     classes: tuple[str, ...]
+    groups: np.ndarray
+    types: np.ndarray | None = None
+    _ids: np.ndarray  # of the tokens of all units
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest token id."""
+        return int(self._ids.max(initial=-1)) + 1
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
         """float32 [units, features] from one layer's packed hidden states [tokens, dim]."""
+        raise NotImplementedError
+
+    def bag(self, vocabulary: int) -> csr_matrix:
+        """How often each unit has each token id, float32 [units, ids]: what can be known without a model."""
         raise NotImplementedError
 
 
 class WordUnits(Units):
     """Words that the model saw; B- and I- tags are merged into their type, as in Bonfigli et al. (2024)."""
 
-    def __init__(self, cache: ActivationCache, pooling: Pooling) -> None:
+    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
         words = _word_numbers(cache)
         self._tokens = np.flatnonzero(words >= 0)
         seen, self._starts, self._counts = np.unique(
             words[self._tokens], return_index=True, return_counts=True
         )
         self._pooling = pooling
+        self._ids = cache.input_ids[self._tokens]
         names = cache.manifest["outputs"]["cache"]["classes"]
         merged = [merge(name) for name in names]
         self.classes = tuple(dict.fromkeys(merged))
         number = np.array([self.classes.index(name) for name in merged])
         self.y = number[cache.labels[seen]]
+        self.groups = np.searchsorted(cache.word_offsets, seen, side="right") - 1
+        self.types = _types(self._ids, self._starts, self._counts)
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
         return _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
 
+    def bag(self, vocabulary: int) -> csr_matrix:
+        rows = np.repeat(np.arange(len(self.y)), self._counts)
+        return _counts(rows, self._ids, (len(self.y), vocabulary))
+
 
 class SlotUnits(Units):
     """Examples, each with one or more slots; a slot is the pooled run of some of its tokens, and an empty
-    one is zeros. Features are the slots side by side."""
+    one is zeros. Features are the slots side by side, and what `pair` adds."""
 
     slots: int
 
-    def __init__(self, cache: ActivationCache, pooling: Pooling) -> None:
-        self._tokens, slot = self._slots(cache)
-        self._present, self._starts, self._counts = np.unique(slot, return_index=True, return_counts=True)
-        self._pooling = pooling
+    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
+        self._pooling, self._pair = pooling, pair
+        self._tokens, self._slot = self._slots(cache)
+        self._present, self._starts, self._counts = np.unique(
+            self._slot, return_index=True, return_counts=True
+        )
+        self._ids = cache.input_ids[self._tokens]
         self.classes = tuple(cache.manifest["outputs"]["cache"]["classes"])
         self.y = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
+        self.groups = np.arange(len(self.y))
 
     def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
         """Token numbers, and the slot of each: example * slots + slot, ascending."""
         raise NotImplementedError
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
-        pooled = np.zeros((self.slots * len(self.y), hidden_td.shape[1]), np.float32)
-        pooled[self._present] = _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
-        return pooled.reshape(len(self.y), -1)
+        pooled = np.zeros((len(self.y), self.slots, hidden_td.shape[1]), np.float32)
+        flat = pooled.reshape(-1, hidden_td.shape[1])
+        flat[self._present] = _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
+        sides = [pooled.reshape(len(self.y), -1)]
+        if self.slots == 2 and self._pair == "difference-product":
+            one, other = pooled[:, 0], pooled[:, 1]
+            sides += [np.abs(one - other), one * other]
+        return np.concatenate(sides, axis=1)
+
+    def bag(self, vocabulary: int) -> csr_matrix:
+        columns = self._slot % self.slots * vocabulary + self._ids
+        return _counts(self._slot // self.slots, columns, (len(self.y), self.slots * vocabulary))
 
 
 class TextUnits(SlotUnits):
-    """Texts: their own tokens without special ones."""
+    """Texts: the mean is over their own tokens; the first and the last token are those of the sequence,
+    special ones included, such as [CLS]."""
 
     slots = 1
 
     def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
-        tokens = np.flatnonzero(~cache.special_mask)
+        own = ~cache.special_mask if self._pooling == "mean" else np.ones(cache.tokens, bool)
+        tokens = np.flatnonzero(own)
         return tokens, _examples(cache)[tokens]
 
 
@@ -122,12 +161,25 @@ UNITS: dict[str, type[Units]] = {
 }
 
 
-def units(cache: ActivationCache, pooling: Pooling = "mean") -> Units:
+def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both") -> Units:
     """The units of a cache, as its task defines them."""
     name = cache.manifest["outputs"]["cache"]["unit"]
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
-    return UNITS[name](cache, pooling)  # type: ignore[call-arg]
+    return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+
+
+def _types(ids: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A number per word, made of its token ids: uint64 [words]. Equal words have equal numbers."""
+    position = (np.arange(len(ids)) - np.repeat(starts, counts)).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (ids.astype(np.uint64) + np.uint64(1)) * (position * MIX[0] + MIX[1])
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * MIX[2]
+        return np.add.reduceat(mixed ^ (mixed >> np.uint64(32)), starts)
+
+
+def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
+    return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
 
 
 def _examples(cache: ActivationCache) -> np.ndarray:

@@ -1,91 +1,282 @@
-"""Probing: how well each layer's hidden states predict the labels, on a test set, by a small classifier."""
+"""Probing: how well each layer's hidden states predict the labels, on a test set, by a small classifier.
 
-from collections.abc import Callable
+Beside every score stand what it means: a control task of the same labels without their meaning (Hewitt &
+Liang 2019), the description length of the labels (Voita & Titov 2020), and baselines without a model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from analysis.features import units
-from analysis.metrics import (
-    class_scores,
-    multi_label_scores,
-    regression_scores,
-    relation_scores,
-    token_scores,
-)
-from analysis.probes import PROBES
+from analysis.baselines import bag_of_words, majority
+from analysis.control import control_labels, random_labels
+from analysis.features import Pair, Pooling, Units, units
+from analysis.mdl import compression, online_codelength
+from analysis.probes import PROBES, Probe, ProbeSettings
+from analysis.scalar_mix import scalar_mix
+from analysis.scoring import Scoring, accuracy, scoring
+from analysis.statistics import Summed, difference, interval
 from store import ActivationCache
 from store.config import Config
 from store.errors import InputError
+
+MIX = "scalar-mix"
+DEV_SHARE = 0.2  # of the training examples, where there is no dev cache
+Report = Callable[[str], None]
+Side = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, groups
 
 
 class ProbeConfig(Config):
     """How the layers are probed."""
 
-    probe: Literal["linear"] = Field(
-        "linear", description="classifier: linear is multinomial logistic regression"
+    probe: Literal["linear", "svm", "mlp", "bilstm-crf", "scalar-mix"] = Field(
+        "linear",
+        description="linear: multinomial logistic (or ridge) regression. svm: RBF support-vector machine. "
+        "mlp: one hidden layer. bilstm-crf: a tagger of whole sentences. scalar-mix: one linear probe of a learned "
+        "mix of all layers, with its weights and their centre of gravity",
     )
     layers: tuple[int, ...] | None = Field(
         None, description="hidden layers to probe, 0 the embeddings; all if unset"
     )
-    pooling: Literal["mean", "first", "last"] = Field(
-        "mean", description="which subwords of a word, or tokens of a segment, make its vector"
+    pooling: Pooling = Field(
+        "mean", description="which subwords of a word, or tokens of a text, make its vector"
     )
-    strength: float = Field(1.0, gt=0, description="inverse of the L2 regularisation")
-    seed: int = Field(0, ge=0, description="of probes that draw random numbers")
+    pair: Pair = Field(
+        "both",
+        description="features of a pair: both vectors side by side, or also their absolute difference and product",
+    )
+    strengths: tuple[float, ...] = Field(
+        (0.001, 0.01, 0.1, 1.0),
+        min_length=1,
+        description="inverse L2 regularisation; the best on dev is taken (one value: no choice)",
+    )
+    width: int = Field(256, ge=1, description="hidden units of mlp and bilstm-crf")
+    epochs: int = Field(3, ge=1, description="of bilstm-crf, at least")
+    batch_size: int = Field(64, ge=1, description="of bilstm-crf, in sentences, and mlp")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, for bilstm-crf and mlp")
+    controls: bool = Field(
+        True,
+        description="also a control task: one random label per word type, or per example; and selectivity",
+    )
+    codelength: bool = Field(
+        True, description="also the online description length, in bits, where the probe has probabilities"
+    )
+    baselines: bool = Field(True, description="also the majority label and a bag of words")
+    resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over examples; 0: none")
+    seed: int = Field(
+        0, ge=0, description="of control labels, blocks, the split for dev, and probes that draw"
+    )
+
+    def settings(self) -> ProbeSettings:
+        """What a probe is told, but for the strength."""
+        return ProbeSettings(
+            strength=self.strengths[0],
+            width=self.width,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+        )
+
+
+@dataclass
+class Probed:
+    """Result rows, and the primary score of each layer as sums over examples, by `<probe>/<layer>`."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    summed: dict[str, Summed] = field(default_factory=dict)
 
 
 def probe(
     config: ProbeConfig,
     train: ActivationCache,
     test: ActivationCache,
-    report: Callable[[str], None] = lambda text: None,
-) -> list[dict[str, Any]]:
-    """Fit on `train`, score on `test`, layer by layer; one row per layer and metric.
+    dev: ActivationCache | None = None,
+    report: Report = lambda text: None,
+) -> Probed:
+    """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
-    Both caches must come from the same checkpoint. Words beyond max_length have no vector and are not
-    scored; `n` says how many units are.
+    One row per layer and metric; rows of baselines have no layer. The caches must come from the same
+    checkpoint. Words beyond max_length have no vector and are not scored; `n` says how many units are.
     """
-    _refuse_mismatch(train, test)
-    known, asked = units(train, config.pooling), units(test, config.pooling)
-    rows = []
-    classifier = PROBES[config.probe](strength=config.strength, seed=config.seed)
-    for layer in config.layers if config.layers is not None else train.layout.hidden_layers:
-        classifier.fit(known.features(train.hidden(layer)), known.y)
-        predicted = classifier.predict(asked.features(test.hidden(layer)))
-        scores = _score(test, asked.y, predicted, asked.classes)
-        report(f"layer {layer} " + " ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    caches = [cache for cache in (train, test, dev) if cache is not None]
+    for other in caches[1:]:
+        _refuse_mismatch(train, other)
+    made = [units(cache, config.pooling, config.pair) for cache in caches]
+    found = _Probing(config, train, test, made[0], made[1])
+    layers = config.layers if config.layers is not None else train.layout.hidden_layers
+    chooser = _Chooser(config, found.scoring, made[0], None if dev is None else (dev, made[2]))
+    if config.probe == MIX:
+        found.mix(layers, chooser)
+    else:
+        found.fitted, found.control = (PROBES[config.probe](config.settings()) for _ in range(2))
+        for layer in layers:
+            found.layer(layer, chooser, report)
+    if config.baselines:
+        found.baselines()
+    return found.probed
+
+
+class _Chooser:
+    """Chooses the strength on what the fit has not seen: by the likelihood of its labels, which is less noisy
+    than a score, or by the primary score where a probe has no probabilities."""
+
+    def __init__(
+        self, config: ProbeConfig, scoring: Scoring, known: Units, dev: tuple[ActivationCache, Units] | None
+    ) -> None:
+        self.strengths = sorted(config.strengths)
+        self.scoring, self.known, self.dev = scoring, known, dev
+        examples = np.unique(known.groups)
+        size = max(1, round(DEV_SHARE * len(examples)))
+        kept_out = np.random.default_rng([config.seed, 2]).choice(examples, size, replace=False)
+        self.kept_out = np.isin(known.groups, kept_out)
+        self._probe = PROBES[config.probe](config.settings()) if config.probe != MIX else None
+
+    def best(self, x: np.ndarray, layer: int) -> float:
+        """The strength for a probe of one layer, the smallest of equally good ones."""
+        probe = self._probe
+        choice = probe is not None and probe.regularised and len(self.strengths) > 1
+        if not choice or probe is None or len(np.unique(self.known.groups)) < 2:
+            return self.strengths[-1]
+        fit, asked = self._sides(x, layer)
+        scores = []
+        for strength in self.strengths:
+            probe.settings = replace(probe.settings, strength=strength)
+            probe.fit(*fit)
+            scores.append(self._quality(probe, *asked))
+        return self.strengths[int(np.argmax(scores))]
+
+    def _quality(self, probe: Probe, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+        if probe.probabilistic and y.dtype.kind != "f":
+            return float(probe.log_likelihood(x, y, groups, len(self.known.classes)).sum())
+        return self.scoring.scores(y, probe.predict(x, groups))[self.scoring.primary]
+
+    def _sides(self, x: np.ndarray, layer: int) -> tuple[Side, Side]:
+        y, groups = self.known.y, self.known.groups
+        if self.dev is not None:
+            cache, asked = self.dev
+            return (x, y, groups), (asked.features(cache.hidden(layer)), asked.y, asked.groups)
+        out = self.kept_out
+        return (x[~out], y[~out], groups[~out]), (x[out], y[out], groups[out])
+
+
+class _Probing:
+    """One probing job on its way: what is asked, and the rows so far."""
+
+    fitted: Probe
+    control: Probe
+
+    def __init__(
+        self, config: ProbeConfig, train: ActivationCache, test: ActivationCache, known: Units, asked: Units
+    ) -> None:
+        self.config, self.train, self.test, self.known, self.asked = config, train, test, known, asked
+        self.scoring = scoring(test, asked.y, asked.classes)
+        self.split = test.manifest["outputs"]["cache"]["split"]
+        self.probed = Probed()
+        self.labels = self._control_labels() if config.controls else None
+
+    def layer(self, layer: int, chooser: _Chooser, report: Report) -> None:
+        """Fit and score one layer, with its control and its description length."""
+        x = self.known.features(self.train.hidden(layer))
+        tested = self.asked.features(self.test.hidden(layer))
+        settings = replace(self.fitted.settings, strength=chooser.best(x, layer))
+        self.fitted.settings = settings
+        self.fitted.fit(x, self.known.y, self.known.groups)
+        predicted = self.fitted.predict(tested, self.asked.groups)
+        scores = self.scoring.scores(self.asked.y, predicted)
+        self._scored(layer, scores, predicted, self.config.probe)
+        self._row(layer, "strength", settings.strength)
+        said = [f"{name} {value:.3f}" for name, value in scores.items()]
+        if self.labels is not None:
+            self.control.settings = settings
+            said.append(self._selectivity(layer, x, tested, predicted))
+        if self.config.codelength and self.fitted.probabilistic and self.known.y.dtype.kind != "f":
+            said.append(self._codelength(layer, x, settings))
+        report(f"layer {layer} " + ", ".join(said))
+
+    def mix(self, layers: Sequence[int], chooser: _Chooser) -> None:
+        """One probe of a learned mix of all layers."""
+        if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
+            raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
+        x = [self.known.features(self.train.hidden(layer)) for layer in layers]
+        fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=max(self.config.strengths))
+        del x
+        predicted = fitted.predict([self.asked.features(self.test.hidden(layer)) for layer in layers])
+        self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, MIX)
+        for layer, weight in zip(layers, fitted.weights, strict=True):
+            self._row(layer, "mix_weight", float(weight))
+        self._row(None, "centre_of_gravity", float(np.asarray(layers) @ fitted.weights))
+
+    def baselines(self) -> None:
+        """The scores of what needs no model."""
+        for name, predicted in (
+            ("majority", majority(self.known.y, len(self.asked.y))),
+            ("bag-of-words", bag_of_words(self.known, self.asked, strength=max(self.config.strengths))),
+        ):
+            self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, name)
+
+    def _selectivity(self, layer: int, x: np.ndarray, tested: np.ndarray, predicted: np.ndarray) -> str:
+        assert self.labels is not None
+        known, asked = self.labels
+        self.control.fit(x, known, self.known.groups)
+        found = self.control.predict(tested, self.asked.groups)
+        task = accuracy(self.asked.y, predicted, self.asked.groups)
+        control = accuracy(asked, found, self.asked.groups)
+        name = "control" if self.known.types is not None else "random_label"
+        self._row(layer, f"{name}_accuracy", control.value())
+        metric = "selectivity" if name == "control" else "random_label_selectivity"
+        value = task.value() - control.value()
+        bounds = {}
+        if self.config.resamples:
+            spread = difference([task], [control], resamples=self.config.resamples, seed=self.config.seed)
+            bounds = {"low": spread.low, "high": spread.high}
+        self._row(layer, metric, value, **bounds)
+        return f"{metric.replace('_', ' ')} {value:.3f}"
+
+    def _codelength(self, layer: int, x: np.ndarray, settings: ProbeSettings) -> str:
+        y, groups, classes = self.known.y, self.known.groups, len(self.known.classes)
+        probe = PROBES[self.config.probe](settings)
+
+        def fit(rows: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+            probe.fit(x[rows], labels, groups[rows])
+            return lambda asked, gold: probe.log_likelihood(x[asked], gold, groups[asked], classes)
+
+        rng = np.random.default_rng([self.config.seed, 3])
+        bits = online_codelength(np.arange(len(y)), y, classes=classes, fit=fit, groups=groups, rng=rng)
+        ratio = compression(bits, y.size, 2 if y.ndim == 2 else classes)
+        self._row(layer, "codelength", bits, n=len(y))
+        self._row(layer, "compression", ratio, n=len(y))
+        return f"compression {ratio:.2f}"
+
+    def _control_labels(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Labels of training and test units that keep nothing of the task but their distribution."""
+        known, asked = self.known, self.asked
+        if known.y.dtype.kind == "f":
+            return None
+        rng = np.random.default_rng([self.config.seed, 1])
+        if known.types is None or asked.types is None:
+            return random_labels(known.y, rng), random_labels(known.y, rng, size=len(asked.y))
+        types = np.concatenate([known.types, asked.types])
+        drawn = control_labels(types, np.concatenate([known.y, asked.y]), rng)
+        return drawn[: len(known.y)], drawn[len(known.y) :]
+
+    def _scored(self, layer: int | None, scores: dict[str, float], predicted: np.ndarray, probe: str) -> None:
+        """Rows of all scores, and of the primary one its interval."""
+        sums = self.scoring.summed(self.asked.y, predicted, self.asked.groups)
+        self.probed.summed[f"{probe}/{'' if layer is None else layer}"] = sums
         for metric, value in scores.items():
-            rows.append(
-                {
-                    "split": test.manifest["outputs"]["cache"]["split"],
-                    "layer": layer,
-                    "probe": config.probe,
-                    "metric": metric,
-                    "value": value,
-                    "n": len(asked.y),
-                }
-            )
-    return rows
+            bounds = {}
+            if metric == self.scoring.primary and self.config.resamples:
+                spread = interval([sums], resamples=self.config.resamples, seed=self.config.seed)
+                bounds = {"low": spread.low, "high": spread.high}
+            self._row(layer, metric, value, probe=probe, **bounds)
 
-
-def _score(
-    cache: ActivationCache, gold: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]
-) -> dict[str, float]:
-    """What suits the unit: tokens, positive classes of a relation, sets of classes, numbers, classes."""
-    unit = cache.manifest["outputs"]["cache"]["unit"]
-    if gold.dtype.kind == "f":
-        return regression_scores(gold.tolist(), predicted.tolist())
-    if gold.ndim == 2:
-        names = [[n for n, on in zip(classes, row, strict=True) if on] for row in (*gold, *predicted)]
-        return multi_label_scores(names[: len(gold)], names[len(gold) :], classes)
-    if unit == "word":
-        return token_scores(gold.tolist(), predicted.tolist(), range(len(classes)))
-    if unit == "entity_pair":
-        true, found = ([classes[number] for number in side] for side in (gold, predicted))
-        return relation_scores(true, found, classes[1:])
-    return class_scores(gold.tolist(), predicted.tolist())
+    def _row(self, layer: int | None, metric: str, value: float, **more: Any) -> None:
+        known = {"split": self.split, "layer": layer, "probe": self.config.probe, "metric": metric}
+        self.probed.rows.append(known | {"value": value, "n": len(self.asked.y)} | more)
 
 
 def _refuse_mismatch(train: ActivationCache, test: ActivationCache) -> None:

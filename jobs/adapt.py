@@ -1,61 +1,84 @@
 """Adaptation: a language model goes on training on a corpus, or starts from nothing; gives a checkpoint."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from jobs.data.corpora import CorpusSpec, corpus_digest, read_corpus
+from jobs.data.corpora import CorpusSpec, corpus_identity, is_held_out, read_documents
+from jobs.data.packing import pack
 from jobs.job import Job, slug
 from jobs.logs import report
+from jobs.models.lora import Lora
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
 from store.artifacts import Staging, Store
 from store.config import Config, runtime
 from store.errors import InputError
+from store.files import folder_bytes
 from store.results import write_rows
+
+BLOCK_SIZES = {"clm": 512, "mlm": 128}
+TOKENIZER_DOCUMENTS = 100_000  # that a new tokenizer is trained on
 
 
 class NewModel(Config):
     """A small model from nothing, with a tokenizer trained on the corpus."""
 
-    architecture: Literal["bert", "gpt2", "biogpt"]
-    vocabulary: int = Field(1200, ge=100)
-    dim: int = Field(64, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    max_length: int = Field(128, ge=16)
+    architecture: Literal["bert", "gpt2", "biogpt"] = Field(description="of a new model")
+    vocabulary: int = Field(1200, ge=100, description="tokens of a new model, at most")
+    dim: int = Field(64, ge=8, description="width of a new model's hidden states")
+    layers: int = Field(4, ge=1, description="of a new model")
+    heads: int = Field(4, ge=1, description="of a new model, per layer")
+    max_length: int = Field(128, ge=16, description="positions of a new model")
 
 
 class AdaptConfig(Config):
     """What is trained on what."""
 
     objective: Literal["mlm", "clm"] = Field(description="masked or causal language modelling")
-    base: str | None = Field(None, description="model to start from")
+    base: str | None = runtime(None, "model to start from")
     new: NewModel | None = Field(None, description="or a model from nothing")
+    lora: Lora | None = Field(None, description="train an adapter in place of all weights")
     corpus: CorpusSpec = runtime(..., "where the text comes from; its documents are the identity")
-    epochs: float = Field(3, gt=0)
-    learning_rate: float = Field(5e-5, gt=0)
-    batch_size: int = Field(16, ge=1)
+    epochs: float = Field(3, gt=0, description="passes over the training documents")
+    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of AdamW")
+    batch_size: int = Field(16, ge=1, description="blocks per optimisation step")
     warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
-    block_size: int = Field(128, ge=16, description="tokens per block")
+    block_size: int | None = Field(
+        None, ge=16, description="tokens per block; 512 for clm and 128 for mlm if unset"
+    )
+    join: bool = Field(False, description="let blocks run on from one document into the next")
     mask_share: float = Field(0.15, gt=0, lt=1, description="of the tokens, for mlm")
     heldout_share: float = Field(0.1, gt=0, lt=1, description="of the documents, never trained on")
-    seed: int = Field(1, ge=0)
+    evaluate_every: int = Field(1, ge=1, description="epochs between scores on the held-out documents")
+    seed: int = Field(1, ge=0, description="of the held-out documents, masks, order and new weights")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AdaptConfig":
+        if self.new is not None and self.lora is not None:
+            raise ValueError("an adapter needs a base model; a new one is trained whole")
+        return self
+
+    @property
+    def tokens_per_block(self) -> int:
+        return self.block_size or BLOCK_SIZES[self.objective]
 
 
-def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None) -> Job:
-    """The job that makes the model `name`."""
+def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: str = "") -> Job:
+    """The job that makes the model `name`. `corpus` is the identity of the corpus, if it is known already."""
     if (base is None) == (config.new is None):
         raise InputError(f"model '{name}': adapt needs either a base model or a new one")
-    documents = read_corpus(config.corpus)
-    inputs = {"corpus": corpus_digest(documents)}
+    inputs = {"corpus": corpus or corpus_identity(config.corpus)}
     if base is not None:
         inputs["model"] = base.identity
     return Job(
         kind="adapt",
         slug=slug(name),
-        config=config.model_copy(update={"base": None}),
+        config=config,
         inputs=inputs,
         sources={"base": base, "corpus": config.corpus},
         needs=(base.artifact,) if base is not None and base.artifact else (),
@@ -64,40 +87,50 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None) -> Job:
 
 
 def adapt(job: Job, store: Store, staging: Staging) -> None:
-    """Train on the corpus without its held-out documents; score those before and after."""
+    """Train on the corpus without its held-out documents; score those before, on the way and after."""
     import transformers
 
-    from jobs.models import language, loading, scratch, training
+    from jobs.models import language, loading, lora, training
 
     config: AdaptConfig = job.config  # type: ignore[assignment]
     base: ModelSource | None = job.sources["base"]
-    documents = read_corpus(job.sources["corpus"])
-    if corpus_digest(documents) != job.inputs["corpus"]:
+    corpus: CorpusSpec = job.sources["corpus"]
+    if corpus_identity(corpus) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
-    heldout, training_documents = _split(documents, config.heldout_share, config.seed)
-
-    if config.new is not None:
-        folder = staging.scratch / "new"
-        sizes = config.new.model_dump(exclude={"architecture"})
-        scratch.create(config.new.architecture, training_documents, folder, seed=config.seed, **sizes)
-    else:
-        assert base is not None
-        folder = base.folder(store)
-    loading.check_length(loading.load_config(folder), config.block_size, "block_size")
+    scratch = staging.scratch
+    folder = base.folder(store, scratch) if base is not None else _new_model(config, corpus, scratch)
+    loading.check_length(loading.load_config(folder), config.tokens_per_block, "block_size")
     transformers.set_seed(config.seed)
     tokenizer = loading.load_tokenizer(folder, base.name if base else "")
-    model = loading.load_language_model(folder, language.AUTO[config.objective], tokenizer.pad_token_id)
-    causal = config.objective == "clm"
+    language.check_objective(config.objective, folder, tokenizer)
+    blocks = {
+        side: pack(
+            _side(config, corpus, held_out),
+            tokenizer,
+            config.tokens_per_block,
+            scratch / f"{side}.tokens",
+            join=config.join,
+        )
+        for side, held_out in (("heldout", True), ("training", False))
+    }
+    auto = language.AUTO[config.objective]
+    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id)
+    if untrained:
+        report(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
+    if config.lora is not None:
+        model = lora.attach(model, config.lora, config.objective, untrained)
+    model.to(loading.best_device())
+    trained, parameters = lora.trainable(model)
+    report(f"{len(blocks['training'])} blocks to train on, {trained} of {parameters} parameters are trained")
+
     rng = np.random.default_rng(config.seed)
-    kept_out = language.blocks(tokenizer, heldout, config.block_size)
-    asked = [(b, b) if causal else language.masked(b, tokenizer, config.mask_share, rng) for b in kept_out]
+    asked = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
 
     def evaluate() -> dict[str, float]:
-        return language.evaluate(model, asked, causal=causal, pad_token_id=tokenizer.pad_token_id)
+        return language.evaluate(model, asked, config.objective, tokenizer.pad_token_id)
 
     before = evaluate()
-    report(f"before: perplexity {before['perplexity']:.2f} on {len(heldout)} held-out documents")
-    features = [{"input_ids": b} for b in language.blocks(tokenizer, training_documents, config.block_size)]
+    report(f"before: {_said(before)} on {len(asked)} held-out blocks")
     schedule = training.Schedule(
         learning_rate=config.learning_rate,
         epochs=config.epochs,
@@ -107,34 +140,64 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
         metric="loss",
         keep_last=True,
         seed=config.seed,
+        by_length=False,
+        evaluate_every=config.evaluate_every,
     )
-    collator: Any = (
-        language.CausalCollator(tokenizer.pad_token_id)
-        if causal
-        else language.MaskingCollator(tokenizer, config.mask_share)
+    collator = language.collator(config.objective, tokenizer, config.mask_share, config.seed)
+    features = language.Features(blocks["training"])
+    history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", report)
+    after = {name: value for name, value in history[-1].items() if name != "epoch"}
+    write_rows(staging.path, _rows(before, history, len(asked)))
+    checkpoint = staging.path / CHECKPOINT
+    tokenizer.save_pretrained(checkpoint)
+    if config.lora is None:
+        model.save_pretrained(checkpoint)
+    else:
+        lora.save_adapter(model, checkpoint)
+        size = (checkpoint / "adapter_model.safetensors").stat().st_size
+        staging.outputs["adapter"] = {"base": base.name if base else "", "bytes": size}
+        report(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
+    staging.outputs.update(
+        blocks={side: len(found) for side, found in blocks.items()},
+        tokens={side: found.tokens for side, found in blocks.items()},
+        trainable_parameters=trained,
+        parameters=parameters,
+        checkpoint_bytes=folder_bytes(checkpoint),
+        history=history,
     )
-    history = training.train(
-        model, features, collator, evaluate, schedule, staging.scratch / "trainer", report
-    )
-    after = evaluate()
-    write_rows(
-        staging.path,
-        [
-            {"split": "heldout", "stage": stage, "metric": name, "value": value, "n": len(heldout)}
-            for stage, scores in (("before", before), ("after", after))
-            for name, value in scores.items()
-        ],
-    )
-    model.save_pretrained(staging.path / CHECKPOINT)
-    tokenizer.save_pretrained(staging.path / CHECKPOINT)
-    staging.outputs.update(blocks=len(features), history=history)
-    staging.provenance.update(provenance())
-    report(f"after: perplexity {after['perplexity']:.2f}")
+    staging.provenance.update(provenance(), device=loading.best_device().type)
+    report(f"after: {_said(after)}")
 
 
-def _split(documents: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """(held-out, training) documents, each in their order."""
-    order = np.random.default_rng(seed).permutation(len(documents))
-    kept_out = set(order[: max(1, round(share * len(documents)))].tolist())
-    heldout = [document for i, document in enumerate(documents) if i in kept_out]
-    return heldout, [document for i, document in enumerate(documents) if i not in kept_out]
+def _new_model(config: AdaptConfig, corpus: CorpusSpec, scratch: Path) -> Path:
+    """Random weights, and a tokenizer trained on what is not held out."""
+    from jobs.models import scratch as from_nothing
+
+    assert config.new is not None
+    sizes = config.new.model_dump(exclude={"architecture"})
+    documents = list(islice(_side(config, corpus, held_out=False), TOKENIZER_DOCUMENTS))
+    from_nothing.create(config.new.architecture, documents, scratch / "new", seed=config.seed, **sizes)
+    return scratch / "new"
+
+
+def _side(config: AdaptConfig, corpus: CorpusSpec, held_out: bool) -> Iterator[str]:
+    """The documents that are held out, or those that are not, in the order of the corpus."""
+    for document in read_documents(corpus):
+        if is_held_out(document, config.heldout_share, config.seed) == held_out:
+            yield document
+
+
+def _rows(before: dict[str, float], history: Iterable[dict[str, float]], n: int) -> list[dict[str, Any]]:
+    """One row per score: before, after every scored epoch but the last, and after."""
+    stages = [("before", {"epoch": 0.0, **before}), *(("during", scores) for scores in history)]
+    stages[-1] = ("after", stages[-1][1])
+    return [
+        {"split": "heldout", "stage": stage, "epoch": scores["epoch"], "metric": name, "value": value, "n": n}
+        for stage, scores in stages
+        for name, value in scores.items()
+        if name != "epoch"
+    ]
+
+
+def _said(scores: dict[str, float]) -> str:
+    return f"perplexity {scores['perplexity']:.2f}, token accuracy {scores['token_accuracy']:.4f}"

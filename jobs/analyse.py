@@ -5,18 +5,22 @@ from typing import Any
 from analysis.attention import AttentionConfig, compare_attention
 from analysis.probing import ProbeConfig
 from analysis.probing import probe as probe_layers
+from analysis.similarity import SimilarityConfig, compare_similarity
+from analysis.statistics import write_summed
 from jobs.job import Job
 from jobs.logs import report
 from jobs.provenance import provenance
 from store.activations import ActivationCache
 from store.artifacts import Staging, Store
-from store.results import write_rows
+from store.results import SUMMED, write_rows
 
 
-def probe_job(slug: str, train: str, test: str, config: ProbeConfig, labels: dict[str, Any]) -> Job:
-    """Probe the layers of a checkpoint: `train` and `test` are ids of caches."""
-    inputs = {"train": train, "test": test}
-    return Job("probe", slug, config, inputs, needs=(train, test), labels=labels)
+def probe_job(
+    slug: str, train: str, test: str, dev: str | None, config: ProbeConfig, labels: dict[str, Any]
+) -> Job:
+    """Probe the layers of a checkpoint: `train`, `test` and, if there is one, `dev` are ids of caches."""
+    inputs = {"train": train, "test": test} | ({"dev": dev} if dev else {})
+    return Job("probe", slug, config, inputs, needs=tuple(inputs.values()), labels=labels)
 
 
 def attention_job(slug: str, before: str, after: str, config: AttentionConfig, labels: dict[str, Any]) -> Job:
@@ -25,10 +29,21 @@ def attention_job(slug: str, before: str, after: str, config: AttentionConfig, l
     return Job("attention", slug, config, inputs, needs=(before, after), labels=labels)
 
 
+def similarity_job(
+    slug: str, before: str, after: str, config: SimilarityConfig, labels: dict[str, Any]
+) -> Job:
+    """Compare the hidden states of two checkpoints: `before` and `after` are ids of caches."""
+    inputs = {"before": before, "after": after}
+    return Job("similarity", slug, config, inputs, needs=(before, after), labels=labels)
+
+
 def probe(job: Job, store: Store, staging: Staging) -> None:
-    """One row per layer and metric."""
+    """One row per layer and metric, and what intervals are drawn from."""
     train, test = _cache(job, store, "train"), _cache(job, store, "test")
-    write_rows(staging.path, probe_layers(job.config, train, test, report))  # type: ignore[arg-type]
+    dev = _cache(job, store, "dev") if "dev" in job.inputs else None
+    found = probe_layers(job.config, train, test, dev, report)  # type: ignore[arg-type]
+    write_rows(staging.path, found.rows)
+    write_summed(staging.path / SUMMED, found.summed)
     staging.provenance.update(provenance())
 
 
@@ -36,6 +51,13 @@ def attention(job: Job, store: Store, staging: Staging) -> None:
     """One row per layer, head and measure."""
     before, after = _cache(job, store, "before"), _cache(job, store, "after")
     write_rows(staging.path, compare_attention(job.config, before, after, report))  # type: ignore[arg-type]
+    staging.provenance.update(provenance())
+
+
+def similarity(job: Job, store: Store, staging: Staging) -> None:
+    """One row per pair of layers and measure."""
+    before, after = _cache(job, store, "before"), _cache(job, store, "after")
+    write_rows(staging.path, compare_similarity(job.config, before, after, report))  # type: ignore[arg-type]
     staging.provenance.update(provenance())
 
 

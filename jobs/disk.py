@@ -45,6 +45,6 @@ def _origin(model: ModelSource, jobs: Mapping[str, Job], store: Store) -> ModelS
 
 def _bytes(job: Job, model: ModelSource, store: Store) -> int | None:
     try:
-        return prepare(job, model.folder(store), model.name).bytes()
+        return prepare(job, model.description(store), model.name).bytes()
     except MissingError:
         return None

@@ -152,7 +152,7 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     source: ModelSource = job.sources["checkpoint"]
     task: Task = job.sources["data"].task
     kind = TASK_TYPES[config.type]
-    folder = source.folder(store)
+    folder = source.folder(store, staging.scratch)
     prepared = prepare(job, folder, source.name)
     device = loading.best_device()
     with CacheWriter(

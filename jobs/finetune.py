@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from analysis.statistics import interval, write_summed
 from jobs.data.examples import SPLITS, Example
 from jobs.data.fractions import fraction_subset
 from jobs.data.source import TaskData, read_as_planned
@@ -19,7 +20,7 @@ from jobs.tasks import Recipe, Task
 from store.artifacts import Staging, Store
 from store.config import Config
 from store.errors import InputError
-from store.results import write_rows
+from store.results import SUMMED, write_rows
 
 
 class FinetuneConfig(Config):
@@ -76,7 +77,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     examples["train"] = [examples["train"][index] for index in chosen]
 
     transformers.set_seed(config.seed)
-    model = TaskModel(source.folder(store), source.name, kind, config.labels, config.recipe)
+    model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
     history = _train(model, splits, config, staging.scratch) if chosen else []
 
@@ -91,14 +92,18 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
         _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
     truncated = {split: data.truncated_words for split, data in splits.items()}
+    sums = kind.summed(test.examples, predicted, config.labels)
+    spread = interval([sums])
+    bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
     write_rows(
         staging.path,
         [
             *_rows("dev", dev | {"truncated_words": truncated["dev"]}, len(splits["dev"])),
-            *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test)),
+            *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test), bounds),
             *_class_rows("test", by_class),
         ],
     )
+    write_summed(staging.path / SUMMED, {kind.primary: sums})
     model.save(staging.path / CHECKPOINT)
     staging.outputs.update(
         training_examples=len(chosen),
@@ -146,8 +151,14 @@ def _kept_epoch(history: list[dict[str, float]], metric: str, recipe: Recipe) ->
     return {name: value for name, value in kept.items() if name != "epoch"}
 
 
-def _rows(split: str, scores: Mapping[str, float], n: int) -> list[dict[str, Any]]:
-    return [{"split": split, "metric": name, "value": value, "n": n} for name, value in scores.items()]
+def _rows(
+    split: str, scores: Mapping[str, float], n: int, bounds: Mapping[str, Mapping[str, float]] | None = None
+) -> list[dict[str, Any]]:
+    bounds = bounds or {}
+    return [
+        {"split": split, "metric": name, "value": value, "n": n, **bounds.get(name, {})}
+        for name, value in scores.items()
+    ]
 
 
 def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from store.errors import MissingError
+from store.errors import InputError, MissingError
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
 
@@ -56,6 +56,72 @@ def model_commit(repo: str) -> tuple[str, bool]:
     return str(info.sha), any(name.endswith(".safetensors") for name in files)
 
 
+def check_repo_name(repo: str) -> None:
+    """InputError unless the hub could have a model of this name; nothing is asked."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise InputError(f"'{repo}' is no name for a repository ({_first_line(error)})") from None
+
+
+def write_token() -> str:
+    """HF_TOKEN, taken from the environment only; MissingError without it, or with the hub switched off."""
+    if offline():
+        raise MissingError("HF_HUB_OFFLINE is set: nothing is pushed. Unset it on a machine with network")
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token:
+        raise MissingError(
+            "HF_TOKEN is not set: make a token with write access in the settings of your account on the hub, "
+            "and export it"
+        )
+    return token
+
+
+def upload_folder(folder: Path, repo: str, *, private: bool, message: str) -> str:
+    """Put every file of a folder into a model repository, which is made if it is not there; its address.
+
+    Raises InputError where `private` is asked for and the repository that is there is public, MissingError in
+    one line where the hub refuses or is not reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=write_token())
+    try:
+        made = api.create_repo(repo, private=private, exist_ok=True)
+        exposed = private and api.model_info(made.repo_id).private is False
+        if not exposed:
+            api.upload_folder(folder_path=folder, repo_id=made.repo_id, commit_message=message)
+    except Exception as error:
+        raise _not_written(error, repo) from None
+    if exposed:
+        raise InputError(
+            f"'{repo}' is there already, and public: make it private on the hub, or say --public"
+        )
+    return str(made)
+
+
+def _not_written(error: Exception, repo: str) -> MissingError:
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        reason = "HF_HUB_OFFLINE is set"
+    elif status == 401:
+        reason = "the hub does not know this HF_TOKEN"
+    elif status == 403:
+        reason = (
+            "this HF_TOKEN may not write there; it needs write access, and you the right to the namespace"
+        )
+    elif status is not None:
+        reason = f"the hub refused ({_first_line(error)})"
+    else:
+        reason = f"the hub could not be reached ({_first_line(error)})"
+    return MissingError(f"cannot push to '{repo}': {reason}")
+
+
 def _explained(error: Exception, repo: str, repo_type: str) -> MissingError:
     from huggingface_hub import errors
 
@@ -73,5 +139,8 @@ def _explained(error: Exception, repo: str, repo_type: str) -> MissingError:
     for kind, reason in reasons:
         if isinstance(error, kind):
             return MissingError(f"{repo_type} '{repo}' {reason}")
-    first = (str(error) or type(error).__name__).splitlines()[0]
-    return MissingError(f"{repo_type} '{repo}': the hub could not be reached ({first[:120]})")
+    return MissingError(f"{repo_type} '{repo}': the hub could not be reached ({_first_line(error)})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]

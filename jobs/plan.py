@@ -5,21 +5,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.adapt import adapt_job
-from jobs.analyse import attention_job, probe_job
+from jobs.analyse import attention_job, probe_job, similarity_job
 from jobs.data import source as data_source
+from jobs.data.corpora import CorpusSpec, corpus_identity
 from jobs.data.examples import SPLITS
 from jobs.data.source import TaskData, find_data
 from jobs.extract import extract_job
 from jobs.finetune import finetune_job
+from jobs.generate import answer_job, generate_job
 from jobs.job import Job
 from jobs.models import source as model_source
 from jobs.models.source import ModelSource, find_model
+from jobs.randomise import RandomConfig, randomise_job
 from jobs.suite import Suite, View
 from jobs.tasks import Recipe, Task, load_task
 from store.artifacts import Store
 from store.errors import MissingError
 
 UNKNOWN = "absent "  # begins the identity of what was never on this machine
+Caches = dict[tuple[str, str], str]  # (view, split) -> id
 
 
 @dataclass(frozen=True)
@@ -84,28 +88,55 @@ def make_plan(suite: Suite, store: Store) -> Plan:
     models = _models(suite, finder, jobs)
     for name in suite.tasks:
         task = load_task(name)
-        recipe = _recipe(task, suite)
+        task = task.model_copy(update={"recipe": _recipe(task, suite)})
         data = finder.data(task)
+        started: dict[str, Caches] = {}
         for model in models.values():
-            _study(suite, task.model_copy(update={"recipe": recipe}), data, model, jobs)
+            started[model.name] = _study(suite, task, data, model, jobs)
+            base = suite.models[model.name].adapt
+            if base is not None and base.base in started:
+                labels = {"task": task.name, "model": model.name, "fraction": 0}
+                slug = f"{task.name}.{model.name}.f000"
+                _comparisons(suite, slug, started[base.base], started[model.name], labels, jobs)
+    _language(suite, models, finder, jobs)
     return Plan(suite, tuple(jobs.values()), tuple(finder.missing), finder.identities)
 
 
 def _models(suite: Suite, finder: "_Finder", jobs: dict[str, Job]) -> dict[str, ModelSource]:
     models: dict[str, ModelSource] = {}
     for name, spec in suite.models.items():
-        if spec.adapt is None:
+        if spec.adapt is not None:
+            start = spec.adapt.base
+            base = None if start is None else models.get(start) or finder.model(start)
+            corpus = finder.corpus(name, spec.adapt.corpus)
+            job = adapt_job(name, spec.adapt, base, corpus)
+        elif spec.weights == "random":
+            start = spec.source or name
+            job = randomise_job(name, RandomConfig(seed=spec.seed), models.get(start) or finder.model(start))
+        else:
             models[name] = replace(finder.model(spec.source or name), name=name)
             continue
-        start = spec.adapt.base
-        base = None if start is None else models.get(start) or finder.model(start)
-        job = _add(jobs, adapt_job(name, spec.adapt, base))
+        job = _add(jobs, job)
         models[name] = ModelSource(name, job.id, artifact=job.id)
     return models
 
 
-def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: dict[str, Job]) -> None:
-    """Every job of one model on one task."""
+def _language(
+    suite: Suite, models: Mapping[str, ModelSource], finder: "_Finder", jobs: dict[str, Job]
+) -> None:
+    """What is asked of the models as they are, without a head."""
+    for model in models.values():
+        for step in suite.generate:
+            _add(jobs, generate_job(model, step.options, step.prompts))
+    for question in suite.answer:
+        task = load_task(question.task)
+        data = finder.data(task)
+        for model in models.values():
+            _add(jobs, answer_job(task, data, model, question.options))
+
+
+def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: dict[str, Job]) -> Caches:
+    """Every job of one model on one task; returns the caches of the model as it is."""
     before = _caches(suite.extract, task, data, model, {"model": model.name, "fraction": 0}, jobs)
     start = f"{task.name}.{model.name}.f000"
     labels: dict[str, Any] = {"task": task.name, "model": model.name, "fraction": 0}
@@ -120,6 +151,7 @@ def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: d
             after = _caches(suite.extract, task, data, checkpoint, labels, jobs)
             _probes(suite, job.slug, after, labels, jobs)
             _comparisons(suite, job.slug, before, after, labels, jobs)
+    return before
 
 
 def _caches(
@@ -129,7 +161,7 @@ def _caches(
     checkpoint: ModelSource,
     labels: dict[str, Any],
     jobs: dict[str, Job],
-) -> dict[tuple[str, str], str]:
+) -> Caches:
     """(view, split) -> id of the cache."""
     found = {}
     for name, view in views.items():
@@ -139,25 +171,27 @@ def _caches(
     return found
 
 
-def _probes(
-    suite: Suite, slug: str, caches: Mapping[Any, str], labels: dict[str, Any], jobs: dict[str, Job]
-) -> None:
+def _probes(suite: Suite, slug: str, caches: Caches, labels: dict[str, Any], jobs: dict[str, Job]) -> None:
     for step in suite.probe:
         train, test = caches[step.view, step.train], caches[step.view, step.test]
-        _add(jobs, probe_job(f"{slug}.{step.options.probe}", train, test, step.options, labels))
+        dev = caches[step.view, step.dev] if step.dev else None
+        _add(jobs, probe_job(f"{slug}.{step.options.probe}", train, test, dev, step.options, labels))
 
 
 def _comparisons(
     suite: Suite,
     slug: str,
-    before: Mapping[Any, str],
-    after: Mapping[Any, str],
+    before: Caches,
+    after: Caches,
     labels: dict[str, Any],
     jobs: dict[str, Job],
 ) -> None:
     for step in suite.attention:
         key = step.view, step.split
         _add(jobs, attention_job(slug, before[key], after[key], step.options, labels))
+    for comparison in suite.similarity:
+        key = comparison.view, comparison.split
+        _add(jobs, similarity_job(slug, before[key], after[key], comparison.options, labels))
 
 
 def _add(jobs: dict[str, Job], job: Job) -> Job:
@@ -199,6 +233,15 @@ class _Finder:
             return TaskData(task, task.data, {}, "remembered", absent=str(error), known=known)
         self.identities.update({key: found.digest(split) for split, key in keys.items()})
         return found
+
+    def corpus(self, model: str, spec: CorpusSpec) -> str:
+        key = f"corpus:{model}"
+        try:
+            self.identities[key] = corpus_identity(spec)
+        except MissingError as error:
+            self._note("corpus", model, error, spec.how_to_get())
+            return self._identity(key)
+        return self.identities[key]
 
     def _identity(self, key: str) -> str:
         return self._remembered.get(key, UNKNOWN + key)

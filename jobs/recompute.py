@@ -17,10 +17,10 @@ import torch
 from jobs.data.fractions import sample
 from jobs.models import loading
 from jobs.models.batching import takes_segments
-from jobs.models.source import CHECKPOINT_KINDS, ModelSource, find_model
+from jobs.models.source import ModelSource, find_model, find_weights
 from store.activations import ActivationCache
 from store.artifacts import Artifact, Store
-from store.errors import MicrotomeError, MissingError
+from store.errors import MissingError
 from store.layout import ATTENTION, HIDDEN
 
 TOLERANCE = {"float16": (1e-4, 2e-3), "float32": (1e-4, 1e-5)}  # absolute, and as a share of the value
@@ -77,38 +77,17 @@ def checkpoint_of(artifact: Artifact, store: Store, references: Sequence[str] = 
     Raises MissingError if none of them has these weights.
     """
     identity = artifact.manifest["inputs"]["checkpoint"]
-    try:
-        made = store.open(identity)
-        if made.kind in CHECKPOINT_KINDS:
-            return ModelSource(made.path.name, made.id, artifact=made.id)
-    except MissingError:
-        pass  # a model that was not made here
-    known = store.remembered().items()
-    remembered = [key.removeprefix("model:") for key, noted in known if noted == identity]
+    for reference in references:
+        find_model(reference, store)  # what the user names must be there
     label = artifact.manifest["labels"].get("model")
-    found = [find_model(reference, store) for reference in references]
-    found += _found([*remembered, *([label] if label else [])], store)
-    for source in found:
-        if source.identity == identity:
-            return source
-    tried = ", ".join(f"'{source.name}'" for source in found)
-    others = f"; {tried} has other weights" if found else ""
-    named = f"model '{label}', " if label else ""
-    raise MissingError(
-        f"the checkpoint of {artifact.name} ({named}identity {identity[:8]}) is not here{others}. "
-        "Copy its artifact into this store, or name the model: --model REFERENCE"
-    )
-
-
-def _found(references: Sequence[str], store: Store) -> list[ModelSource]:
-    """Those that can be found; these were not asked for by the user, so that missing ones are no mistake."""
-    found = []
-    for reference in dict.fromkeys(references):
-        try:
-            found.append(find_model(reference, store))
-        except MicrotomeError:
-            continue
-    return found
+    try:
+        return find_weights(identity, store, [*references, *([label] if label else [])])
+    except MissingError as error:
+        named = f"model '{label}', " if label else ""
+        raise MissingError(
+            f"the checkpoint of {artifact.name} ({named}identity {identity[:8]}) {error}. "
+            "Copy its artifact into this store, or name the model: --model REFERENCE"
+        ) from None
 
 
 @functools.lru_cache(maxsize=1)  # neighbouring caches are often of one checkpoint

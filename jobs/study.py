@@ -1,19 +1,30 @@
 """The results of a suite: the rows of its jobs, named as the suite names them, beside what was published."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
 from analysis.metrics import FULL_NAMES
+from analysis.statistics import Interval, Summed, difference, interval, read_summed
 from jobs.plan import Plan
 from jobs.tasks import Published, load_task
 from store.artifacts import Store
-from store.results import LABELS, read_rows, tidy
+from store.results import LABELS, SUMMED, read_rows, tidy
+
+Item = tuple[str, str, str]  # kind, task, and what was scored: "" or "<probe>/<layer>"
+Scores = dict[Item, dict[tuple[str, float], list[Summed]]]  # model, fraction -> one score per seed
 
 
 def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
-    """One frame of all rows there are so far, in the order of the plan."""
+    """One frame of all rows there are so far, in the order of the plan, and then what is drawn from several
+    of them, with 95 % bootstrap intervals over test examples (and seeds, if there are several):
+
+    stage "mean"        a primary score, over seeds
+    stage "gain"        minus that of the same model with none of the training data, on the same examples
+    stage "difference"  minus that of the model that `label` names, on the same examples
+    """
     published = {task: load_task(task).published for task in plan.suite.tasks}
     rows = []
     for job in plan.jobs:
@@ -25,7 +36,51 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
             rows.append(row | comparable(row, known))
+    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, store))]
     return tidy(rows)
+
+
+def _scores(plan: Plan, store: Store) -> Scores:
+    """The primary scores of fine-tuning and probing, by test example."""
+    found: Scores = {}
+    for job in plan.jobs:
+        artifact = store.find(job.request) if job.kind in ("finetune", "probe") else None
+        if artifact is None or not (artifact.path / SUMMED).is_file():
+            continue
+        of = str(job.labels["model"]), float(job.labels["fraction"])
+        for name, summed in read_summed(artifact.path / SUMMED).items():
+            item = job.kind, str(job.labels["task"]), name if job.kind == "probe" else ""
+            found.setdefault(item, {}).setdefault(of, []).append(summed)
+    return found
+
+
+def _drawn(scores: Scores) -> Iterator[dict[str, Any]]:
+    for item, by_run in scores.items():
+        for (model, fraction), of_seeds in by_run.items():
+            known = {**_named(item, of_seeds), "model": model, "fraction": fraction}
+            if len(of_seeds) > 1:
+                yield known | {"stage": "mean", **_bounds(interval(of_seeds))}
+            before = by_run.get((model, 0.0))
+            if fraction > 0 and before:
+                yield known | {"stage": "gain", **_bounds(difference(of_seeds, before))}
+        if item[0] != "finetune":
+            continue
+        for (one, of_one), (other, of_other) in combinations(by_run.items(), 2):
+            if one[1] == other[1]:
+                known = {**_named(item, of_one), "model": other[0], "fraction": one[1], "label": one[0]}
+                yield known | {"stage": "difference", **_bounds(difference(of_other, of_one))}
+
+
+def _named(item: Item, of_seeds: Sequence[Summed]) -> dict[str, Any]:
+    kind, task, key = item
+    metric = of_seeds[0].metric
+    named = {"kind": kind, "task": task, "split": "test", "metric": metric, "name": FULL_NAMES.get(metric)}
+    probe, _, layer = key.partition("/")
+    return named | {"probe": probe or None, "layer": int(layer) if layer else None}
+
+
+def _bounds(found: Interval) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
 def comparable(row: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, Any]:

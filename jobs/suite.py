@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, field_validator
 
 from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
+from analysis.similarity import SimilarityConfig
 from jobs.adapt import AdaptConfig
 from jobs.extract import ExtractConfig
+from jobs.generate import AnswerConfig, GenerateConfig
 from jobs.tasks import load_yaml
 from store.config import Config
 from store.errors import InputError, MissingError, unknown
@@ -23,6 +25,10 @@ class ModelSpec(Config):
 
     source: str | None = Field(None, description="short name, hub id or folder, if not the name itself")
     adapt: AdaptConfig | None = Field(None, description="make it by training a language model")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="random: the architecture and tokenizer alone, drawn anew"
+    )
+    seed: int = Field(0, ge=0, description="of random weights")
 
 
 class View(Config):
@@ -38,15 +44,39 @@ class ProbeStep(Config):
     view: str
     train: str = Field("train", description="split the probe is fitted on")
     test: str = Field("test", description="split it is scored on")
+    dev: str | None = Field(None, description="split its regularisation is chosen on; else part of train")
     options: ProbeConfig = ProbeConfig()
 
 
 class AttentionStep(Config):
-    """The fine-tuned model compared with the pretrained one, on a view."""
+    """Attentions of a view compared: of the fine-tuned model with the pretrained one, and of an adapted
+    model with its base."""
 
     view: str
     split: str = "test"
     options: AttentionConfig = AttentionConfig()
+
+
+class SimilarityStep(Config):
+    """Hidden states of a view compared, layer with layer; the same pairs of models as for attention."""
+
+    view: str
+    split: str = "test"
+    options: SimilarityConfig = SimilarityConfig()
+
+
+class GenerateStep(Config):
+    """Prompts that every causal model of the suite goes on writing."""
+
+    prompts: tuple[str, ...] = Field(min_length=1)
+    options: GenerateConfig = GenerateConfig()
+
+
+class AnswerStep(Config):
+    """A task that every causal model of the suite answers without a head, by likelihood."""
+
+    task: str
+    options: AnswerConfig = AnswerConfig()
 
 
 class Suite(Config):
@@ -64,6 +94,9 @@ class Suite(Config):
     extract: dict[str, View] = Field(default_factory=dict)
     probe: tuple[ProbeStep, ...] = ()
     attention: tuple[AttentionStep, ...] = ()
+    similarity: tuple[SimilarityStep, ...] = ()
+    generate: tuple[GenerateStep, ...] = ()
+    answer: tuple[AnswerStep, ...] = ()
 
     @field_validator("models", mode="before")
     @classmethod
@@ -91,13 +124,16 @@ def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
     for override in overrides:
         apply_override(values, override)
     suite = Suite.parse(values, where=str(path))
-    for view in [step.view for step in suite.probe] + [step.view for step in suite.attention]:
-        if view not in suite.extract:
-            raise unknown(f"view in {path}", view, suite.extract)
     for step in suite.probe:
-        _need_split(suite, step.view, (step.train, step.test), "hidden", path)
+        splits = (step.train, step.test, *([step.dev] if step.dev else []))
+        _need_split(suite, step.view, splits, "hidden", path)
     for comparison in suite.attention:
         _need_split(suite, comparison.view, (comparison.split,), "attention", path)
+    for pairing in suite.similarity:
+        _need_split(suite, pairing.view, (pairing.split,), "hidden", path)
+    for name, model in suite.models.items():
+        if model.adapt is not None and model.weights == "random":
+            raise InputError(f"{path}: model '{name}' is either adapted or random")
     for task in suite.recipes:
         if task not in suite.tasks:
             raise unknown(f"task under recipes in {path}", task, suite.tasks)
@@ -125,6 +161,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _need_split(suite: Suite, view: str, splits: Sequence[str], keep: str, path: Path) -> None:
+    if view not in suite.extract:
+        raise unknown(f"view in {path}", view, suite.extract)
     for split in splits:
         if split not in suite.extract[view].splits:
             raise unknown(f"split of view '{view}' in {path}", split, suite.extract[view].splits)

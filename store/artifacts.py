@@ -190,6 +190,7 @@ class Store:
             except BaseException:
                 if not resumable:
                     shutil.rmtree(folder, ignore_errors=True)
+                remove_if_empty(folder / SCRATCH)
                 remove_if_empty(folder)
                 raise
 

@@ -10,6 +10,7 @@ import pandas as pd
 from store.artifacts import Artifact
 
 ROWS = "rows.jsonl"
+SUMMED = "summed.npz"  # beside the rows: scores as sums over examples, which intervals are drawn from
 
 COLUMNS = {
     "suite": "string",
@@ -19,14 +20,18 @@ COLUMNS = {
     "fraction": "Float64",  # per cent of the training data
     "seed": "Int64",
     "split": "string",
-    "stage": "string",  # before or after, where a job measures twice
+    "stage": "string",  # before or after, where a job measures twice; across, between the two
+    "epoch": "Float64",  # of adaptation, where a score is taken on the way
     "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
+    "other_layer": "Int64",  # that `layer` is compared with
     "head": "Int64",
     "probe": "string",
     "label": "string",  # of a row about one class
     "metric": "string",
     "name": "string",  # of the metric, in full
     "value": "Float64",
+    "low": "Float64",  # a 95 % bootstrap interval of the value, where it is a sum over examples
+    "high": "Float64",
     "n": "Int64",  # how many items the value is over
     "published": "Float64",  # a score of the same metric that others reported, as far as there is one
     "source": "string",  # of the published score, and its model

@@ -3,44 +3,50 @@
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from analysis.probes.probe import Probe
+from analysis.probes.probe import Probe, gold_log_likelihood
 from analysis.probes.softmax import fit_softmax
+from analysis.probes.standard import Standard
 
 
 class LinearProbe(Probe):
-    """L2-regularised; means and deviations are those of the training features. Fitted again on another
-    layer, it starts from where it was."""
+    """Linear model with an L2 penalty: logistic regression of classes, ridge regression of numbers.
 
-    def __init__(self, *, strength: float, seed: int) -> None:
-        super().__init__(strength=strength, seed=seed)
-        self._models: list[_Classes] | Ridge = []
+    Takes `strength` and, for its solver's subsample, `seed`. Fitted again on another layer, it starts from
+    where it was.
+    """
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
-        self._mean = x.mean(axis=0)
-        deviation = x.std(axis=0)
-        self._scale = np.where(deviation > 0, deviation, 1)
+    probabilistic = True
+    _models: "list[_Classes] | Ridge | None" = None
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
+        self._standard = Standard(x)
         x = self._standard(x)
         self._one_column = y.ndim == 1
         if y.dtype.kind == "f":
-            self._models = Ridge(alpha=1 / self.strength).fit(x, y)
+            self._models = Ridge(alpha=1 / self.settings.strength).fit(x, y)
             return
         columns = [y] if self._one_column else list(y.T)
         if not isinstance(self._models, list) or len(self._models) != len(columns):
             self._models = [_Classes() for _ in columns]
         for model, column in zip(self._models, columns, strict=True):
-            model.fit(x, column, self.strength, self.seed)
+            model.fit(x, column, self.settings.strength, self.settings.seed)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: np.ndarray, groups: np.ndarray) -> np.ndarray:
         x = self._standard(x)
         if isinstance(self._models, Ridge):
             return self._models.predict(x)
-        columns = [model.predict(x) for model in self._models]
+        columns = [model.predict(x) for model in self._models or []]
         return columns[0] if self._one_column else np.stack(columns, axis=1)
 
-    def _standard(self, x: np.ndarray) -> np.ndarray:
-        standard = x - self._mean
-        standard /= self._scale
-        return standard
+    def _log_likelihood(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, classes: int) -> np.ndarray:
+        assert isinstance(self._models, list)
+        x = self._standard(x)
+        columns, outcomes = ([y], classes) if self._one_column else (list(y.T), 2)
+        found = [
+            gold_log_likelihood(model.shares(x), model.classes, column, outcomes, model.rows)
+            for model, column in zip(self._models, columns, strict=True)
+        ]
+        return np.sum(found, axis=0)
 
 
 class _Classes:
@@ -49,6 +55,7 @@ class _Classes:
     weights: np.ndarray | None = None
 
     def fit(self, x: np.ndarray, y: np.ndarray, strength: float, seed: int) -> None:
+        self.rows = len(y)
         self.classes, numbers = np.unique(y, return_inverse=True)
         if len(self.classes) == 1:
             return  # there is nothing to separate
@@ -59,6 +66,17 @@ class _Classes:
     def predict(self, x: np.ndarray) -> np.ndarray:
         if len(self.classes) == 1:
             return np.full(len(x), self.classes[0])
+        return self.classes[self._logits(x).argmax(axis=1)]
+
+    def shares(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities [units, classes]."""
+        if len(self.classes) == 1:
+            return np.ones((len(x), 1))
+        logits = self._logits(x)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def _logits(self, x: np.ndarray) -> np.ndarray:
         assert self.weights is not None
         weights = self.weights.astype(np.float32)
-        return self.classes[(x @ weights[:-1] + weights[-1]).argmax(axis=1)]
+        return x @ weights[:-1] + weights[-1]

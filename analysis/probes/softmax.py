@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from threadpoolctl import ThreadpoolController
 
 TOLERANCE = 1e-4  # largest entry of the gradient, as scikit-learn has it
@@ -141,7 +141,7 @@ def _value_and_gradient(
             gradient[-1] += logits.sum(axis=0, dtype=np.float64)
         return loss, gradient
 
-    with _blas().limit(limits=1):
+    with blas().limit(limits=1):
         parts = list(pool.map(of_core, range(0, len(x), per_core)))
     norm = float((weights[:-1] ** 2).sum())
     value = sum(loss for loss, _ in parts) / len(x) + penalty / 2 * norm
@@ -151,7 +151,7 @@ def _value_and_gradient(
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
+def blas() -> ThreadpoolController:
     """The threads of the linear algebra; looking for them takes longer than a step."""
     return ThreadpoolController().select(user_api="blas")
 
@@ -187,6 +187,12 @@ def _metric(x: np.ndarray, weights: np.ndarray, penalty: float) -> Callable[[np.
 
 
 def _factor(matrix: np.ndarray) -> tuple[np.ndarray, bool]:
-    """By one thread: those of numpy still turn on the other cores."""
-    with _blas().limit(limits=1):
-        return cho_factor(matrix, overwrite_a=True, check_finite=False)
+    """By one thread: those of numpy still turn on the other cores. Where rounding has left no curvature, as
+    on few rows that are separated, a ridge is added until there is some."""
+    ridge = 0.0
+    with blas().limit(limits=1):
+        while True:
+            try:
+                return cho_factor(matrix + ridge * np.eye(len(matrix)), overwrite_a=True, check_finite=False)
+            except LinAlgError:
+                ridge = max(10 * ridge, RIDGE * float(np.abs(matrix.diagonal()).max()))

@@ -1,4 +1,4 @@
-"""`probe` and `attention`: one analysis by hand on caches that are there. No model is loaded."""
+"""`probe`, `attention`, `similarity`: one analysis by hand on caches that are there. No model is loaded."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import click
 
 from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
-from jobs.analyse import attention_job, probe_job
+from analysis.similarity import SimilarityConfig
+from jobs.analyse import attention_job, probe_job, similarity_job
 from jobs.cli.options import console, given, options_of
 from jobs.cli.running import run_by_hand, show
 from store.artifacts import Artifact, Store
@@ -16,23 +17,38 @@ from store.errors import InputError
 @click.command("probe")
 @click.option("--train", required=True, help="cache the probe is fitted on: id, name or folder")
 @click.option("--test", required=True, help="cache it is scored on")
+@click.option("--dev", help="cache the regularisation is chosen on; a fifth of --train if unset")
 @options_of(ProbeConfig)
-def probe_command(train: str, test: str, **options: Any) -> None:
+def probe_command(train: str, test: str, dev: str | None, **options: Any) -> None:
     """Ask every layer of a cache what it knows of the task's labels.
 
     \b
     microtome extract --checkpoint bert --task sick --split train --keep hidden --examples 1000
     microtome extract --checkpoint bert --task sick --split test --keep hidden --examples 500
     microtome probe --train NAME-OF-THE-FIRST --test NAME-OF-THE-SECOND
+    microtome probe --train NAME-OF-THE-FIRST --test NAME-OF-THE-SECOND --probe svm --pair difference-product
 
-    Words are the units of tagging tasks, B- and I- merged; the two segment means are the features of
-    pairs. Standardisation is fitted on the training cache.
+    WHAT IS ASKED. The units of tagging tasks are words, with B- and I- merged into the type; of other tasks
+    texts, pairs of texts, or pairs of mentions. Their features are pooled hidden states of one layer,
+    standardised by the training cache.
+
+    WHAT IS MEASURED. The scores that suit the task, on --test, with 95 % bootstrap intervals over examples.
+    Regularisation is chosen on --dev, never on --test.
+
+    \b
+    selectivity   accuracy minus that on a control task, where every word type has one random label. A probe
+                  that is good at both has memorised words (Hewitt & Liang 2019). For texts the control is a
+                  random label per example, and is called so.
+    codelength    bits to send the training labels to one who has the features; compression is the uniform
+                  code over it: 1 says nothing was learned (Voita & Titov 2020).
+    majority, bag-of-words   what needs no model. Layer 0, the embeddings, knows words but no context.
     """
     store = Store()
     first, second = named_cache(train, store), named_cache(test, store)
+    third = named_cache(dev, store).id if dev else None
     config = given(ProbeConfig, options)
     slug = f"{_stem(first)}.{config.probe}"
-    job = probe_job(slug, first.id, second.id, config, second.manifest["labels"])
+    job = probe_job(slug, first.id, second.id, third, config, second.manifest["labels"])
     show(run_by_hand(job, store, console()), console())
 
 
@@ -46,6 +62,24 @@ def attention_command(before: str, after: str, **options: Any) -> None:
     first, second = named_cache(before, store), named_cache(after, store)
     config = given(AttentionConfig, options)
     job = attention_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
+    show(run_by_hand(job, store, console()), console())
+
+
+@click.command("similarity")
+@click.option("--before", required=True, help="cache of the one checkpoint: id, name or folder")
+@click.option("--after", help="cache of the other, on the same examples; layers of --before alone if unset")
+@options_of(SimilarityConfig)
+def similarity_command(before: str, after: str | None, **options: Any) -> None:
+    """Compare hidden states layer with layer, within each of two checkpoints and across them.
+
+    linear_cka is debiased (1: equal up to rotation and scale, 0: unrelated); rsa correlates the
+    dissimilarities between tokens.
+    """
+    store = Store()
+    first = named_cache(before, store)
+    second = named_cache(after, store) if after else first
+    config = given(SimilarityConfig, options)
+    job = similarity_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
     show(run_by_hand(job, store, console()), console())
 
 

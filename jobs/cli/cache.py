@@ -1,6 +1,8 @@
 """`cache`: what the store holds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pandas as pd
@@ -112,11 +114,13 @@ def _recompute(
         ) from None
     checkpoints = [checkpoint_of(artifact, store, models) for artifact in artifacts]
     wrong = []
-    for artifact, checkpoint in zip(artifacts, checkpoints, strict=True):
-        compared = recompute(artifact, checkpoint.folder(store), share=share, seed=seed)
-        click.echo(f"{artifact.name}: {compared}")
-        if compared.beyond:
-            wrong.append(f"{artifact.name}: {compared.beyond}")
+    with TemporaryDirectory() as scratch:
+        for artifact, checkpoint in zip(artifacts, checkpoints, strict=True):
+            folder = checkpoint.folder(store, Path(scratch))
+            compared = recompute(artifact, folder, share=share, seed=seed)
+            click.echo(f"{artifact.name}: {compared}")
+            if compared.beyond:
+                wrong.append(f"{artifact.name}: {compared.beyond}")
     if wrong:
         more = f" (and {len(wrong) - 1} more caches)" if len(wrong) > 1 else ""
         raise InputError(f"{wrong[0]} from what its model makes{more}; remove it and extract again")

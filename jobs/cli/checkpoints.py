@@ -1,4 +1,4 @@
-"""`finetune`, `extract` and `predict`: what loads a model, by hand."""
+"""`finetune`, `adapt`, `extract` and `predict`: what loads a model, by hand."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
+from jobs.adapt import AdaptConfig, NewModel, adapt_job
 from jobs.cli.options import console, given, options_of
 from jobs.cli.running import run_by_hand, show
+from jobs.data.corpora import CorpusSpec
 from jobs.data.readers import READERS
 from jobs.data.source import find_data
 from jobs.extract import ExtractConfig, extract_job
 from jobs.finetune import finetune_job
+from jobs.models.lora import Lora
 from jobs.models.source import CHECKPOINT, find_model
 from jobs.tasks import Recipe, load_task
 from jobs.tasks.types import TASK_TYPES
@@ -37,6 +40,37 @@ def finetune_command(task: str, model: str, fraction: float, seed: int, **option
     changed = {k: v for k, v in options.items() if v is not None}
     recipe = Recipe.parse(spec.recipe.model_dump() | changed, where="options")
     job = finetune_job(spec, find_data(spec), find_model(model, store), fraction, seed, recipe)
+    show(run_by_hand(job, store, console()), console())
+
+
+@click.command("adapt")
+@click.option("--name", required=True, help="what the model is called in tables")
+@click.option("--base", help="model to start from: short name, hub id, folder, or a checkpoint in the store")
+@options_of(AdaptConfig, without=("base", "new", "lora", "corpus"))
+@options_of(CorpusSpec, prefix="corpus_")
+@click.option("--lora", is_flag=True, help="train a low-rank adapter in place of all weights")
+@options_of(Lora, prefix="lora_")
+@options_of(NewModel, prefix="new_")
+def adapt_command(name: str, base: str | None, lora: bool, **options: Any) -> None:
+    """Train a language model on a corpus; the result is a checkpoint that goes wherever a model goes.
+
+    \b
+    microtome adapt --name trials --base biobert --objective mlm --lora --lora-rank 1 --lora-alpha 1 \\
+      --corpus-format csv --corpus-path ctg-studies.csv --corpus-column "Brief Summary"
+    microtome adapt --name small --new-architecture gpt2 --objective clm \\
+      --corpus-format text --corpus-path texts/
+
+    Some documents are held out by seed and scored before, on the way and after: loss in nats per token,
+    perplexity, and the share of tokens predicted right (masked ones only for mlm, the same masks each time).
+    """
+    store = Store()
+    parts: dict[str, Any] = {"corpus": given(CorpusSpec, options, prefix="corpus_")}
+    if lora or any(options[f"lora_{field}"] not in (None, ()) for field in Lora.model_fields):
+        parts["lora"] = given(Lora, options, prefix="lora_")
+    if options["new_architecture"] is not None:
+        parts["new"] = given(NewModel, options, prefix="new_")
+    config = given(AdaptConfig, options, **parts)
+    job = adapt_job(name, config, find_model(base, store) if base else None)
     show(run_by_hand(job, store, console()), console())
 
 

@@ -76,7 +76,7 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
         from jobs.models.loading import load_tokenizer
 
         source = find_model(model, Store())
-        tokenizer = load_tokenizer(source.folder(Store()), source.name)
+        tokenizer = load_tokenizer(source.description(Store()), source.name)
         encoder = Encoder(tokenizer, max_length=max_length or task.recipe.max_length)
     splits = check(find_data(task), encoder)
     if form == "json":

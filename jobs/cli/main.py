@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
-from jobs.cli.analyses import attention_command, probe_command
+from jobs.cli.analyses import attention_command, probe_command, similarity_command
 from jobs.cli.cache import cache_group
-from jobs.cli.checkpoints import extract_command, finetune_command, predict_command
+from jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
+from jobs.cli.generation import generate_command
 from jobs.cli.listings import model_group, task_group
+from jobs.cli.publishing import export_command, push_command
 from jobs.cli.suites import report_command, results_command, suite_group
 from store.errors import MicrotomeError
 
@@ -47,14 +49,19 @@ def main() -> None:
 for _command in (
     suite_group,
     finetune_command,
+    adapt_command,
     extract_command,
     predict_command,
+    generate_command,
     probe_command,
     attention_command,
+    similarity_command,
     results_command,
     report_command,
     task_group,
     model_group,
     cache_group,
+    export_command,
+    push_command,
 ):
     main.add_command(_command)

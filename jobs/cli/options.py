@@ -36,22 +36,22 @@ def console() -> Console:
     return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
 
 
-def options_of(config: type[Config], *, without: Iterable[str] = ()) -> Decorator:
+def options_of(config: type[Config], *, without: Iterable[str] = (), prefix: str = "") -> Decorator:
     """A decorator that adds an option for every field of `config`, with its description as help."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, field in reversed(config.model_fields.items()):
             if name not in without:
-                function = _option(name, field)(function)
+                function = _option(prefix + name, field)(function)
         return function
 
     return decorate
 
 
-def given(config: type[C], values: dict[str, Any], **more: Any) -> C:
+def given(config: type[C], values: dict[str, Any], *, prefix: str = "", **more: Any) -> C:
     """A config from the options that were given; what was not takes the field's default."""
-    chosen = {k: v for k, v in values.items() if k in config.model_fields and v not in (None, ())}
-    return config.parse(chosen | more, where="options")
+    named = {name: values.get(prefix + name) for name in config.model_fields}
+    return config.parse({k: v for k, v in named.items() if v not in (None, ())} | more, where="options")
 
 
 def _option(name: str, field: Any) -> Decorator:

@@ -1,52 +1,190 @@
-"""Text corpora for adapting a language model: documents, in order."""
+"""Text corpora for adapting a language model: documents, in order, one at a time."""
 
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from jobs.data.readers.spec import reading
+from jobs.data import documents
+from jobs.data.cleaning import cleaner
 from jobs.demo.corpus import biomedical_text, general_text
 from store.config import Config
 from store.errors import InputError, MissingError
-from store.fingerprint import digest
+
+# What each format reads besides what every format has: its settings, the first of them needed.
+SETTINGS = {
+    "text": ("path", "files", "separator", "fallback_encoding"),
+    "jsonl": ("path", "files", "column", "columns"),
+    "csv": ("path", "files", "column", "columns"),
+    "xml-qa": ("path", "files"),
+    "pubmed-tsv": ("path", "files"),
+    "registry": ("path", "files"),
+    "hub": ("hub", "revision", "config", "split", "column", "columns"),
+    "synthetic": ("topic", "seed"),
+}
+COMMON = ("format", "documents", "cleaning", "min_words")
+SUFFIXES = {
+    "text": ".txt",
+    "jsonl": ".jsonl",
+    "csv": ".csv",
+    "xml-qa": ".xml",
+    "pubmed-tsv": ".tsv",
+    "registry": ".json",
+}
+SYNTHETIC_DOCUMENTS = 500
 
 
 class CorpusSpec(Config):
-    """Where the documents come from."""
+    """Where the documents come from, and what is done to them."""
 
-    format: Literal["text", "synthetic"] = Field(
-        description="text: a folder of .txt files, one document each"
+    format: Literal["text", "jsonl", "csv", "xml-qa", "pubmed-tsv", "registry", "hub", "synthetic"] = Field(
+        description="text: .txt files; xml-qa: questions and answers as in MedQuAD; pubmed-tsv: id, title and"
+        " abstract per line; registry: JSON of ClinicalTrials.gov; hub: a dataset; synthetic: generated"
     )
-    path: str | None = Field(None, description="folder, absolute or relative to the working directory")
+    path: str | None = Field(
+        None, description="file or folder: absolute, or below the working directory or MICROTOME_DATA"
+    )
+    files: str | None = Field(
+        None, pattern="^[^/]", description="pattern of the files in a folder; all of the format's if unset"
+    )
+    separator: Literal["none", "line", "blank_line"] = Field(
+        "none", description="what parts the documents in a .txt file; none: a file is one document"
+    )
+    fallback_encoding: Literal["latin-1", "cp1252"] | None = Field(
+        None, description="of the .txt files that are not UTF-8; refused if unset"
+    )
+    column: str | None = Field(None, description="column, or key, of the text")
+    columns: tuple[str, ...] = Field((), description="or several, joined by a blank line")
+    hub: str | None = Field(None, description="id of a dataset on the hub, or a folder in its layout")
+    revision: str | None = Field(None, description="of the dataset")
+    config: str | None = Field(None, description="configuration of the dataset")
+    split: str = Field("train", description="of the dataset")
     topic: Literal["general", "biomedical"] = Field("general", description="of synthetic documents")
-    documents: int | None = Field(None, ge=1, description="at most so many; all if unset")
     seed: int = Field(0, ge=0, description="of synthetic documents")
+    documents: int | None = Field(None, ge=1, description="at most so many; all if unset")
+    cleaning: tuple[str, ...] = Field((), description="rules of jobs/data/cleaning.py, in this order")
+    min_words: int = Field(1, ge=1, description="documents of fewer words after cleaning are left out")
 
     @model_validator(mode="after")
     def _complete(self) -> "CorpusSpec":
-        if self.format == "text" and self.path is None:
-            raise ValueError("format: text needs a path")
+        usable = SETTINGS[self.format]
+        for name, field in type(self).model_fields.items():
+            if name not in (*COMMON, *usable) and getattr(self, name) != field.default:
+                raise ValueError(f"format: {self.format} has no {name} (it has {', '.join(usable)})")
+        if getattr(self, usable[0]) is None:
+            raise ValueError(f"format: {self.format} needs a {usable[0]}")
+        if "column" in usable and bool(self.column) == bool(self.columns):
+            raise ValueError(f"format: {self.format} needs either a column or columns")
+        try:
+            cleaner(self.cleaning)
+        except InputError as error:
+            raise ValueError(str(error)) from None
         return self
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that make a document."""
+        return self.columns or (str(self.column),)
 
-def read_corpus(spec: CorpusSpec) -> list[str]:
-    """The documents; InputError if there are none, MissingError if the folder is not there."""
+    def how_to_get(self) -> str:
+        """One line for the table of missing things."""
+        if self.hub is not None:
+            return f"download dataset {self.hub} where the hub can be reached, and set hub to its folder"
+        where = (
+            str(self.path)
+            if Path(str(self.path)).expanduser().is_absolute()
+            else f"$MICROTOME_DATA/{self.path}"
+        )
+        return f"put the {self.format} corpus at {where}, or change its path"
+
+
+def read_documents(spec: CorpusSpec) -> Iterator[str]:
+    """The documents in order, cleaned; what has no text is left out.
+
+    Nothing is held but the document at hand, except where one file is one document or one JSON value.
+    InputError if a file cannot be read as its format, or if there is no document at all; MissingError if
+    the file, the folder or the dataset is not there.
+    """
+    clean = cleaner(spec.cleaning)
+    cleaned = (clean(text) for text in _texts(spec))
+    kept = (document for document in cleaned if len(document.split()) >= spec.min_words)
+    found = False
+    for document in islice(kept, spec.documents):
+        found = True
+        yield document
+    if not found:
+        words = f"{spec.min_words} or more words after cleaning"
+        raise InputError(f"{spec.path or spec.hub or spec.format}: no {spec.format} document of {words}")
+
+
+def corpus_identity(spec: CorpusSpec) -> str:
+    """The digest of the documents of a corpus, as they are now: everything is read."""
+    return corpus_digest(read_documents(spec))
+
+
+def corpus_digest(documents: Iterable[str]) -> str:
+    """sha256 over the documents and their lengths, 64 hex digits; nothing is held in memory."""
+    total = hashlib.sha256()
+    for document in documents:
+        text = document.encode("utf-8", "surrogatepass")
+        total.update(len(text).to_bytes(8, "big"))
+        total.update(text)
+    return total.hexdigest()
+
+
+def is_held_out(document: str, share: float, seed: int) -> bool:
+    """Whether a document is among the `share` that is never trained on.
+
+    A hash of seed and text decides, so equal documents fall on one side, a corpus that grows keeps its
+    sides, and nothing is held in memory. The share is met on average, not exactly.
+    """
+    text = f"{seed}\n{document}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") < share * 2**64
+
+
+def _texts(spec: CorpusSpec) -> Iterator[str]:
     if spec.format == "synthetic":
         make = general_text if spec.topic == "general" else biomedical_text
-        return make(spec.documents or 500, spec.seed)
-    folder = Path(str(spec.path)).expanduser()
-    if not folder.is_dir():
-        raise MissingError(f"no corpus folder {folder}")
-    documents = []
-    for path in sorted(folder.glob("*.txt"))[: spec.documents]:
-        with reading(path):
-            documents.append(path.read_text("utf-8"))
-    if not documents:
-        raise InputError(f"{folder}: no .txt files")
-    return documents
+        yield from make(spec.documents or SYNTHETIC_DOCUMENTS, spec.seed)
+    elif spec.format == "hub":
+        columns = spec.text_columns
+        yield from documents.hub_rows(str(spec.hub), spec.config, spec.revision, spec.split, columns)
+    else:
+        for path in _files(spec):
+            yield from FILES[spec.format](path, spec)
 
 
-def corpus_digest(documents: list[str]) -> str:
-    """The identity of a corpus: its documents after reading."""
-    return digest(documents)
+def _files(spec: CorpusSpec) -> list[Path]:
+    place = _place(spec)
+    if not place.is_dir():
+        return [place]
+    pattern = spec.files or f"*{SUFFIXES[spec.format]}"
+    found = sorted(path for path in place.rglob(pattern) if path.is_file())
+    if not found:
+        raise InputError(f"{place}: no {pattern} files")
+    return found
+
+
+def _place(spec: CorpusSpec) -> Path:
+    asked = Path(str(spec.path)).expanduser()
+    data = os.environ.get("MICROTOME_DATA")
+    places = [asked] if not data or asked.is_absolute() else [asked, Path(data) / asked]
+    for place in places:
+        if place.exists():
+            return place
+    unset = "" if data or asked.is_absolute() else " (MICROTOME_DATA is not set)"
+    raise MissingError(f"no corpus at {' or '.join(map(str, places))}{unset}. {spec.how_to_get()}")
+
+
+FILES: dict[str, Callable[[Path, CorpusSpec], Iterator[str]]] = {
+    "text": lambda path, spec: documents.plain_text(path, spec.separator, spec.fallback_encoding),
+    "jsonl": lambda path, spec: documents.json_lines(path, spec.text_columns),
+    "csv": lambda path, spec: documents.csv_table(path, spec.text_columns),
+    "xml-qa": lambda path, spec: documents.questions(path),
+    "pubmed-tsv": lambda path, spec: documents.abstracts(path),
+    "registry": lambda path, spec: documents.trials(path),
+}

@@ -1,42 +1,44 @@
-"""Language modelling: documents to blocks, masks, and the scores of a model on held-out text."""
+"""Language modelling: masks, batches, and the scores of a model on held-out text."""
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from jobs.data.encoding import special_tokens
+from jobs.models import loading
 from jobs.models.batching import length_sorted_batches, padded
+from jobs.models.training import IGNORED, half_precision
+from store.errors import InputError
 
-IGNORED = -100
 AUTO = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
-EVALUATION_TOKENS = 8192
+EVALUATION_LOGITS = 64 << 20  # numbers per batch: tokens times vocabulary
+
+Row = tuple[list[int], list[int]]  # ids, targets
 
 
-def blocks(tokenizer: Any, documents: Sequence[str], size: int) -> list[list[int]]:
-    """Token ids in blocks of at most `size`; no block holds parts of two documents.
-
-    Every block gets the special tokens that the tokenizer puts around a text. A last piece of one token,
-    which nothing can be predicted from, is left out.
-    """
-    before, after = special_tokens(tokenizer)
-    room = size - len(before) - len(after)
-    found = []
-    for document in documents:
-        ids = tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"]
-        for start in range(0, len(ids), room):
-            piece = ids[start : start + room]
-            if len(piece) > 1:
-                found.append([*before, *piece, *after])
-    return found
+def check_objective(objective: str, folder: Path, tokenizer: Any) -> None:
+    """InputError unless the model has the objective's head and tokens."""
+    config = loading.load_config(folder)
+    causal = loading.is_causal(config)
+    if (objective == "clm") != causal or (objective == "mlm" and tokenizer.mask_token_id is None):
+        other = "clm" if causal else "mlm"
+        raise InputError(f"objective {objective} does not suit a {config.model_type}; say objective: {other}")
 
 
-def masked(
-    block: Sequence[int], tokenizer: Any, share: float, rng: np.random.Generator
-) -> tuple[list[int], list[int]]:
+def questions(
+    blocks: Sequence[list[int]], objective: str, tokenizer: Any, share: float, rng: np.random.Generator
+) -> list[Row]:
+    """What a model is asked about blocks: for clm every next token, for mlm masked ones, drawn once."""
+    if objective == "clm":
+        return [(block, block) for block in blocks]
+    return [masked(block, tokenizer, share, rng) for block in blocks]
+
+
+def masked(block: Sequence[int], tokenizer: Any, share: float, rng: np.random.Generator) -> Row:
     """BERT's masking of a block: (ids, targets). Of the chosen tokens 80 % are masked, 10 % random."""
     ids, targets = list(block), [IGNORED] * len(block)
     special = set(tokenizer.all_special_ids)
@@ -53,9 +55,7 @@ def masked(
 
 
 @torch.inference_mode()
-def evaluate(
-    model: Any, rows: Sequence[tuple[list[int], list[int]]], *, causal: bool, pad_token_id: int
-) -> dict[str, float]:
+def evaluate(model: Any, rows: Sequence[Row], objective: str, pad_token_id: int) -> dict[str, float]:
     """Mean loss per predicted token in nats, its perplexity, and the share predicted right.
 
     `rows` are (ids, targets); a causal model's targets are its ids, shifted here by one.
@@ -63,32 +63,59 @@ def evaluate(
     device = next(model.parameters()).device
     model.eval()
     loss, right, count = 0.0, 0, 0
-    for indices in length_sorted_batches([len(ids) for ids, _ in rows], EVALUATION_TOKENS):
-        batch = padded([rows[i][0] for i in indices], None, pad_token_id)
-        targets = torch.full_like(batch["input_ids"], IGNORED)
-        for row, index in enumerate(indices):
-            targets[row, : len(rows[index][1])] = torch.tensor(rows[index][1])
-        logits = model(**{k: v.to(device) for k, v in batch.items()}).logits.float().cpu()
-        if causal:
+    tokens = max(1, EVALUATION_LOGITS // model.config.vocab_size)
+    for indices in length_sorted_batches([len(ids) for ids, _ in rows], tokens):
+        batch = _batch([rows[i] for i in indices], pad_token_id)
+        targets = batch.pop("labels").to(device)
+        with torch.autocast(device.type, half_precision(device), enabled=device.type == "cuda"):
+            logits = model(**{k: v.to(device) for k, v in batch.items()}).logits
+        if objective == "clm":
             logits, targets = logits[:, :-1], targets[:, 1:]
-        flat, wanted = logits.flatten(0, 1), targets.flatten()
-        loss += float(torch.nn.functional.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum"))
-        right += int((flat.argmax(-1) == wanted).sum())
-        count += int((wanted != IGNORED).sum())
+        chosen = targets != IGNORED
+        logits, targets = logits[chosen].float(), targets[chosen]
+        loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        right += int((logits.argmax(-1) == targets).sum())
+        count += len(targets)
     mean = loss / max(1, count)
     return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "token_accuracy": right / max(1, count)}
 
 
-class MaskingCollator:
-    """Fresh masks for every batch, from torch's seed (which the Trainer sets and saves)."""
+class Features(Sequence[dict[str, Any]]):
+    """Blocks as the Trainer takes them, with their numbers."""
 
-    def __init__(self, tokenizer: Any, share: float) -> None:
+    def __init__(self, blocks: Sequence[list[int]]) -> None:
+        self._blocks = blocks
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, index: Any) -> Any:
+        return {"input_ids": self._blocks[index], "block": index}
+
+
+def collator(objective: str, tokenizer: Any, share: float, seed: int) -> Any:
+    """What makes batches of features."""
+    if objective == "clm":
+        return CausalCollator(tokenizer.pad_token_id)
+    return MaskingCollator(tokenizer, share, seed)
+
+
+class MaskingCollator:
+    """Masks a block anew in every `epoch`, by seed, epoch and the number of the block alone: training that
+    goes on in the middle of an epoch sees what it would have seen."""
+
+    def __init__(self, tokenizer: Any, share: float, seed: int) -> None:
         self.tokenizer = tokenizer
         self.share = share
+        self.seed = seed
+        self.epoch = 0
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng(int(torch.randint(2**31, ())))
-        rows = [masked(f["input_ids"], self.tokenizer, self.share, rng) for f in features]
+        rngs = [np.random.default_rng([self.seed, self.epoch, f["block"]]) for f in features]
+        rows = [
+            masked(f["input_ids"], self.tokenizer, self.share, rng)
+            for f, rng in zip(features, rngs, strict=True)
+        ]
         return _batch(rows, self.tokenizer.pad_token_id)
 
 
@@ -102,7 +129,7 @@ class CausalCollator:
         return _batch([(f["input_ids"], f["input_ids"]) for f in features], self.pad_token_id)
 
 
-def _batch(rows: Sequence[tuple[list[int], list[int]]], pad_token_id: int) -> dict[str, torch.Tensor]:
+def _batch(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
     batch = padded([ids for ids, _ in rows], None, pad_token_id)
     longest = batch["input_ids"].shape[1]
     batch["labels"] = torch.tensor([targets + [IGNORED] * (longest - len(targets)) for _, targets in rows])

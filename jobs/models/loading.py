@@ -75,9 +75,11 @@ def load_for_task(folder: Path, head: str, problem: str, classes: Sequence[str],
     )
 
 
-def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> Any:
-    """The model with its language-modelling head; `auto` is the masked or the causal auto class."""
-    return _load(auto, folder, pad_token_id=pad_token_id)
+def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> tuple[Any, list[str]]:
+    """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
+    drawn by torch's seed; `auto` is the masked or the causal auto class."""
+    model, info = _load(auto, folder, pad_token_id=pad_token_id, output_loading_info=True)
+    return model, sorted(info["missing_keys"])
 
 
 def is_causal(config: Any) -> bool:

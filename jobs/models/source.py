@@ -2,17 +2,19 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.hub import MODEL_FILES, download_files, model_commit
 from jobs.models.registry import MODELS
-from store.artifacts import Store
-from store.errors import InputError, MissingError, unknown
+from store.artifacts import Artifact, Store
+from store.errors import InputError, MicrotomeError, MissingError, unknown
 from store.fingerprint import digest, files_digest
 
 CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
-CHECKPOINT_KINDS = ("adapt", "finetune")
+CHECKPOINT_KINDS = ("adapt", "finetune", "randomise")
+ADAPTER = "adapter_config.json"  # in a checkpoint that holds a LoRA adapter in place of weights
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,22 @@ class ModelSource:
     artifact: str | None = None  # id of the artifact whose checkpoint this is
     absent: str = ""  # why it cannot be loaded, where only its identity is known
 
-    def folder(self, store: Store) -> Path:
-        """The folder to load from; downloads a hub model that is not here yet."""
+    def folder(self, store: Store, scratch: Path) -> Path:
+        """The folder to load from; downloads a hub model that is not here yet. A LoRA adapter and its base
+        are merged into a plain folder in `scratch`, which the caller removes."""
+        folder = self.description(store)
+        if not (folder / ADAPTER).is_file():
+            return folder
+        from jobs.models.lora import merge  # torch, which planning does without
+
+        merged = scratch / f"merged-{self.identity[:8]}"
+        if not merged.is_dir():
+            base = adapter_base(store.open(str(self.artifact)), store)
+            merge(base.folder(store, scratch), folder, merged)
+        return merged
+
+    def description(self, store: Store) -> Path:
+        """The folder with its config and tokenizer; that of an adapter has no weights."""
         if self.absent:
             raise MissingError(self.absent)
         if self.artifact is not None:
@@ -52,6 +68,44 @@ def find_model(reference: str, store: Store) -> ModelSource:
         if "/" not in reference:
             raise unknown("model", reference, MODELS, see="microtome model ls")
     return _on_hub(reference)
+
+
+def find_weights(identity: str, store: Store, references: Sequence[str]) -> ModelSource:
+    """The model of an identity: an artifact of the store, or that among what the store remembers under it
+    and `references` which has these weights still.
+
+    Raises MissingError, in words that name what was tried, if there is none.
+    """
+    try:
+        made = store.open(identity)
+        if made.kind in CHECKPOINT_KINDS:
+            return ModelSource(made.path.name, made.id, artifact=made.id)
+    except MissingError:
+        pass  # a model that was not made here
+    known = store.remembered().items()
+    remembered = [key.removeprefix("model:") for key, noted in known if noted == identity]
+    found = []
+    for reference in dict.fromkeys([*remembered, *references]):
+        try:
+            found.append(find_model(reference, store))
+        except MicrotomeError:
+            continue
+        if found[-1].identity == identity:
+            return found[-1]
+    tried = ", ".join(f"'{source.name}'" for source in found)
+    raise MissingError("is not here" + (f"; {tried} has other weights" if found else ""))
+
+
+def adapter_base(artifact: Artifact, store: Store) -> ModelSource:
+    """The model that an adapter was trained on."""
+    identity, name = artifact.manifest["inputs"]["model"], artifact.manifest["outputs"]["adapter"]["base"]
+    try:
+        return find_weights(identity, store, [name])
+    except MissingError as error:
+        raise MissingError(
+            f"the base model of adapter {artifact.name} ('{name}', identity {identity[:8]}) {error}. "
+            f"{how_to_get(name)}"
+        ) from None
 
 
 def how_to_get(reference: str) -> str:

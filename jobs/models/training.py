@@ -1,12 +1,15 @@
-"""Fine-tuning with transformers' Trainer: resumes from the last epoch, survives running out of memory."""
+"""Training with transformers' Trainer: resumes where it was last saved, survives running out of memory."""
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from jobs.models.batching import length_sorted_batches, padded
@@ -15,11 +18,20 @@ from store.errors import MicrotomeError
 Scores = dict[str, float]
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
+SECONDS_BETWEEN_SAVES = (
+    60  # a state is three times the model: saving each of many short epochs is most of them
+)
+BEST = "best.safetensors"  # beside the state that training goes on from
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What the optimiser does. `metric` picks the epoch that is kept, unless `keep_last`."""
+    """What the optimiser does. `metric` picks the epoch that is kept, unless `keep_last`.
+
+    `by_length` puts sequences of similar length into one batch; such training is saved after whole epochs
+    only, since the order of an epoch is not known again in its middle. Scores are taken every
+    `evaluate_every` epochs, and after the last.
+    """
 
     learning_rate: float
     epochs: float
@@ -29,6 +41,8 @@ class Schedule:
     metric: str
     keep_last: bool
     seed: int
+    by_length: bool = True
+    evaluate_every: int = 1
 
 
 class Collator:
@@ -52,16 +66,16 @@ class Collator:
 def train(
     model: Any,
     features: Sequence[dict[str, Any]],
-    collator: Collator,
+    collator: Callable[[Sequence[dict[str, Any]]], dict[str, torch.Tensor]],
     evaluate: Callable[[], Scores],
     schedule: Schedule,
     folder: Path,
     report: Callable[[str], None],
 ) -> list[dict[str, float]]:
-    """Train in place; `folder` holds an epoch's state to resume from. Returns the scores of each epoch.
+    """Train in place; `folder` holds the state to resume from. Returns the scores of each scored epoch.
 
     Out of GPU memory: the micro-batch is halved and the accumulation doubled, so that the optimisation
-    steps stay the same, and training goes on from the last epoch.
+    steps stay the same, and training goes on from the last state.
     """
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     micro = schedule.batch_size
@@ -72,12 +86,13 @@ def train(
             train_dataset=features,
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=collator,
-            callbacks=[_Report(report)],
+            callbacks=[_Report(report), _Saving(mid_epoch=not schedule.by_length), _Epochs(collator)],
         )
-        trainer.score = evaluate
+        trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
         if resume is not None:
             report(f"resuming from {resume.name}")
+            trainer.best = _Best.load(resume / BEST)
         if _fits(trainer, resume):
             break
         if micro == 1:
@@ -88,6 +103,8 @@ def train(
         model.zero_grad(set_to_none=True)
         model.load_state_dict(initial)
         torch.cuda.empty_cache()
+    if trainer.best is not None:
+        model.load_state_dict(trainer.best.weights)
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
     return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
 
@@ -126,16 +143,80 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The weights of the best epoch so far, on the CPU."""
+
+    score: float
+    weights: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, score: float, model: Any) -> "_Best":
+        return cls(score, {name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
+
+    def save(self, path: Path) -> None:
+        save_file(self.weights, path, metadata={"score": repr(self.score)})
+
+    @classmethod
+    def load(cls, path: Path) -> "_Best | None":
+        """None where no epoch had been scored, or the last is kept."""
+        if not path.is_file():
+            return None
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls(float(file.metadata()["score"]), weights)
+
+
 class _EpochTrainer(Trainer):
-    """Scores with the task's own metrics: the Trainer would shuffle and pad the evaluation data."""
+    """Scores with the task's own metrics: the Trainer would shuffle and pad the evaluation data. Keeps the
+    best epoch in memory, and on disk only beside a state to resume from."""
 
     score: Callable[[], Scores]
+    schedule: Schedule
+    best: _Best | None = None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Scores:
-        scores = {f"eval_{name}": value for name, value in self.score().items()}
+        epoch, epochs = self.state.epoch or 0, self.args.num_train_epochs
+        if epoch < epochs and round(epoch) % self.schedule.evaluate_every:
+            return {}
+        found = self.score()
+        scores = {f"eval_{name}": value for name, value in found.items()}
         self.log(scores)
+        if not self.schedule.keep_last:
+            value = found[self.schedule.metric]
+            if self.best is None or value > self.best.score:
+                self.best = _Best.of(value, self.model)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if self.best is not None:  # first: a folder is complete when the Trainer has written its last file
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.best.save(folder / BEST)
+        super()._save_checkpoint(*args, **kwargs)
+
+
+class _Saving(TrainerCallback):
+    """Saves the state when the last one has some age, after an epoch or also in the middle of one."""
+
+    def __init__(self, *, mid_epoch: bool) -> None:
+        self.mid_epoch = mid_epoch
+        self.saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.mid_epoch:
+            self._ask(state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._ask(state, control)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.saved = time.monotonic()
+
+    def _ask(self, state: Any, control: Any) -> None:
+        old = time.monotonic() - self.saved >= SECONDS_BETWEEN_SAVES
+        control.should_save = old and state.global_step < state.max_steps
 
 
 class _Report(TrainerCallback):
@@ -148,6 +229,16 @@ class _Report(TrainerCallback):
         text = " ".join(f"{k} {shown[k]:.4f}" for k in wanted if k in shown)
         if text:
             self.report(f"epoch {state.epoch:.3g}/{args.num_train_epochs:g} {text}")
+
+
+class _Epochs(TrainerCallback):
+    """Tells a collator that draws anew in every epoch which one it is."""
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.collator.epoch = int(state.epoch or 0)
 
 
 def _fits(trainer: Trainer, resume: Path | None) -> bool:
@@ -170,14 +261,11 @@ def _arguments(schedule: Schedule, micro: int, folder: Path) -> TrainingArgument
         gradient_accumulation_steps=-(-schedule.batch_size // micro),
         warmup_steps=schedule.warmup,
         weight_decay=schedule.weight_decay,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="group_by_length" if schedule.by_length else "random",
         eval_strategy="epoch",
-        save_strategy="epoch",
+        save_strategy="no",  # `_Saving` says when
         logging_strategy="epoch",
         save_total_limit=1,
-        load_best_model_at_end=not schedule.keep_last,
-        metric_for_best_model=f"eval_{schedule.metric}",
-        greater_is_better=True,
         seed=schedule.seed,
         bf16=half is torch.bfloat16,
         fp16=half is torch.float16,

@@ -2,58 +2,139 @@ import numpy as np
 import pytest
 
 from analysis.probes import PROBES
-from analysis.probing import ProbeConfig, probe
+from analysis.probing import MIX, ProbeConfig, probe
 from store.errors import InputError
 
 SENTENCES, WORDS, DIM, LAYERS = 60, 5, 6, 3
 
 
-def planted(make_cache, name, seed, *, signal_layer=2, **more):
+def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, **more):
     """Words of three classes; only one layer says which, the others are noise."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, SENTENCES * WORDS)
-    hidden = rng.normal(size=(LAYERS + 1, SENTENCES * WORDS, DIM)).astype(np.float32)
+    labels = rng.integers(0, 3, sentences * WORDS)
+    hidden = rng.normal(size=(LAYERS + 1, sentences * WORDS, DIM)).astype(np.float32)
     hidden[signal_layer] *= 0.1
     hidden[signal_layer, np.arange(len(labels)), labels] += 1
     return make_cache(
         name,
         hidden,
-        [WORDS] * SENTENCES,
-        words=list(range(WORDS)) * SENTENCES,
+        [WORDS] * sentences,
+        words=list(range(WORDS)) * sentences,
         labels=labels,
         classes=["O", "B-x", "B-y"],
         **more,
     )
 
 
+def by_layer(found, metric, probe=None):
+    rows = [row for row in found.rows if row["metric"] == metric and probe in (None, row["probe"])]
+    return {row["layer"]: row for row in rows}
+
+
 @pytest.mark.parametrize("name", list(PROBES))
 def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, name):
     train, test = planted(make_cache, "a", 1, split="train"), planted(make_cache, "b", 2)
-    rows = probe(ProbeConfig(probe=name), train, test)
-    score = {row["layer"]: row["value"] for row in rows if row["metric"] == "token_micro_f1"}
+    config = ProbeConfig(probe=name, strengths=(0.1, 1), width=16, codelength=False, controls=False)
+    found = probe(config, train, test)
+    score = {layer: row["value"] for layer, row in by_layer(found, "token_micro_f1", name).items()}
     assert list(score) == [0, 1, 2, 3]
     assert score[2] > 0.95
     assert max(score[layer] for layer in (0, 1, 3)) < 0.5
-    assert {row["n"] for row in rows} == {SENTENCES * WORDS}
-    assert {row["split"] for row in rows} == {"test"}
+    assert {row["n"] for row in found.rows} == {SENTENCES * WORDS}
+    assert {row["split"] for row in found.rows} == {"test"}
+    primary = by_layer(found, "token_macro_f1", name)[2]
+    assert primary["low"] <= primary["value"] <= primary["high"]
+    assert found.summed[f"{name}/2"].value() == pytest.approx(primary["value"])
+
+
+def test_the_signal_has_a_short_description_and_noise_the_uniform_one(make_cache):
+    train, test = planted(make_cache, "a", 1, sentences=300), planted(make_cache, "b", 2)
+    compression = by_layer(probe(ProbeConfig(), train, test), "compression")
+    assert compression[2]["value"] > 3
+    assert all(compression[layer]["value"] <= 1.05 for layer in (0, 1, 3))
+
+
+def test_a_probe_that_knows_words_only_has_no_selectivity(make_cache):
+    rng = np.random.default_rng(0)
+    types = rng.normal(size=(20, 40)).astype(np.float32)
+    label = rng.integers(0, 2, 20)
+
+    def cache(name, seed, context):
+        ids = np.random.default_rng(seed).integers(0, 20, 400)
+        hidden = types[ids][None].copy()
+        truth = label[ids]
+        if context:  # the label is said by the state, not by the word
+            truth = np.random.default_rng(seed + 9).integers(0, 2, 400)
+            hidden = np.stack([truth, 1 - truth], axis=1).astype(np.float32)[None]
+        return make_cache(
+            name,
+            hidden,
+            [4] * 100,
+            words=list(range(4)) * 100,
+            labels=truth,
+            classes=["O", "B-x"],
+            input_ids=ids,
+        )
+
+    def selectivity(context):
+        found = probe(ProbeConfig(), cache(f"a{context}", 1, context), cache(f"b{context}", 2, context))
+        row = by_layer(found, "selectivity")[0]
+        assert row["low"] <= row["value"] <= row["high"]
+        return row["value"]
+
+    assert abs(selectivity(context=False)) < 0.05
+    assert selectivity(context=True) > 0.3
+
+
+def test_regularisation_is_chosen_on_dev_and_never_on_test(make_cache):
+    train, dev = planted(make_cache, "a", 1, sentences=20), planted(make_cache, "b", 2)
+    config = ProbeConfig(strengths=(1e-6, 1.0), layers=(2,), codelength=False)
+    chosen = by_layer(probe(config, train, planted(make_cache, "c", 3), dev), "strength")[2]["value"]
+    assert chosen == 1.0
+    rng = np.random.default_rng(5)
+    shuffled = planted(make_cache, "d", 3)
+    shuffled.example_data.labels[:] = rng.permutation(shuffled.labels)
+    assert by_layer(probe(config, train, shuffled, dev), "strength")[2]["value"] == 1.0
+    assert by_layer(probe(config, train, dev), "strength")[2]["value"] == 1.0  # a fifth of train
+    only = probe(ProbeConfig(strengths=(0.5,), layers=(2,)), train, dev)
+    assert by_layer(only, "strength")[2]["value"] == 0.5
+
+
+def test_baselines_need_no_layer(make_cache):
+    ids = np.random.default_rng(0).integers(0, 3, 300)
+    train = planted(make_cache, "a", 1, input_ids=ids)
+    train.example_data.labels[:] = ids
+    found = probe(ProbeConfig(layers=(0,)), train, train)
+    bag = by_layer(found, "token_micro_f1", "bag-of-words")
+    assert list(bag) == [None]
+    assert bag[None]["value"] == 1
+    assert by_layer(found, "token_micro_f1", "majority")[None]["value"] == pytest.approx(
+        np.bincount(ids).max() / 300
+    )
+    assert {row["probe"] for row in probe(ProbeConfig(baselines=False), train, train).rows} == {"linear"}
+
+
+def test_the_mix_weighs_the_layer_that_knows(make_cache):
+    train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
+    found = probe(ProbeConfig(probe=MIX), train, test)
+    weights = {layer: row["value"] for layer, row in by_layer(found, "mix_weight").items()}
+    assert max(weights, key=weights.get) == 2
+    assert sum(weights.values()) == pytest.approx(1)
+    centre = sum(layer * weight for layer, weight in weights.items())
+    assert by_layer(found, "centre_of_gravity")[None]["value"] == pytest.approx(centre)
+    assert by_layer(found, "token_macro_f1", MIX)[None]["value"] > 0.9
 
 
 def test_chosen_layers_only(make_cache):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
-    assert {row["layer"] for row in probe(ProbeConfig(layers=(1,)), train, test)} == {1}
+    found = probe(ProbeConfig(layers=(1,), baselines=False), train, test)
+    assert {row["layer"] for row in found.rows} == {1}
 
 
 def test_caches_of_different_checkpoints_are_refused(make_cache):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2, checkpoint="other")
     with pytest.raises(InputError, match="different checkpoints"):
         probe(ProbeConfig(), train, test)
-
-
-@pytest.mark.parametrize("name", list(PROBES))
-def test_a_single_class_is_predicted_without_fitting(name):
-    classifier = PROBES[name](strength=1.0, seed=0)
-    classifier.fit(np.ones((4, 2), np.float32), np.full(4, 7))
-    assert classifier.predict(np.zeros((3, 2), np.float32)).tolist() == [7, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +158,11 @@ def test_numbers_and_sets_of_classes_are_probed_too(make_cache, kind, dtype, met
             classes=["a", "b", "c"],
         )
 
-    [row] = [
-        r for r in probe(ProbeConfig(), cache("train", 400), cache("test", 200)) if r["metric"] == metric
-    ]
-    assert row["value"] > 0.9
+    found = probe(ProbeConfig(), cache("train", 400), cache("test", 200))
+    assert by_layer(found, metric, "linear")[0]["value"] > 0.9
+    assert by_layer(found, metric, "majority")[None]["value"] < 0.3
+    if kind == "sets":
+        assert by_layer(found, "random_label_selectivity")[0]["value"] > 0.2
+        assert by_layer(found, "compression")[0]["value"] > 1.5
+    else:
+        assert not by_layer(found, "compression")

@@ -4,8 +4,9 @@ import pytest
 
 from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
+from analysis.statistics import read_summed
 from jobs.analyse import attention_job, probe_job
-from store.results import read_rows
+from store.results import SUMMED, read_rows
 
 
 @pytest.fixture
@@ -43,12 +44,19 @@ def test_probe_and_attention_load_no_model_tokenizer_or_dataset(bench, tiny_mode
     after = bench.run(bench.extract(kind, checkpoint.id, examples=10))
 
     request.getfixturevalue("no_models")
-    probed = bench.run(probe_job("p", train.id, after.id, ProbeConfig(), {}))
+    probed = bench.run(probe_job("p", train.id, after.id, None, ProbeConfig(), {}))
     compared = bench.run(attention_job("a", before.id, after.id, AttentionConfig(), {}))
 
     rows = read_rows(probed)
-    assert {row["layer"] for row in rows} == {0, 1, 2}
-    assert all(0 <= row["value"] <= 1 for row in rows)
+    assert {row["layer"] for row in rows} == {0, 1, 2, None}
+    assert {row["probe"] for row in rows} == {"linear", "majority", "bag-of-words"}
+    sums = read_summed(probed.path / SUMMED)
+    primary = "token_macro_f1" if kind == "ner" else "accuracy"
+    for row in rows:
+        if row["metric"] == primary:
+            place = "" if row["layer"] is None else row["layer"]
+            assert sums[f"{row['probe']}/{place}"].value() == pytest.approx(row["value"])
+            assert row["low"] <= row["value"] <= row["high"]
     rows = read_rows(compared)
     assert {(row["layer"], row["head"]) for row in rows} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     changed = [row["value"] for row in rows if row["metric"] == "jensen_shannon"]

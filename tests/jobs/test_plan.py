@@ -80,10 +80,17 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert set(rows["kind"]) == {"finetune", "probe", "attention"}
     assert set(rows["model"]) == {"bert"}
     assert set(rows["fraction"]) == {0, 50, 100}
-    assert not rows[["suite", "kind", "task", "metric", "value", "n", "artifact"]].isna().any().any()
-    assert not rows.duplicated(
-        ["kind", "task", "model", "fraction", "seed", "split", "layer", "head", "label", "metric"]
-    ).any()
+    assert not rows[["suite", "kind", "task", "metric", "value", "n"]].isna().any().any()
+    keys = ["kind", "task", "model", "fraction", "seed", "split", "stage", "layer", "head", "probe", "label"]
+    assert not rows.duplicated([*keys, "metric"]).any()
+    drawn = rows[rows["artifact"].isna()]
+    assert set(drawn["stage"]) == {"gain"}
+    assert (drawn["low"] <= drawn["value"]).all()
+    assert (drawn["value"] <= drawn["high"]).all()
+    own = rows[(rows["kind"] == "finetune") & (rows["metric"] == "entity_f1") & (rows["split"] == "test")]
+    score = own[own["stage"].isna()].set_index("fraction")["value"]
+    gain = own[own["stage"] == "gain"].set_index("fraction")["value"]
+    assert gain[100] == pytest.approx(score[100] - score[0])
 
     _, again = run(small_suite, store)
     assert again.done == []

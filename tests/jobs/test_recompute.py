@@ -117,8 +117,8 @@ def test_the_checkpoint_is_found_in_the_store(bench, tiny_models):
     made = bench.run(bench.finetune("ner", tiny_models / "bert", epochs=1))
     artifact = bench.run(bench.extract("ner", made.id, dtype="float32"))
     source = checkpoint_of(artifact, bench.store)
-    assert source.folder(bench.store) == made.path / CHECKPOINT
-    assert recompute(artifact, source.folder(bench.store), share=0.1, seed=0).beyond == ""
+    assert source.description(bench.store) == made.path / CHECKPOINT
+    assert recompute(artifact, source.description(bench.store), share=0.1, seed=0).beyond == ""
     bench.store.remove(made)
     labelled = with_manifest(artifact, labels={"model": str(tiny_models / "bert")})
     with pytest.raises(MissingError, match="bert' has other weights. Copy its artifact into this store"):

@@ -51,5 +51,8 @@ class MultiLabel(TaskType):
     ) -> dict[str, dict[str, float]]:
         return per_class_of_sets([e.label for e in examples], predicted, labels)
 
+    def counted(self, labels: Sequence[str]) -> Sequence[str]:
+        return labels
+
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return indicators([e.label for e in examples], classes)

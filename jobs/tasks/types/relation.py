@@ -19,3 +19,6 @@ class RelationClassification(SingleLabel):
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> dict[str, float]:
         return relation_scores([str(e.label) for e in examples], predicted, labels[1:])
+
+    def counted(self, labels: Sequence[str]) -> Sequence[str]:
+        return labels[1:]

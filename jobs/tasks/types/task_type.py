@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.statistics import Summed, summed
 from jobs.data.encoding import Encoding
 from jobs.data.examples import Example, Label
 
@@ -58,6 +59,18 @@ class TaskType(ABC):
     ) -> dict[str, dict[str, float]]:
         """Class -> precision, recall, F1 and support; nothing where there are no classes."""
         return {}
+
+    def counted(self, labels: Sequence[str]) -> Sequence[str] | None:
+        """The classes that the primary metric counts; None where it asks for none."""
+        return None
+
+    def summed(self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]) -> Summed:
+        """The primary metric as sums over examples, or over documents where examples are cut from them."""
+        documents = [e.document or e.id for e in examples]
+        gold = [e.label for e in examples]
+        found = summed(self.primary, gold, predicted, classes=self.counted(labels), groups=documents)
+        assert found is not None, f"{self.primary} is no function of sums"
+        return found
 
     @abstractmethod
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:

@@ -114,8 +114,8 @@ def test_a_type_is_trained_scored_cached_and_probed(task_of, tiny_models, tmp_pa
         )
         for split in ("train", "test")
     ]
-    found = probe(ProbeConfig(), *caches)
-    assert {row["layer"] for row in found} == {0, 1, 2}
+    found = probe(ProbeConfig(), *caches).rows
+    assert {row["layer"] for row in found} == {0, 1, 2, None}
     assert METRICS[kind] - {"example_f1"} <= {row["metric"] for row in found}
     if kind == "relation":
         assert caches[0].spans[0].tolist() == [[2, 3], [4, 5]]

@@ -1,0 +1,267 @@
+"""Similarity of layers: centred kernel alignment (CKA) and representational similarity analysis (RSA).
+
+Dims: n rows, d features. Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited";
+Song et al. 2012, "Feature Selection via Dependence Maximization" (the unbiased estimate); Kriegeskorte et al.
+2008, "Representational similarity analysis".
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import rankdata
+
+from analysis.attention import chosen_layers, refuse_other_tokens, same_cache
+from store import ActivationCache
+from store.config import Config
+from store.errors import InputError
+
+Measure = Literal["linear_cka", "rsa"]
+LEAST_ROWS = 4  # the unbiased estimate divides by n - 3
+Product = Callable[[np.ndarray, np.ndarray], float]
+Kind = tuple[Callable[[np.ndarray], np.ndarray], Product, int]  # representation, inner product, items
+BLOCK = 2048  # rows of one product in single precision; products are added up in double
+
+
+class SimilarityConfig(Config):
+    """What is compared."""
+
+    measures: tuple[Measure, ...] = Field(
+        get_args(Measure),
+        description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens",
+    )
+    layers: tuple[int, ...] | None = Field(
+        None, description="hidden layers, 0 the embeddings; all that are kept if unset"
+    )
+    tokens: int = Field(10_000, ge=LEAST_ROWS, description="at most so many tokens, special ones left out")
+    items: int = Field(1000, ge=LEAST_ROWS, description="of these tokens, at most so many for rsa")
+    seed: int = Field(0, ge=0, description="of the sample of tokens")
+
+
+def compare_similarity(
+    config: SimilarityConfig,
+    before: ActivationCache,
+    after: ActivationCache,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """How alike two layers represent the same tokens, for every pair of layers; each layer is read once.
+
+    Stage "before" compares the layers of `before` with one another, "after" those of `after`, and "across"
+    `layer` of `before` with `other_layer` of `after`. A cache compared with itself gives "before" alone.
+    Widths and depths may differ. InputError unless both hold the same tokens in the same order.
+    """
+    if not before.layout.hidden_layers or not after.layout.hidden_layers:
+        raise InputError(f"{before.path.name} and {after.path.name}: at least one keeps no hidden states")
+    refuse_other_tokens(before, after)
+    stages = {"before": before} if same_cache(before, after) else {"before": before, "after": after}
+    layers = {s: chosen_layers(config.layers, c.layout.hidden_layers, c) for s, c in stages.items()}
+    tokens, items = _sample(config, before)
+    kinds: dict[str, Kind] = {
+        "linear_cka": (_centred, _hsic, len(tokens)),
+        "rsa": (lambda states: _ranks(states[items]), np.dot, len(items)),
+    }
+    chosen = {measure: kinds[measure] for measure in config.measures}
+    seen: dict[str, dict[str, list[np.ndarray]]] = {measure: defaultdict(list) for measure in chosen}
+    for stage, cache in stages.items():
+        for layer in layers[stage]:
+            states = cache.hidden(layer)[tokens]
+            for measure, (represent, _, _) in chosen.items():
+                seen[measure][stage].append(represent(states))
+            report(f"{stage}: layer {layer}")
+    rows = []
+    for measure, (_, product, n) in chosen.items():
+        about = {"split": before.manifest["outputs"]["cache"]["split"], "metric": measure, "n": n}
+        for stage, table in _tables(seen[measure], product).items():
+            one, other = ("before", "after") if stage == "across" else (stage, stage)
+            rows += _pair_rows({**about, "stage": stage}, layers[one], layers[other], table)
+        report(measure)
+    return rows
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray, debiased: bool = True) -> float:
+    """Linear CKA of x [n, d1] and y [n, d2], by default of unbiased estimates, which may fall below 0.
+
+    Independent representations have about 0; biased, far more unless n is many times d.
+    """
+    return StreamedCKA(debiased).add(x, y).value()
+
+
+class StreamedCKA:
+    """Linear CKA of representations that come in blocks of rows; memory does not grow with the rows.
+
+    What one call of linear_cka with all rows gives.
+    """
+
+    def __init__(self, debiased: bool = True) -> None:
+        self._debiased = debiased
+        self._xy, self._xx, self._yy = _Sums(), _Sums(), _Sums()
+        self._shifts: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> "StreamedCKA":
+        """Take in more rows, [n, d1] and [n, d2] of the same items; InputError if they are not as many."""
+        if len(x) != len(y):
+            raise InputError(f"{len(x)} rows cannot be compared with {len(y)}")
+        if len(x) == 0:
+            return self
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if self._shifts is None:  # moving the origin changes no estimate but spares digits
+            self._shifts = x.mean(0), y.mean(0)
+        x, y = x - self._shifts[0], y - self._shifts[1]
+        self._xy.add(x, y)
+        self._xx.add(x, x)
+        self._yy.add(y, y)
+        return self
+
+    def value(self) -> float:
+        """CKA of the rows so far; InputError while there are fewer than four."""
+        xy, xx, yy = (s.hsic(self._debiased) for s in (self._xy, self._xx, self._yy))
+        return xy / float(np.sqrt(xx * yy))
+
+
+def rbf_cka(x: np.ndarray, y: np.ndarray, threshold: float = 0.5) -> float:
+    """Biased CKA with Gaussian kernels, bandwidth threshold * sqrt(median squared distance).
+
+    x [n, d1], y [n, d2], for small n: it holds matrices of n x n.
+    """
+    one, other = (_double_centred(_rbf_kernel(np.asarray(z, np.float64), threshold)) for z in (x, y))
+    return float(np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+def rsa(x: np.ndarray, y: np.ndarray, items: int = 1000, seed: int | np.random.Generator = 0) -> float:
+    """Spearman correlation of the dissimilarities, 1 - Pearson correlation, between rows of x and of y.
+
+    x [n, d1], y [n, d2]; of more than `items` rows a sample is drawn. InputError under four rows.
+    """
+    _refuse_few(len(x))
+    chosen = _draw(np.random.default_rng(seed), len(x), items)
+    one, other = _ranks(x[chosen]), _ranks(y[chosen])
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+class _Sums:
+    """Sums over rows of x [n, d1] and y [n, d2] from which their HSIC follows without an n x n matrix.
+
+    With k_i = x_i.x_i and l_i = y_i.y_i, the diagonals of the two Gram matrices.
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._cross: Any = 0.0  # sum of x_i y_i^T, [d1, d2]
+        self._x: Any = 0.0  # sum of x_i, [d1]
+        self._y: Any = 0.0
+        self._lx: Any = 0.0  # sum of l_i x_i, [d1]
+        self._ky: Any = 0.0
+        self._k = self._l = self._kl = 0.0
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Products are taken in the precision of the arguments, sums in double."""
+        ks, ls = np.vecdot(x, x), np.vecdot(y, y)
+        self.n += len(x)
+        self._cross += (x.T @ y).astype(np.float64, copy=False)
+        self._x += x.sum(0, dtype=np.float64)
+        self._y += y.sum(0, dtype=np.float64)
+        self._lx += (ls @ x).astype(np.float64, copy=False)
+        self._ky += (ks @ y).astype(np.float64, copy=False)
+        self._k += float(ks.sum(dtype=np.float64))
+        self._l += float(ls.sum(dtype=np.float64))
+        self._kl += float(np.vdot(ks.astype(np.float64), ls.astype(np.float64)))
+
+    def hsic(self, debiased: bool) -> float:
+        """Hilbert-Schmidt independence criterion: Song et al.'s unbiased estimate, or Kornblith et al.'s.
+
+        The unbiased one is of Gram matrices without their diagonals, so it needs no centring.
+        """
+        _refuse_few(self.n)
+        n = self.n
+        if not debiased:
+            return _squared(self._cross - np.outer(self._x, self._y) / n) / (n - 1) ** 2
+        trace = _squared(self._cross) - self._kl
+        total = (self._x @ self._x - self._k) * (self._y @ self._y - self._l)
+        mixed = self._x @ self._cross @ self._y - self._x @ self._lx - self._y @ self._ky + self._kl
+        return float(trace + total / ((n - 1) * (n - 2)) - 2 * mixed / (n - 2)) / (n * (n - 3))
+
+
+def _hsic(x: np.ndarray, y: np.ndarray) -> float:
+    sums = _Sums()
+    for start in range(0, len(x), BLOCK):
+        sums.add(x[start : start + BLOCK], y[start : start + BLOCK])
+    return sums.hsic(debiased=True)
+
+
+def _squared(matrix: np.ndarray) -> float:
+    return float(np.vdot(matrix, matrix))
+
+
+def _refuse_few(n: int) -> None:
+    if n < LEAST_ROWS:
+        raise InputError(f"{n} rows are too few to compare representations; give at least {LEAST_ROWS}")
+
+
+def _rbf_kernel(x: np.ndarray, threshold: float) -> np.ndarray:
+    products = x @ x.T
+    norms = np.diag(products)
+    squared = norms[:, None] + norms[None, :] - 2 * products
+    return np.exp(-squared / (2 * threshold**2 * np.median(squared)))
+
+
+def _double_centred(kernel: np.ndarray) -> np.ndarray:
+    return kernel - kernel.mean(0) - kernel.mean(1, keepdims=True) + kernel.mean()
+
+
+def _centred(x: np.ndarray) -> np.ndarray:
+    """float32, so that a product in single precision keeps what distinguishes the rows."""
+    x = x.astype(np.float32)
+    x -= x.mean(0, dtype=np.float64).astype(np.float32)
+    return x
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Centred ranks of the dissimilarities between rows, the upper triangle: [n, d] -> [n (n - 1) / 2]."""
+    x = x - x.mean(1, keepdims=True, dtype=np.float64)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    ranks = rankdata(1 - (x @ x.T)[np.triu_indices(len(x), 1)])
+    return ranks - ranks.mean()
+
+
+def _sample(config: SimilarityConfig, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+    """Token numbers, ascending, and which of them rsa takes."""
+    own = np.flatnonzero(~cache.special_mask)
+    _refuse_few(len(own))
+    rng = np.random.default_rng(config.seed)
+    tokens = own[_draw(rng, len(own), config.tokens)]
+    return tokens, _draw(rng, len(tokens), config.items)
+
+
+def _draw(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
+    return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
+
+
+def _tables(sides: dict[str, list[np.ndarray]], product: Product) -> dict[str, np.ndarray]:
+    """Normalised products [layers, layers] within each side, and across if there are two."""
+    products = {stage: _within(kept, product) for stage, kept in sides.items()}
+    norms = {stage: np.sqrt(np.diag(table)) for stage, table in products.items()}
+    tables = {stage: table / np.outer(norms[stage], norms[stage]) for stage, table in products.items()}
+    if len(sides) == 2:
+        across = np.array([[product(x, y) for y in sides["after"]] for x in sides["before"]])
+        tables["across"] = across / np.outer(norms["before"], norms["after"])
+    return tables
+
+
+def _within(kept: Sequence[np.ndarray], product: Product) -> np.ndarray:
+    table = np.empty((len(kept), len(kept)))
+    for i, x in enumerate(kept):
+        for j in range(i, len(kept)):
+            table[i, j] = table[j, i] = product(x, kept[j])
+    return table
+
+
+def _pair_rows(
+    about: dict[str, Any], layers: Sequence[int], others: Sequence[int], table: np.ndarray
+) -> list[dict[str, Any]]:
+    return [
+        {**about, "layer": layer, "other_layer": other, "value": float(table[i, j])}
+        for i, layer in enumerate(layers)
+        for j, other in enumerate(others)
+    ]

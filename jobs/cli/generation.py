@@ -1,0 +1,143 @@
+"""`generate`: a causal language model continues prompts, or answers the questions of a task."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Console
+
+from jobs.cli.options import console, given, options_of
+from jobs.cli.running import as_table
+from jobs.data.fractions import sample
+from jobs.data.source import find_data
+from jobs.generate import (
+    AnswerConfig,
+    Answers,
+    GenerateConfig,
+    answer,
+    answer_scores,
+    generate,
+    read_prompts,
+    template_for,
+    write_lines,
+)
+from jobs.models.source import find_model
+from jobs.study import comparable
+from jobs.tasks import Task, load_task
+from store.artifacts import Store
+from store.config import Config
+from store.errors import InputError
+
+
+@click.command("generate")
+@click.option("--checkpoint", required=True, help="id or name of a checkpoint in the store, or any model")
+@click.option("--prompt", "texts", multiple=True, help="text to continue; may be given several times")
+@click.option(
+    "--prompts", "source", type=click.Path(), help='file of one per line, or .jsonl with "prompt" on each'
+)
+@click.option("--task", help="answer the examples of this task instead: a name, or a task file")
+@options_of(GenerateConfig)
+@options_of(AnswerConfig, without=GenerateConfig.model_fields)
+@click.option("--out", type=click.Path(dir_okay=False), help="file to write; the screen if unset")
+def generate_command(
+    checkpoint: str,
+    texts: tuple[str, ...],
+    source: str | None,
+    task: str | None,
+    out: str | None,
+    **options: Any,
+) -> None:
+    """Let a causal language model write; JSON Lines come out.
+
+    With --prompt or --prompts it continues them. With --task it answers classification, pair-classification
+    and question-answering tasks: the label that is the likeliest continuation of the example is the answer.
+    The options --split, --score, --template and --limit belong to --task, all others but --batch-size to
+    prompts. The scores of a task go to the terminal, beside those of always giving the commonest label.
+    """
+    if out is not None and not Path(out).parent.is_dir():
+        raise InputError(f"no folder {Path(out).parent} to write {Path(out).name} into")
+    if task is not None:
+        if texts or source is not None:
+            raise InputError("--task asks its own questions; leave out --prompt and --prompts")
+        _refuse(options, GenerateConfig, AnswerConfig, "--task")
+        _answer(checkpoint, load_task(task), given(AnswerConfig, options), out)
+        return
+    _refuse(options, AnswerConfig, GenerateConfig, "prompts")
+    prompts = [*texts, *(read_prompts(Path(source)) if source is not None else ())]
+    if not prompts:
+        raise InputError("no prompt: give --prompt TEXT, --prompts FILE or --task NAME")
+    config = given(GenerateConfig, options)
+    store = Store()
+    model = find_model(checkpoint, store)
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = generate(model.folder(store, Path(scratch)), prompts, config, model.name)
+    _write(rows, out)
+
+
+def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) -> None:
+    template = template_for(task, config)
+    store = Store()
+    rows = find_data(task).read(config.split)
+    examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    model = find_model(checkpoint, store)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = answer(
+            model.folder(store, Path(scratch)),
+            examples,
+            task.labels,
+            template=template,
+            score=config.score,
+            batch_size=config.batch_size,
+            name=model.name,
+        )
+    _write(found.rows(examples), out)
+    scores = answer_scores(examples, found, config.split)
+    whole = len(examples) == len(rows)
+    screen = console() if out is not None else Console(stderr=True, highlight=False, width=160)
+    screen.print(as_table(_summary(scores, found, task if whole else None, model.name)))
+
+
+def _summary(scores: Sequence[dict[str, Any]], found: Answers, task: Task | None, model: str) -> pd.DataFrame:
+    """Accuracy and macro F1 beside the majority class and, for a whole split, what was published."""
+    values = {row["metric"]: row["value"] for row in scores if "label" not in row}
+    lines = []
+    for row in scores:
+        majority = values.get(f"majority_{row['metric']}")
+        if "label" in row or majority is None:
+            continue
+        known = comparable({**row, "model": model}, task.published) if task is not None else {}
+        lines.append(
+            {
+                "metric": row["metric"],
+                "value": row["value"],
+                "majority class": majority,
+                **known,
+                "n": row["n"],
+            }
+        )
+    counts = ", ".join(f"{label} {found.predicted.count(label)}" for label in found.labels)
+    return pd.DataFrame(lines).assign(answers=counts)
+
+
+def _refuse(options: dict[str, Any], of: type[Config], instead: type[Config], what: str) -> None:
+    """InputError for an option that was given and has no meaning here."""
+    for name, value in options.items():
+        if value is not None and name in of.model_fields and name not in instead.model_fields:
+            raise InputError(f"--{name.replace('_', '-')} has no meaning for {what}")
+
+
+def _write(rows: Iterable[dict[str, Any]], out: str | None) -> None:
+    found = list(rows)
+    if out is None:
+        for row in found:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    try:
+        write_lines(Path(out), found)
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}") from None
+    console().print(f"wrote {len(found)} rows: {out}", soft_wrap=True)

@@ -1,0 +1,248 @@
+"""The model card of a checkpoint: the front matter that the hub reads, and a text, both from manifests."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from jobs.front_matter import (
+    OBJECTIVES,
+    OTHER,
+    front_matter,
+    metric_name,
+    overall_rows,
+    pipeline,
+    task_type,
+)
+from jobs.lineage import Lineage, task_of
+from jobs.provenance import PACKAGES
+from store.artifacts import Artifact
+from store.results import read_rows
+
+TEMPLATE = "model_card.md.jinja"
+AUTO_CLASSES = {
+    "token-classification": "AutoModelForTokenClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "fill-mask": "AutoModelForMaskedLM",
+    "text-generation": "AutoModelForCausalLM",
+}
+PIPELINE_OPTIONS = {
+    "single_label_classification": "",
+    "multi_label_classification": ', top_k=None, function_to_apply="sigmoid"',
+    "regression": ', function_to_apply="none"',
+}
+CLASS_COLUMNS = ("precision", "recall", "f1", "support")
+SPLITS = ("dev", "test")
+STAGES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, row by row."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One training of the chain; `scores` are those of a language model before and after it."""
+
+    title: str
+    task: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    settings: Table
+    scores: Table | None = None
+
+
+def model_card(
+    chain: Lineage, name: str, *, adapter: bool = False, licence: str = OTHER, withheld: Sequence[str] = ()
+) -> str:
+    """The README of a checkpoint, named `name`: YAML between two lines of dashes, then Markdown.
+
+    `licence` is a licence identifier of the hub; `withheld` are reasons not to publish, which the card
+    repeats. Nothing in it comes from a corpus but names of labels.
+    """
+    artifact = chain.made
+    kind = task_type(artifact)
+    text = (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            name=name,
+            adapter=adapter,
+            licence=licence,
+            withheld=withheld,
+            base=chain.base,
+            parent=chain.parent,
+            steps=[_step(step) for step in chain.steps],
+            adapts=bool(chain.of_kind("adapt")),
+            tasks=chain.tasks,
+            own_tasks=[
+                step.manifest["labels"]["task"] for step in chain.of_kind("finetune") if task_of(step) is None
+            ],
+            kind=kind,
+            pipeline=pipeline(artifact),
+            pipeline_options=PIPELINE_OPTIONS[kind.problem] if kind is not None else "",
+            auto_class=AUTO_CLASSES[pipeline(artifact)],
+            config=artifact.manifest["config"],
+            outputs=artifact.manifest["outputs"],
+            truncated=_truncated(artifact),
+            scores=_scores(artifact),
+            classes=_class_table(artifact),
+            artifact=artifact,
+            ancestors=chain.steps[:-1],
+            provenance=_provenance(artifact),
+        )
+    )
+    front = yaml.safe_dump(
+        front_matter(chain, name, adapter=adapter, licence=licence), sort_keys=False, allow_unicode=True
+    )
+    return f"---\n{front}---\n\n{text}"
+
+
+def _scores(artifact: Artifact) -> Table | None:
+    """Every metric of a fine-tuned model on dev and test."""
+    if artifact.kind != "finetune":
+        return None
+    rows = overall_rows(artifact)
+    counts = {row["split"]: row["n"] for row in rows}
+    return _wide(rows, "split", {split: f"{split} ({counts.get(split, 0)} examples)" for split in SPLITS})
+
+
+def _truncated(artifact: Artifact) -> str:
+    counts = artifact.manifest["outputs"].get("truncated_words", {})
+    return ", ".join(f"{count} in {split}" for split, count in counts.items())
+
+
+def _wide(rows: Sequence[Mapping[str, Any]], column: str, heads: Mapping[str, str]) -> Table:
+    """One line per metric, one column for each value of `column`."""
+    values = {(row["metric"], row.get(column)): _number(row) for row in rows}
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    lines = [[metric_name(metric), *(values.get((metric, key), "") for key in heads)] for metric in metrics]
+    return Table(["metric", *heads.values()], lines)
+
+
+def _class_table(artifact: Artifact) -> Table | None:
+    rows = [row for row in read_rows(artifact) if row.get("label") is not None and row["split"] == "test"]
+    values = {(row["label"], row["metric"].removeprefix("class_")): _number(row) for row in rows}
+    labels = dict.fromkeys(row["label"] for row in rows)
+    lines = [[label, *(values.get((label, column), "") for column in CLASS_COLUMNS)] for label in labels]
+    return Table(["class", "precision", "recall", "F1", "support"], lines) if lines else None
+
+
+def _number(row: Mapping[str, Any]) -> str:
+    """A value, with its 95 % interval where there is one; a count has no decimals."""
+    value = float(row["value"])
+    if not math.isfinite(value):
+        return "not defined"
+    text = (
+        f"{value:.0f}"
+        if value.is_integer() and row["metric"].endswith(("words", "support"))
+        else f"{value:.4f}"
+    )
+    low, high = row.get("low"), row.get("high")
+    return text if low is None or high is None else f"{text} ({low:.4f} to {high:.4f})"
+
+
+def _step(step: Artifact) -> Step:
+    manifest = step.manifest
+    config, labels = manifest["config"], manifest["labels"]
+    if step.kind == "finetune":
+        return Step(
+            title=f"Fine-tuning on {labels['task']}",
+            task=labels["task"],
+            facts=_task_facts(step),
+            settings=_settings(config["recipe"]),
+        )
+    hidden = ["base", "new", "objective", *(["mask_share"] if config.get("objective") == "clm" else [])]
+    settings = _settings({key: value for key, value in config.items() if key not in hidden})
+    if step.kind == "adapt":
+        return Step(
+            title=f"Adaptation to text, which gives {step.path.name}",
+            facts=_corpus_facts(step),
+            settings=settings,
+            scores=_wide(overall_rows(step), "stage", {stage: stage for stage in STAGES}),
+        )
+    return Step(title=f"{step.kind}, which gives {step.path.name}", settings=settings)
+
+
+def _task_facts(step: Artifact) -> dict[str, str]:
+    config, outputs, task = step.manifest["config"], step.manifest["outputs"], task_of(step)
+    facts = {"task": config["type"]}
+    if task is not None:
+        facts |= {"dataset": task.title, "how to obtain it": task.obtain}
+        facts |= {"licence of the data": task.licence} | (
+            {"citation": task.citation} if task.citation else {}
+        )
+    else:
+        facts["dataset"] = "one that microtome does not come with; source and licence are to be added here"
+    share = f"{config['fraction']:g} % of the training split"
+    return facts | {
+        "labels": ", ".join(config["labels"]),
+        "training examples": f"{outputs['training_examples']} ({share})",
+        "seed": str(config["seed"]),
+    }
+
+
+def _corpus_facts(step: Artifact) -> dict[str, str]:
+    config, outputs = step.manifest["config"], step.manifest["outputs"]
+    corpus = step.manifest["inputs"]["corpus"][:12]
+    facts = {
+        "objective": OBJECTIVES[config["objective"]],
+        "corpus": f"sha256 {corpus}…; none of its text is here, source and licence are to be added",
+    }
+    for what in ("blocks", "tokens"):
+        counts = outputs.get(what)
+        if isinstance(counts, Mapping):
+            facts[what] = ", ".join(f"{side} {count}" for side, count in counts.items())
+    if config.get("new"):
+        sizes = config["new"]
+        facts["began from"] = "random weights: " + ", ".join(f"{key} {sizes[key]}" for key in sizes)
+    if "trainable_parameters" in outputs:
+        facts["trained parameters"] = f"{outputs['trainable_parameters']} of {outputs['parameters']}"
+    return facts
+
+
+def _settings(values: Mapping[str, Any]) -> Table:
+    """Nested settings under dotted names; what was left to its default by None is not listed."""
+    return Table(["setting", "value"], list(_flat(values, "")))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[list[str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            yield [f"{prefix}{key}", ", ".join(map(str, value)) or "default"]
+        elif value is not None:
+            yield [f"{prefix}{key}", f"{value:g}" if isinstance(value, float) else str(value)]
+
+
+def _provenance(artifact: Artifact) -> dict[str, str]:
+    """Versions, commit, date and kind of device: what was noted beside that stays here."""
+    noted = artifact.manifest["provenance"]
+    wanted = ("microtome", "commit", "made", "device", "python", *PACKAGES)
+    return {key: str(noted[key]) for key in wanted if key in noted}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown; cells are escaped by the filter
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    return environment
+
+
+def _cell(text: str) -> str:
+    """Text that breaks out of no table cell and no list item."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,114 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021) through peft: put on a model, kept small, merged when loaded."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from store.config import Config
+from store.errors import InputError
+
+# The projections of queries and values, as architectures that peft has no default for call them.
+QUERY_AND_VALUE = (("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query", "value"), ("Wqkv",), ("c_attn",))
+TASKS = {"clm": "CAUSAL_LM"}  # as peft calls objectives; masked language modelling has no name
+
+
+class Lora(Config):
+    """A low-rank adapter (Hu et al. 2021): the base stays as it is, and the product of two small matrices is
+    added to some of its weights."""
+
+    rank: int = Field(8, ge=1, description="of the added matrices")
+    alpha: float = Field(16, gt=0, description="the product is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of what goes into the adapter, in training")
+    targets: tuple[str, ...] = Field(
+        (), description="names of modules; by default queries and values, as the architecture calls them"
+    )
+
+
+def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()) -> Any:
+    """The model with an adapter, the only part of it that is trained, but for layers of which parameters are
+    `untrained`: a head that the checkpoint lacks is trained, and kept, whole. Drawn by torch's seed."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = list(lora.targets or _targets(model))
+    names = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(name.rpartition(".")[2] == target for name in names):
+            known = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if hasattr(m, "weight")})
+            raise InputError(
+                f"lora.targets: no module '{target}' in this {model.config.model_type} "
+                f"(modules with weights: {', '.join(known)})"
+            )
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type=TASKS.get(objective),
+        modules_to_save=_layers(model, untrained) or None,
+    )
+    return get_peft_model(model, config)
+
+
+def _layers(model: Any, parameters: Sequence[str]) -> list[str]:
+    """The modules without modules of their own that hold these parameters."""
+    names = sorted({name.rpartition(".")[0] for name in parameters})
+    modules = dict(model.named_modules())
+    return [name for name in names if name in modules and not any(modules[name].children())]
+
+
+def trainable(model: Any) -> tuple[int, int]:
+    """(parameters that are trained, all parameters)."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(size for size, on in sizes if on), sum(size for size, _ in sizes)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapter and the config of its base; no weight of the base, and no path to it."""
+    model.save_pretrained(folder)
+    described = folder / "adapter_config.json"
+    values = json.loads(described.read_text("utf-8")) | {"base_model_name_or_path": None}
+    described.write_text(json.dumps(values, indent=2, sort_keys=True), "utf-8")
+    (folder / "README.md").unlink(missing_ok=True)  # peft's template of a model card
+    model.get_base_model().config.save_pretrained(folder)
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write the plain model of a base and its adapter to `out`, with the adapter's tokenizer; another
+    process that does the same at the same time does no harm."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    from jobs.models import loading
+
+    auto = AutoModelForCausalLM if loading.is_causal(loading.load_config(base)) else AutoModelForMaskedLM
+    tokenizer = loading.load_tokenizer(adapter)
+    model, _ = loading.load_language_model(base, auto, tokenizer.pad_token_id)
+    merged = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").merge_and_unload()
+    staged = Path(tempfile.mkdtemp(dir=out.parent))
+    merged.save_pretrained(staged)
+    tokenizer.save_pretrained(staged)
+    try:
+        staged.rename(out)
+    except OSError:
+        shutil.rmtree(staged)
+        if not out.is_dir():
+            raise
+
+
+def _targets(model: Any) -> list[str]:
+    """peft's own choice for the architecture, or the names under which its queries and values go."""
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
+    if known is not None:
+        return list(known)
+    present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    for names in QUERY_AND_VALUE:
+        if present.issuperset(names):
+            return list(names)
+    raise InputError(f"no queries and values found in a {model.config.model_type}; name lora.targets")

@@ -1,0 +1,46 @@
+"""Random weights: a model's architecture and tokenizer with nothing learned, the floor of every analysis."""
+
+from pydantic import Field
+
+from jobs.job import Job, slug
+from jobs.logs import report
+from jobs.models.source import CHECKPOINT, ModelSource
+from jobs.provenance import provenance
+from store.artifacts import Staging, Store
+from store.config import Config
+
+
+class RandomConfig(Config):
+    """How the weights are drawn: as the architecture initialises them."""
+
+    seed: int = Field(0, ge=0, description="of the weights")
+
+
+def randomise_job(name: str, config: RandomConfig, model: ModelSource) -> Job:
+    """The job that makes the model `name` from the architecture and the tokenizer of `model`."""
+    return Job(
+        kind="randomise",
+        slug=slug(name),
+        config=config,
+        inputs={"model": model.identity},
+        sources={"model": model},
+        needs=(model.artifact,) if model.artifact else (),
+        labels={"model": name, "seed": config.seed},
+    )
+
+
+def randomise(job: Job, store: Store, staging: Staging) -> None:
+    """Write a checkpoint that was never trained."""
+    import transformers
+
+    from jobs.models import loading
+
+    config: RandomConfig = job.config  # type: ignore[assignment]
+    source: ModelSource = job.sources["model"]
+    folder = source.description(store)
+    transformers.set_seed(config.seed)
+    model = transformers.AutoModel.from_config(loading.load_config(folder))
+    model.save_pretrained(staging.path / CHECKPOINT)
+    loading.load_tokenizer(folder, source.name).save_pretrained(staging.path / CHECKPOINT)
+    staging.provenance.update(provenance())
+    report(f"{sum(p.numel() for p in model.parameters())} random parameters")

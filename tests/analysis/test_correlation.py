@@ -1,0 +1,273 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.correlation import claims, correlations, points
+from store.results import tidy
+
+MODELS, FRACTIONS, SEEDS, LAYERS = ("one", "two"), (0, 10, 50, 100), (1, 2), 3
+
+
+def runs(task="t", models=MODELS):
+    return [
+        {"task": task, "model": model, "fraction": fraction, "seed": seed}
+        for model in models
+        for fraction in FRACTIONS
+        for seed in SEEDS
+    ]
+
+
+def score(run):
+    """A downstream score that rises with the training data, from a level of the model's own."""
+    return 0.3 + 0.1 * MODELS.index(run["model"]) + 0.004 * run["fraction"] + 0.01 * run["seed"]
+
+
+def tuned(task="t", metric="accuracy", value=score, **more):
+    return [
+        {"kind": "finetune", "split": "test", "metric": metric, "value": value(run), **run, **more}
+        for run in runs(task)
+    ]
+
+
+def probed(task="t", metric="accuracy", value=lambda run, layer: score(run) / 2 + 0.01 * layer, **more):
+    """Before fine-tuning, a probe is shared by the seeds."""
+    found = []
+    for run in runs(task):
+        if run["fraction"] == 0 and run["seed"] != SEEDS[0]:
+            continue
+        for layer in range(LAYERS):
+            cell = {"kind": "probe", "split": "test", "probe": "linear", "layer": layer, "metric": metric}
+            own = {"seed": None} if run["fraction"] == 0 else {}
+            found.append({**cell, "value": value(run, layer), **run, **own, **more})
+    return found
+
+
+def attended(metric="cosine", value=lambda run, layer, head: 1 - score(run) / 2 - 0.1 * head, **more):
+    return [
+        {"kind": "attention", "split": "test", "layer": layer, "head": head, "metric": metric}
+        | {"value": value(run, layer, head), **run, **more}
+        for run in runs()
+        for layer in range(LAYERS)
+        for head in range(2)
+    ]
+
+
+def alike(stage="across"):
+    return [
+        {"kind": "similarity", "split": "test", "stage": stage, "layer": layer, "other_layer": other}
+        | {"metric": "linear_cka", "value": 1 - score(run) / 3 if layer == other else 0.0, **run}
+        for run in runs()
+        for layer in range(LAYERS)
+        for other in range(LAYERS)
+    ]
+
+
+def only(table, **cells):
+    for name, cell in cells.items():
+        table = table[table[name] == cell]
+    return table
+
+
+def test_a_point_is_a_predictor_beside_the_primary_score():
+    rows = tidy(
+        tuned()
+        + tuned(metric="macro_f1", value=lambda run: 0.0)
+        + tuned(split="dev", value=lambda run: 0.0)
+        + tuned(label="a class", value=lambda run: 0.0)
+        + probed()
+        + probed(metric="macro_f1", value=lambda run, layer: 0.0)
+        + probed(metric="selectivity", value=lambda run, layer: 0.1 * layer)
+        + probed(metric="compression", value=lambda run, layer: 2.0)
+    )
+    found = points(rows)
+    assert set(found["predictor"]) == {"linear: accuracy", "selectivity", "compression"}
+    assert set(found["layer"]) == {"0", "1", "2", "best", "last"}
+    assert not found.duplicated(["task", "model", "fraction", "seed", "predictor", "layer"]).any()
+    one = only(found, model="two", fraction=50, seed=2, predictor="linear: accuracy").set_index("layer")
+    run = {"model": "two", "fraction": 50, "seed": 2}
+    assert one["y"].tolist() == pytest.approx([score(run)] * 5)
+    assert one["x"][["0", "1", "2", "best", "last"]].tolist() == pytest.approx(
+        [score(run) / 2 + 0.01 * layer for layer in (0, 1, 2, 2, 2)]
+    )
+    assert only(found, predictor="selectivity", layer="best")["x"].to_numpy() == pytest.approx(0.2)
+
+
+def test_a_probe_before_fine_tuning_stands_for_every_seed():
+    found = only(points(tidy(tuned() + probed())), fraction=0, layer="1")
+    assert sorted(zip(found["model"], found["seed"], strict=True)) == [(m, s) for m in MODELS for s in SEEDS]
+    assert only(found, model="one")["x"].nunique() == 1
+    assert only(found, model="one")["y"].nunique() == 2
+
+
+def test_changes_are_means_over_heads_without_fraction_zero_and_without_patterns():
+    rows = tidy(
+        tuned()
+        + attended()
+        + attended("cosine_std", lambda run, layer, head: 9.0)
+        + attended("entropy", lambda run, layer, head: 9.0, stage="before")
+        + attended("cosine", lambda run, layer, head: 9.0, stage="after")
+        + alike()
+        + alike("after")
+    )
+    found = points(rows)
+    assert set(found["predictor"]) == {"attention: cosine", "linear_cka"}
+    assert set(found["layer"]) == {"0", "1", "2", "mean", "last"}
+    assert found["fraction"].min() == 10
+    one = only(found, model="one", fraction=10, seed=1)
+    run = {"model": "one", "fraction": 10, "seed": 1}
+    assert only(one, predictor="attention: cosine")["x"].to_numpy() == pytest.approx(
+        1 - score(run) / 2 - 0.05
+    )
+    assert only(one, predictor="linear_cka")["x"].to_numpy() == pytest.approx(1 - score(run) / 3)
+
+
+def test_the_last_layer_is_each_models_own_and_the_best_is_the_highest():
+    rows = probed(value=lambda run, layer: 0.5 - 0.1 * layer)
+    rows = [row for row in rows if row["model"] == "one" or row["layer"] < 2]
+    found = only(points(tidy(tuned() + rows)), fraction=10, seed=1)
+    assert only(found, layer="best")["x"].to_numpy() == pytest.approx(0.5)
+    assert only(found, layer="last", model="one")["x"].to_numpy() == pytest.approx(0.3)
+    assert only(found, layer="last", model="two")["x"].to_numpy() == pytest.approx(0.4)
+
+
+def test_a_relation_probe_is_compared_by_f1_of_the_relations():
+    rows = tidy(
+        tuned() + probed() + probed(metric="micro_f1") + probed(metric="mix_weight", probe="scalar-mix")
+    )
+    assert set(points(rows)["predictor"]) == {"linear: micro_f1"}
+
+
+def test_two_probes_keep_their_extras_apart():
+    rows = tidy(tuned() + probed(metric="selectivity") + probed(metric="selectivity", probe="mlp"))
+    assert set(points(rows)["predictor"]) == {"linear: selectivity", "mlp: selectivity"}
+
+
+@pytest.mark.parametrize("rows", [[], tuned(), probed(), attended() + alike(), tuned(metric="loss")])
+def test_without_both_sides_there_are_no_points_and_nothing_is_claimed(rows):
+    found = points(tidy(rows))
+    assert found.empty
+    related = correlations(found)
+    assert related.empty
+    assert "spearman_low" in related
+    assert claims(related) == [claims(related)[0]]
+    assert claims(related)[0].startswith("Nothing can be said")
+
+
+def test_rows_without_columns_that_no_kind_needed_are_read():
+    rows = tidy(tuned() + probed()).drop(columns=["other_layer", "stage"])
+    assert len(points(rows)) == 16 * (LAYERS + 2)
+
+
+def planted(x, y, models=("m",), task="t", predictor="linear: accuracy", layer="best"):
+    n = len(x)
+    columns = {"task": task, "model": np.resize(models, n), "fraction": 10.0, "seed": range(n)}
+    return pd.DataFrame({**columns, "predictor": predictor, "layer": layer, "x": x, "y": y})
+
+
+def test_correlations_are_those_of_scipy_with_intervals_around_them():
+    rng = np.random.default_rng(0)
+    x = rng.integers(6, size=40) / 5  # with ties
+    y = x + rng.normal(size=40)
+    row = only(correlations(planted(x, y)), over="points").iloc[0]
+    assert row["n"] == 40
+    assert row["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert row["pearson"] == pytest.approx(stats.pearsonr(x, y).statistic)
+    drawn = [rng.integers(40, size=40) for _ in range(500)]
+    for measure, function in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
+        expected = np.quantile([function(x[d], y[d]).statistic for d in drawn], [0.025, 0.975])
+        assert row[[f"{measure}_low", f"{measure}_high"]].tolist() == pytest.approx(expected, abs=0.06)
+
+
+def test_the_interval_of_a_perfect_relation_is_one_point():
+    x = np.arange(12.0)
+    row = correlations(planted(x, -(x**3))).iloc[0]
+    assert [row[name] for name in ("spearman", "spearman_low", "spearman_high")] == pytest.approx([-1] * 3)
+    assert -1 < row["pearson"] < -0.8
+
+
+def test_models_that_differ_are_no_relation_within_models():
+    rng = np.random.default_rng(1)
+    level = np.resize([0.0, 5.0, 10.0], 60)
+    between = correlations(planted(level + rng.normal(size=60), level + rng.normal(size=60), ("a", "b", "c")))
+    found = between.set_index("over")
+    assert found["spearman_low"]["points"] > 0.7
+    assert found["spearman_low"]["within models"] < 0 < found["spearman_high"]["within models"]
+    x = rng.normal(size=60)
+    opposed = correlations(planted(x - level, x + level, ("a", "b", "c"))).set_index("over")
+    assert opposed["spearman_high"]["points"] < 0
+    assert opposed["pearson"]["within models"] == pytest.approx(1)
+
+
+def test_all_tasks_are_pooled_only_where_there_are_several_and_centred_by_task():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=20)
+    easy, hard = planted(x, x + 0.1 * rng.normal(size=20)), planted(x - 9, x + 9, task="hard")
+    alone = planted(x, x, predictor="compression")
+    found = correlations(pd.concat([easy, hard, alone]))
+    pooled = only(found, task="all tasks")
+    assert set(pooled["predictor"]) == {"linear: accuracy"}
+    assert pooled["n"].tolist() == [40, 40]
+    assert pooled["pearson"].min() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), ([0.1] * 9, np.arange(9.0)), (np.arange(9.0), [0.7] * 9)],
+)
+def test_few_points_and_constants_have_no_row(x, y):
+    assert correlations(planted(x, y)).empty
+
+
+def test_a_model_with_one_point_counts_for_nothing_within_models():
+    rng = np.random.default_rng(3)
+    found = correlations(planted(rng.normal(size=8), rng.normal(size=8), ("a",) * 5 + ("b", "c", "d")))
+    assert found.set_index("over")["n"].to_dict() == {"points": 8, "within models": 5}
+
+
+def test_seeds_repeat_and_do_not_depend_on_the_other_cells():
+    rng = np.random.default_rng(4)
+    one = planted(rng.normal(size=15), rng.normal(size=15))
+    other = planted(rng.normal(size=9), rng.normal(size=9), predictor="compression")
+    alone, both = correlations(one), correlations(pd.concat([other, one]))
+    pd.testing.assert_frame_equal(
+        alone, only(both, predictor="linear: accuracy").reset_index(drop=True), check_exact=True
+    )
+    assert not alone.equals(correlations(one, seed=1))
+
+
+def test_claims_say_which_way_how_sure_and_of_how_many():
+    rng = np.random.default_rng(5)
+    x = np.arange(30.0)
+    parts = [
+        planted(x, x + rng.normal(size=30), predictor="up"),
+        planted(x, -x + rng.normal(size=30), predictor="down", layer="mean"),
+        planted(x, np.resize([0.0, 1.0], 30), predictor="none"),
+        planted(x[:6], x[:6], predictor="few"),
+        planted(x, x, predictor="one layer", layer="3"),
+    ]
+    said = claims(correlations(pd.concat(parts)))
+    assert len(said) == 5
+    up, down, none, few, chance = said
+    assert up.startswith(
+        "t, up, at its best layer: over all points, the downstream score is higher where it is"
+    )
+    assert "rho 0.9" in up
+    assert "n = 30" in up
+    assert "mean over layers: over all points, the downstream score is lower where it is higher" in down
+    assert none.count("includes zero") == 2
+    assert "6 points are too few to say anything" in few
+    assert "rho" not in few
+    assert chance.startswith("These are 6 intervals of 95% each")
+
+
+def test_a_planted_relation_is_found_from_the_rows_on():
+    rng = np.random.default_rng(6)
+    rows = tuned() + probed(value=lambda run, layer: score(run) + 0.02 * rng.normal()) + attended() + alike()
+    found = correlations(points(tidy(rows)), resamples=500)
+    best = only(found, task="t", predictor="linear: accuracy", layer="best", over="points").iloc[0]
+    assert best["n"] == 16
+    assert best["spearman_low"] > 0.5
+    changed = only(found, predictor="attention: cosine", layer="mean")
+    assert changed["n"].tolist() == [12, 12]
+    assert changed["spearman"].to_numpy() == pytest.approx(-1)
