@@ -15,7 +15,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench report image-gpu image-cpu clean
-.PHONY: finetune-all extract-all probe-all attention-all
+.PHONY: finetune-all extract-all probe-all attention-all similarity-all
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,8 @@ check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 
-finetune-all: setup  ## fine-tune every model of SUITE (GPU)
-	@$(MICROTOME) suite run $(SUITE) --only adapt --only finetune $(RUN)
+finetune-all: setup  ## train every model of SUITE, and let it write and answer if the suite asks (GPU)
+	@$(MICROTOME) suite run $(SUITE) $(foreach kind,adapt randomise finetune generate answer,--only $(kind)) $(RUN)
 
 extract-all: setup  ## cache the activations of every checkpoint of SUITE (GPU)
 	@$(MICROTOME) suite run $(SUITE) --only extract $(RUN)
@@ -55,6 +55,9 @@ probe-all: setup  ## probe every cache of SUITE (CPU)
 
 attention-all: setup  ## compare the attentions of SUITE before and after (CPU)
 	@$(MICROTOME) suite run $(SUITE) --only attention $(RUN)
+
+similarity-all: setup  ## compare the hidden states of SUITE, layer with layer (CPU)
+	@$(MICROTOME) suite run $(SUITE) --only similarity $(RUN)
 
 report: setup  ## write the results of SUITE so far into REPORT/index.html
 	@$(MICROTOME) report $(SUITE) --out $(REPORT)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
 from analysis.divergence import cosine, jensen_shannon, l1
 from analysis.patterns import (
     PATTERNS,
@@ -182,30 +183,6 @@ def _head_rows(about: dict[str, Any], metric: str, values_eh: np.ndarray) -> lis
         for name, summary in summaries.items()
         for head, value in zip(heads, summary, strict=True)
     ]
-
-
-def same_cache(before: ActivationCache, after: ActivationCache) -> bool:
-    """Whether both are the same artifact."""
-    return before.path.resolve() == after.path.resolve()
-
-
-def chosen_layers(
-    wanted: tuple[int, ...] | None, kept: tuple[int, ...], cache: ActivationCache
-) -> tuple[int, ...]:
-    """The layers asked for, all that are kept if None; InputError if one of them is not in the cache."""
-    for layer in wanted or ():
-        if layer not in kept:
-            listed = ", ".join(map(str, kept))
-            raise InputError(f"layer {layer} is not in {cache.path.name}; give some of {listed}")
-    return kept if wanted is None else wanted
-
-
-def refuse_other_tokens(before: ActivationCache, after: ActivationCache) -> None:
-    """InputError unless both caches hold the same tokens in the same order."""
-    same = np.array_equal(before.offsets, after.offsets) and np.array_equal(before.input_ids, after.input_ids)
-    if not same:
-        names = f"{before.path.name} and {after.path.name}"
-        raise InputError(f"{names} do not hold the same tokens; extract both with the same task and options")
 
 
 def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:

@@ -127,7 +127,7 @@ def relation_scores(
     gold: Sequence[str], predicted: Sequence[str], positive: Sequence[str]
 ) -> dict[str, float]:
     """Precision, recall and F1 over the positive classes only, micro-averaged as in BLUE, and macro F1 over
-    those that occur in the gold labels."""
+    those that occur in the gold labels; 0 where none does."""
     occurring = [name for name in positive if name in set(gold)]
     options = {"labels": list(positive), "average": "micro", "zero_division": 0}
     precision, recall, f1, _ = sklearn_scores(gold, predicted, **options)
@@ -135,7 +135,7 @@ def relation_scores(
         "micro_f1": float(f1),
         "micro_precision": float(precision),
         "micro_recall": float(recall),
-        "macro_f1": _f1(gold, predicted, "macro", occurring),
+        "macro_f1": _f1(gold, predicted, "macro", occurring) if occurring else 0.0,
         "accuracy": float(accuracy_score(gold, predicted)),
     }
 

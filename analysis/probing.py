@@ -18,7 +18,8 @@ from analysis.mdl import compression, online_codelength
 from analysis.probes import PROBES, Probe, ProbeSettings
 from analysis.scalar_mix import scalar_mix
 from analysis.scoring import Scoring, accuracy, scoring
-from analysis.statistics import Summed, difference, interval
+from analysis.statistics import difference, interval
+from analysis.sums import Summed
 from store import ActivationCache
 from store.config import Config
 from store.errors import InputError
@@ -35,8 +36,8 @@ class ProbeConfig(Config):
     probe: Literal["linear", "svm", "mlp", "bilstm-crf", "scalar-mix"] = Field(
         "linear",
         description="linear: multinomial logistic (or ridge) regression. svm: RBF support-vector machine. "
-        "mlp: one hidden layer. bilstm-crf: a tagger of whole sentences. scalar-mix: one linear probe of a learned "
-        "mix of all layers, with its weights and their centre of gravity",
+        "mlp: one hidden layer. bilstm-crf: a tagger of whole sentences. scalar-mix: one linear probe of a "
+        "learned mix of all layers, with its weights and their centre of gravity",
     )
     layers: tuple[int, ...] | None = Field(
         None, description="hidden layers to probe, 0 the embeddings; all if unset"
@@ -46,7 +47,7 @@ class ProbeConfig(Config):
     )
     pair: Pair = Field(
         "both",
-        description="features of a pair: both vectors side by side, or also their absolute difference and product",
+        description="features of a pair: both vectors side by side; or also their difference and product",
     )
     strengths: tuple[float, ...] = Field(
         (0.001, 0.01, 0.1, 1.0),

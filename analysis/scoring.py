@@ -11,7 +11,7 @@ from analysis.metrics import (
     relation_scores,
     token_scores,
 )
-from analysis.statistics import Summed, summed
+from analysis.sums import Summed, summed
 from store import ActivationCache
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from analysis.attention import chosen_layers, refuse_other_tokens, same_cache
+from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
 from store import ActivationCache
 from store.config import Config
 from store.errors import InputError

@@ -8,7 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from jobs.data.corpora import CorpusSpec, corpus_identity, is_held_out, read_documents
+from jobs.data.corpora import (
+    Corpus,
+    CorpusSpec,
+    corpus_identity,
+    find_corpus,
+    is_held_out,
+    read_documents,
+)
 from jobs.data.packing import pack
 from jobs.job import Job, slug
 from jobs.logs import report
@@ -68,11 +75,12 @@ class AdaptConfig(Config):
         return self.block_size or BLOCK_SIZES[self.objective]
 
 
-def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: str = "") -> Job:
-    """The job that makes the model `name`. `corpus` is the identity of the corpus, if it is known already."""
+def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: Corpus | None = None) -> Job:
+    """The job that makes the model `name`; the corpus of `config` is looked for if it is not given."""
     if (base is None) == (config.new is None):
         raise InputError(f"model '{name}': adapt needs either a base model or a new one")
-    inputs = {"corpus": corpus or corpus_identity(config.corpus)}
+    corpus = corpus or find_corpus(config.corpus)
+    inputs = {"corpus": corpus.identity}
     if base is not None:
         inputs["model"] = base.identity
     return Job(
@@ -80,7 +88,7 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
         slug=slug(name),
         config=config,
         inputs=inputs,
-        sources={"base": base, "corpus": config.corpus},
+        sources={"base": base, "corpus": corpus},
         needs=(base.artifact,) if base is not None and base.artifact else (),
         labels={"model": name, "seed": config.seed},
     )
@@ -94,7 +102,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
 
     config: AdaptConfig = job.config  # type: ignore[assignment]
     base: ModelSource | None = job.sources["base"]
-    corpus: CorpusSpec = job.sources["corpus"]
+    corpus: CorpusSpec = job.sources["corpus"].spec
     if corpus_identity(corpus) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
     scratch = staging.scratch

@@ -6,7 +6,7 @@ from analysis.attention import AttentionConfig, compare_attention
 from analysis.probing import ProbeConfig
 from analysis.probing import probe as probe_layers
 from analysis.similarity import SimilarityConfig, compare_similarity
-from analysis.statistics import write_summed
+from analysis.sums import write_summed
 from jobs.job import Job
 from jobs.logs import report
 from jobs.provenance import provenance

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from analysis.statistics import interval, write_summed
+from analysis.statistics import interval
+from analysis.sums import write_summed
 from jobs.data.examples import SPLITS, Example
 from jobs.data.fractions import fraction_subset
 from jobs.data.source import TaskData, read_as_planned
@@ -132,6 +133,8 @@ def _train(
         keep_last=recipe.keep == "last",
         seed=config.seed,
     )
+    weighted = model.kind.problem == "multi_label_classification" and recipe.positive_weight != 1
+    loss = training.loss_of_sets(recipe.positive_weight) if weighted else None
     return training.train(
         model.model,
         splits["train"].features,
@@ -140,6 +143,7 @@ def _train(
         schedule,
         folder,
         report,
+        loss,
     )
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from jobs.adapt import adapt_job
 from jobs.analyse import attention_job, probe_job, similarity_job
+from jobs.answer import answer_job
 from jobs.data import source as data_source
-from jobs.data.corpora import CorpusSpec, corpus_identity
+from jobs.data.corpora import Corpus, CorpusSpec, find_corpus
 from jobs.data.examples import SPLITS
 from jobs.data.source import TaskData, find_data
 from jobs.extract import extract_job
 from jobs.finetune import finetune_job
-from jobs.generate import answer_job, generate_job
+from jobs.generate import generate_job
 from jobs.job import Job
 from jobs.models import source as model_source
 from jobs.models.source import ModelSource, find_model
@@ -125,14 +126,14 @@ def _language(
     suite: Suite, models: Mapping[str, ModelSource], finder: "_Finder", jobs: dict[str, Job]
 ) -> None:
     """What is asked of the models as they are, without a head."""
-    for model in models.values():
-        for step in suite.generate:
-            _add(jobs, generate_job(model, step.options, step.prompts))
+    for step in suite.generate:
+        for name in step.models or models:
+            _add(jobs, generate_job(models[name], step.options, step.prompts))
     for question in suite.answer:
         task = load_task(question.task)
         data = finder.data(task)
-        for model in models.values():
-            _add(jobs, answer_job(task, data, model, question.options))
+        for name in question.models or models:
+            _add(jobs, answer_job(task, data, models[name], question.options))
 
 
 def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: dict[str, Job]) -> Caches:
@@ -141,8 +142,9 @@ def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: d
     start = f"{task.name}.{model.name}.f000"
     labels: dict[str, Any] = {"task": task.name, "model": model.name, "fraction": 0}
     _probes(suite, start, before, labels, jobs)
+    own = suite.models[model.name].fractions
     for seed in suite.seeds:
-        for fraction in suite.fractions:
+        for fraction in suite.fractions if own is None else own:
             job = _add(jobs, finetune_job(task, data, model, fraction, seed, task.recipe))
             if fraction == 0:
                 continue
@@ -173,6 +175,8 @@ def _caches(
 
 def _probes(suite: Suite, slug: str, caches: Caches, labels: dict[str, Any], jobs: dict[str, Job]) -> None:
     for step in suite.probe:
+        if step.tasks and labels["task"] not in step.tasks:
+            continue
         train, test = caches[step.view, step.train], caches[step.view, step.test]
         dev = caches[step.view, step.dev] if step.dev else None
         _add(jobs, probe_job(f"{slug}.{step.options.probe}", train, test, dev, step.options, labels))
@@ -234,14 +238,15 @@ class _Finder:
         self.identities.update({key: found.digest(split) for split, key in keys.items()})
         return found
 
-    def corpus(self, model: str, spec: CorpusSpec) -> str:
+    def corpus(self, model: str, spec: CorpusSpec) -> Corpus:
         key = f"corpus:{model}"
         try:
-            self.identities[key] = corpus_identity(spec)
+            found = find_corpus(spec)
         except MissingError as error:
             self._note("corpus", model, error, spec.how_to_get())
-            return self._identity(key)
-        return self.identities[key]
+            return Corpus(spec, self._identity(key), absent=str(error))
+        self.identities[key] = found.identity
+        return found
 
     def _identity(self, key: str) -> str:
         return self._remembered.get(key, UNKNOWN + key)

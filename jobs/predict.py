@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jobs.data.examples import Example, Label
+from jobs.data.readers.mentions import separate_masks
 from jobs.data.readers.spec import reading
 from jobs.tasks import Recipe
 from jobs.tasks.types import TASK_TYPES
@@ -16,44 +18,44 @@ from jobs.tasks.types.task_type import TaskType
 from store.artifacts import Artifact
 from store.errors import InputError
 
-WORD = re.compile(r"@[\w-]+\$|\w+|[^\w\s]")  # masked mentions, words, single marks
+WORD = re.compile(r"\w+|[^\w\s]")  # of a text to be tagged: words and single marks
+Named = tuple[str, list[str]]  # id, texts
 
 
 def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[Example], list[str]]:
     """Examples without labels from JSON Lines (`text`, or `text_a` and `text_b`; `id` if there is one) or
     plain text, one per line, two texts parted by a tab; and each example's first text as it stands."""
-    texts = []
     if path.suffix == ".jsonl":
-        texts = list(_json_rows(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
+        found = list(_json_rows(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
     else:
-        with reading(path):
-            lines = path.read_text("utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
-            parts = line.split("\t")
-            if not line.strip():
-                continue
-            if len(parts) < kind.texts:
-                raise InputError(f"{path}:{number}: expected two texts parted by a tab")
-            texts.append((str(number), parts[: kind.texts]))
-    if not texts:
+        found = list(_plain_rows(path, kind.texts))
+    if not found:
         raise InputError(f"{path}: no text")
     examples = []
-    for name, parts in texts:
-        words = tuple(tuple(match[0] for match in WORD.finditer(part)) for part in parts)
+    for name, texts in found:
+        words = tuple(_words(text, kind) for text in texts)
         examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words)))))
-    return examples, [parts[0] for _, parts in texts]
+    return examples, [texts[0] for _, texts in found]
 
 
 def predict(
     artifact: Artifact, folder: Path, examples: Sequence[Example], texts: Sequence[str] | None
 ) -> Iterator[dict[str, Any]]:
     """One object per example: `id`, `label`, and the probability of each class; for tagging `entities`, with
-    character offsets if the plain `texts` are given, else with word numbers."""
+    character offsets if the plain `texts` are given, else with word numbers.
+
+    What the examples have as labels is not looked at. InputError if they have not as many texts as the task.
+    """
     from jobs.models.task_model import TaskModel
 
     config = artifact.manifest["config"]
     kind = TASK_TYPES[config["type"]]
     recipe = Recipe.parse(config["recipe"], where="the checkpoint's recipe")
+    for example in examples:
+        if len(example.texts) != kind.texts:
+            had = f"{len(example.texts)} text(s), not the {kind.texts} of {config['type']}"
+            raise InputError(f"{artifact.name}: example {example.id} has {had}")
+    examples = [replace(e, label=_blank(kind, config["labels"], e.words)) for e in examples]
     model = TaskModel(folder, artifact.path.name, kind, config["labels"], recipe)
     prepared = model.prepare(examples)
     logits = model.logits(prepared)
@@ -89,18 +91,45 @@ def entities(tags: Sequence[str], words: Sequence[str], text: str | None) -> Ite
         start = stop
 
 
-def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def _plain_rows(path: Path, count: int) -> Iterator[Named]:
+    """The lines of a file, numbered, blank ones left out; a tab parts texts only where there are two."""
+    with reading(path):
+        lines = path.read_text("utf-8").split("\n")
+    for number, line in enumerate(lines, start=1):
+        line = line.rstrip("\r")
+        if not line.strip():
+            continue
+        texts = line.split("\t") if count == 2 else [line]
+        if len(texts) != count or not all(map(str.strip, texts)):
+            raise InputError(f"{path}:{number}: expected two texts parted by a tab")
+        yield str(number), texts
+
+
+def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Named]:
     with reading(path), path.open(encoding="utf-8", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-                yield str(row.get("id", number)), [str(row[column]) for column in columns]
-            except (json.JSONDecodeError, AttributeError):
+                texts = [row[column] for column in columns]
+                name = str(row.get("id", number))
+            except (json.JSONDecodeError, AttributeError, TypeError):
                 raise InputError(f"{path}:{number}: expected a JSON object on each line") from None
             except KeyError as error:
                 raise InputError(f"{path}:{number}: no {error} (expected {', '.join(columns)})") from None
+            for column, text in zip(columns, texts, strict=True):
+                if not isinstance(text, str) or not text.strip():
+                    raise InputError(f"{path}:{number}: expected a text as '{column}', found {text!r:.40}")
+            yield name, texts
+
+
+def _words(text: str, kind: TaskType) -> tuple[str, ...]:
+    """The words of a text, parted as the readers of the task types part theirs: a model was trained on these.
+    Only corpora of tags come with their marks as words of their own."""
+    if kind.head == "token":
+        return tuple(WORD.findall(text))
+    return tuple((separate_masks(text) if kind.unit == "entity_pair" else text).split())
 
 
 def _blank(kind: TaskType, labels: Sequence[str], words: int) -> Label:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.metrics import FULL_NAMES
-from analysis.statistics import Interval, Summed, difference, interval, read_summed
+from analysis.statistics import Interval, difference, interval
+from analysis.sums import Summed, read_summed
 from jobs.plan import Plan
 from jobs.tasks import Published, load_task
 from store.artifacts import Store

@@ -11,8 +11,9 @@ from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
 from analysis.similarity import SimilarityConfig
 from jobs.adapt import AdaptConfig
+from jobs.answer import AnswerConfig
 from jobs.extract import ExtractConfig
-from jobs.generate import AnswerConfig, GenerateConfig
+from jobs.generate import GenerateConfig
 from jobs.tasks import load_yaml
 from store.config import Config
 from store.errors import InputError, MissingError, unknown
@@ -29,6 +30,7 @@ class ModelSpec(Config):
         "pretrained", description="random: the architecture and tokenizer alone, drawn anew"
     )
     seed: int = Field(0, ge=0, description="of random weights")
+    fractions: tuple[float, ...] | None = Field(None, description="of this model, if not those of the suite")
 
 
 class View(Config):
@@ -45,6 +47,7 @@ class ProbeStep(Config):
     train: str = Field("train", description="split the probe is fitted on")
     test: str = Field("test", description="split it is scored on")
     dev: str | None = Field(None, description="split its regularisation is chosen on; else part of train")
+    tasks: tuple[str, ...] = Field((), description="only of these tasks; of all if none is named")
     options: ProbeConfig = ProbeConfig()
 
 
@@ -66,15 +69,17 @@ class SimilarityStep(Config):
 
 
 class GenerateStep(Config):
-    """Prompts that every causal model of the suite goes on writing."""
+    """Prompts that causal models of the suite go on writing."""
 
+    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
     prompts: tuple[str, ...] = Field(min_length=1)
     options: GenerateConfig = GenerateConfig()
 
 
 class AnswerStep(Config):
-    """A task that every causal model of the suite answers without a head, by likelihood."""
+    """A task that causal models of the suite answer without a head, by likelihood."""
 
+    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
     task: str
     options: AnswerConfig = AnswerConfig()
 
@@ -127,13 +132,24 @@ def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
     for step in suite.probe:
         splits = (step.train, step.test, *([step.dev] if step.dev else []))
         _need_split(suite, step.view, splits, "hidden", path)
+        for task in step.tasks:
+            if task not in suite.tasks:
+                raise unknown(f"task under probe in {path}", task, suite.tasks)
     for comparison in suite.attention:
         _need_split(suite, comparison.view, (comparison.split,), "attention", path)
     for pairing in suite.similarity:
         _need_split(suite, pairing.view, (pairing.split,), "hidden", path)
+    named = [name for step in suite.generate for name in step.models]
+    for name in [*named, *(name for question in suite.answer for name in question.models)]:
+        if name not in suite.models:
+            raise unknown(f"model in {path}", name, suite.models)
     for name, model in suite.models.items():
         if model.adapt is not None and model.weights == "random":
             raise InputError(f"{path}: model '{name}' is either adapted or random")
+        start = model.adapt.base if model.adapt is not None else model.source
+        later = list(suite.models)[list(suite.models).index(name) + 1 :]
+        if start in later:
+            raise InputError(f"{path}: model '{name}' is made from '{start}', which must stand before it")
     for task in suite.recipes:
         if task not in suite.tasks:
             raise unknown(f"task under recipes in {path}", task, suite.tasks)

@@ -1,19 +1,24 @@
-"""What every figure shares: the theme, the panel grid, the legend, and the way from a figure to SVG text."""
+"""What every figure shares: theme, panel grid, looks, legend, and the way to SVG text or a file."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
+import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+
+from analysis.report.frames import spread
 
 INK, MUTED, GRID, EMPTY = "#1d232b", "#5f6975", "#e3e6ea", "#f1f3f5"
 # Okabe and Ito's colours, without the yellow and the black, which vanish on one of the two themes.
@@ -32,6 +37,11 @@ DARK = (
 WIDTH = 9.2  # inches; at 96 pixels an inch this is the width of the text column
 LEGEND_ENTRY = 1.6  # inches that one name in a legend takes, on average
 LEGEND_LINE = 0.2
+DPI = 200  # of figures as PNG files
+
+Form = Literal["pdf", "svg", "png"]
+# What would differ from run to run, or say no more than which library drew.
+UNSAID = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -71,10 +81,17 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One SVG of a figure, with the line above it (a task, or nothing)."""
+    """One SVG of a figure, with the line above it (a task, or nothing).
 
+    `ident` is its name as a file and what the ids of the SVG start with. Of pictures with a `step`, the
+    reader may choose to see one step alone.
+    """
+
+    ident: str
     heading: str
     svg: Markup
+    figure: Figure
+    step: str = ""
 
 
 @contextmanager
@@ -151,6 +168,52 @@ def short(name: str, longest: int) -> str:
         return name
     half = (longest - 1) // 2
     return f"{name[: longest - 1 - half]}…{name[len(name) - half :]}"
+
+
+def slug(*parts: str) -> str:
+    """A name for files and ids out of names that may hold anything."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
+
+
+def model_look(place: int) -> dict[str, Any]:
+    """Colour and marker of the model at this place; line styles tell apart the rounds of the palette."""
+    return {
+        "color": MODEL_COLOURS[place % len(MODEL_COLOURS)],
+        "marker": MODEL_MARKERS[place % len(MODEL_MARKERS)],
+        "linestyle": ("-", "--", ":")[place // len(MODEL_COLOURS) % 3],
+    }
+
+
+def fraction_look(fraction: float, fractions: Sequence[float]) -> dict[str, Any]:
+    """Dark dashes before fine-tuning; after it, the further along the colour ramp the more data."""
+    if fraction == 0:
+        return {"color": INK, "linestyle": (0, (3, 2)), "linewidth": 1.4}
+    tuned = [other for other in fractions if other > 0]
+    place = (tuned.index(fraction) + 1) / len(tuned) * (len(FRACTION_COLOURS) - 1)
+    return {"color": FRACTION_COLOURS[round(place)]}
+
+
+def curve(axis: Axes, line: pd.DataFrame, x: str, look: Mapping[str, Any], *, band: float = 0.18) -> Line2D:
+    """The means of a frame as a line, and behind it a band of their `spread`, where that is known."""
+    line = line.sort_values(x)
+    low, high = spread(line)
+    if np.isfinite(low).any():
+        axis.fill_between(line[x], low, high, color=look["color"], alpha=band, linewidth=0)
+    return axis.plot(line[x], line["mean"], **look)[0]
+
+
+def picture(figure: Figure, ident: str, heading: str = "", step: str = "") -> Picture:
+    """A finished figure, to be called within its `style`."""
+    return Picture(ident, heading, svg(figure, ident), figure, step)
+
+
+def save(picture: Picture, folder: Path, form: Form) -> None:
+    """Write a picture as `folder/<ident>.<form>`, on white, the same bytes for the same picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with style(picture.ident):
+        picture.figure.savefig(
+            folder / f"{picture.ident}.{form}", format=form, dpi=DPI, facecolor="white", metadata=UNSAID[form]
+        )
 
 
 def theme(colours: Iterable[str]) -> str:

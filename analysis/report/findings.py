@@ -4,16 +4,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.report.tables import (
-    ITEM,
-    Results,
-    best_layers,
-    first_probe,
-    in_order,
-    metric_name,
-    numbers,
-    percent,
-)
+from analysis.report.frames import ITEM, in_order, metric_name, numbers, percent
+from analysis.report.results import Results, best_layers, first_probe, tuned
 
 OVERALL = "Overall"
 MOST_MODELS = 6  # a sentence that lists more models than this is no longer read
@@ -25,17 +17,20 @@ def findings(results: Results) -> dict[str, list[Markup]]:
     A result that is not there has no sentence, and a task without a sentence is left out.
     """
     by_task: dict[str, list[Markup]] = {task: [] for task in in_order(results.rows["task"])}
+    differences = results.drawn("finetune", "difference")
     for task, part in results.primary.groupby("task", sort=False):
-        by_task[str(task)] += [_leader(part), _economy(part)]
+        pairs = differences[differences["task"] == task]
+        by_task[str(task)] += [_leader(part, pairs), _economy(part)]
     for task, part in first_probe(results.probes).groupby("task", sort=False):
         by_task[str(task)].append(_best_layers(part))
-    by_task[OVERALL] = [_attention(results.attention["jensen_shannon"]), _perplexity(results.adapted)]
+    by_task[OVERALL] = [_attention(tuned(results.attention["jensen_shannon"])), _perplexity(results.adapted)]
     kept = {task: [sentence for sentence in said if sentence] for task, said in by_task.items()}
     return {task: said for task, said in kept.items() if said}
 
 
-def _leader(scores: pd.DataFrame) -> Markup:
-    """Which model is best on a task with the most training data, and by how much; one score says neither."""
+def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
+    """Which model is best on a task with the most training data, by how much, and whether that is more than
+    chance, as far as `pairs` say; one score says nothing of it."""
     if len(scores) == 1:
         return Markup("")
     most = scores["fraction"].max()
@@ -48,7 +43,20 @@ def _leader(scores: pd.DataFrame) -> Markup:
         return sentence + "."
     second = ranked.iloc[1]
     ahead = best["mean"] - second["mean"]
-    return sentence + Markup(", {:.3f} ahead of {}.").format(ahead, second["model"])
+    sure = _interval(pairs[pairs["fraction"] == most], str(best["model"]), str(second["model"]))
+    return sentence + Markup(", {:.3f} ahead of {}{}.").format(ahead, second["model"], sure)
+
+
+def _interval(pairs: pd.DataFrame, better: str, other: str) -> str:
+    """The interval of how far one model is ahead of another, whichever way round it was drawn."""
+    for one, two, sign in ((better, other, 1), (other, better, -1)):
+        found = pairs[(pairs["model"] == one) & (pairs["label"] == two)]
+        if len(found):
+            low, high = sorted(sign * found[["low", "high"]].iloc[0].to_numpy(np.float64))
+            verdict = "" if low > 0 else ": they are not told apart"
+            numbers = f"{low:.3f} to {high:.3f}".replace("-", "\N{MINUS SIGN}")
+            return f" (95 % interval {numbers}{verdict})"
+    return ""
 
 
 def _economy(scores: pd.DataFrame) -> Markup:

@@ -1,208 +1,94 @@
-"""The page: sections of findings, figures with captions and tables, written as one HTML file."""
+"""The page: its sections written as one HTML file, and on request every figure as a file beside it."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report import canvas, figures
-from analysis.report.findings import findings
-from analysis.report.tables import (
-    ATTENTION_MEASURES,
-    ITEM,
-    Results,
-    Table,
-    as_table,
-    glance,
-    in_order,
-    inventory,
-    metric_name,
-    numbers,
-    percent,
-    read,
-    widened,
-)
+from analysis.report import canvas
+from analysis.report.attention import attention_section
+from analysis.report.classes import classes_section, published_section
+from analysis.report.correlation import correlation_section
+from analysis.report.frames import in_order
+from analysis.report.glance import glance_section
+from analysis.report.language import adaptation_section, answers_section, generation_section
+from analysis.report.probing import probing_section
+from analysis.report.results import Results, inventory, read
+from analysis.report.scores import scores_section
+from analysis.report.section import Section
+from analysis.report.similarity import similarity_section
+from analysis.report.tables import Table, as_table
 from store.errors import InputError
 
-BANDS = " Lines are means over seeds, bands their lowest to highest value."
-GAIN_NOTE = "The gain is the score with the most training data minus the score with none. "
-DEVIATION_NOTE = "Small numbers are standard deviations over seeds."
-CURVES = (
-    "Primary score of each task on its test part (higher is better; entity F1 and accuracy run from 0 to 1) "
-    "against the share of the training data used for fine-tuning, in per cent. At 0 % the task head is "
-    "untrained: this is the floor. A steep start means that little data is enough."
-)
-DOTS = "Primary score of each task on its test part after fine-tuning; further right is better."
-BARS = " A dot is the mean over seeds, a bar their lowest to highest value."
-PROBING = (
-    "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
-    "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
-    "fine-tuning, and a dot marks the best layer of its line. The panels of a task share the vertical axis. "
-    "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
-)
-ATTENTION = (
-    "Attention of the fine-tuned model compared with the pretrained one, averaged over test examples "
-    "({unit}). Each cell is one head (H) of one layer (L); brighter cells changed more, the ring is on the "
-    "one that changed most, and all maps share the colour scale. Layer 0 is the first attention layer; in "
-    "the probing figure, layer 0 is the embedding output."
-)
-ATTENTION_UNITS = {
-    "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
-    "cosine": "cosine similarity: 1 = unchanged; special tokens and causal zeros push it towards 1",
-}
-ADAPTATION = "Loss in nats per token and perplexity: lower is better. Accuracy: higher is better."
 MEASUREMENTS = "Every kind of measurement in the results, with the number of rows and the range of values."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure that the page numbers: its pictures, how to read it, and the table behind it."""
-
-    title: str
-    caption: str
-    pictures: list[canvas.Picture]
-    table: Table
-    folded: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One part of the page. `tables` are printed open, `more` folded."""
-
-    ident: str
-    title: str
-    lead: str = ""
-    findings: dict[str, list[Markup]] = field(default_factory=dict)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    more: list[Table] = field(default_factory=list)
+FIGURES = "figures"  # the folder beside the page
 
 
 def write_report(
-    rows: pd.DataFrame, out: Path, *, suite: str, description: str, provenance: Mapping[str, str]
+    rows: pd.DataFrame,
+    out: Path,
+    *,
+    suite: str,
+    description: str,
+    provenance: Mapping[str, str],
+    costs: pd.DataFrame | None = None,
+    figures: canvas.Form | None = None,
 ) -> Path:
     """Write the report of a suite to `out/index.html` and return that path.
 
     `rows` are tidy result rows (see store.results); a kind or metric that the page has no figure for is
-    listed, not refused. `provenance` is printed as it is given. The page is one file that loads nothing,
-    and the same arguments give the same bytes. Raises InputError when there are no rows.
+    listed, not refused. `provenance` is printed as it is given. `costs` has columns kind, jobs, seconds and
+    bytes. With `figures`, every figure is also a file of that form in `out/figures`. The page is one file
+    that loads nothing, and the same arguments give the same bytes. Raises InputError when there are no rows.
     """
     if rows.empty:
         raise InputError(f"no results yet for suite '{suite}'; run: microtome suite run {suite}")
     results = read(rows)
-    sections = [glance_section(results), curves_section(results), probing_section(results)]
-    sections += [attention_section(results), adaptation_section(results), measurements_section(results)]
+    sections = _sections(results)
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         suite=suite,
         description=description,
         counts=_counts(results, len(rows)),
-        sections=[section for section in sections if section],
+        sections=sections,
+        steps=max((len(figure.steps) for section in sections for figure in section.figures), default=0),
         provenance=dict(provenance),
+        costs=None if costs is None or costs.empty else _costs(costs),
         artifacts=_artifacts(rows),
         light=Markup(canvas.theme(canvas.LIGHT)),
         dark=Markup(canvas.theme(canvas.DARK)),
     )
+    if figures is not None:
+        for section in sections:
+            for figure in section.figures:
+                for picture in figure.pictures:
+                    canvas.save(picture, out / FIGURES, figures)
     return _put(page, out / "index.html")
 
 
-def glance_section(results: Results) -> Section | None:
-    """The computed sentences, and one row per task and model."""
-    sentences = findings(results)
-    frame = glance(results.primary, results.probes)
-    if frame.empty:
-        return Section(ident="glance", title="At a glance", findings=sentences) if sentences else None
-    shares = [percent(fraction) for fraction in numbers(results.primary["fraction"])]
-    scored = len(shares) + ("gain" in frame)
-    groups = [("", 3 if shares else 2), ("score with this share of the training data", scored)]
-    notes = _deviations(results.primary, frame)
-    groups += [("best probe layer, and its score", frame.shape[1] - sum(span for _, span in groups))]
-    table = as_table(
-        frame,
-        "table-glance",
-        "Scores and best probe layers",
-        groups=tuple((label, span) for label, span in groups if span),
-        styles={(at, share): "best" for share in shares for at in _leaders(frame, share)},
-        notes=notes,
-    )
-    lead = (GAIN_NOTE if "gain" in frame else "") + (DEVIATION_NOTE if notes else "")
-    return Section(ident="glance", title="At a glance", lead=lead, findings=sentences, tables=[table])
-
-
-def curves_section(results: Results) -> Section | None:
-    """The primary score against the amount of training data, and every other score in a table."""
-    scores = results.primary
-    if scores.empty:
-        return None
-    several = scores["fraction"].nunique() > 1
-    draw = figures.learning_curves if several else figures.score_dots
-    figure = Figure(
-        title="Learning curves" if several else "Test scores",
-        caption=CURVES + _if_seeds(scores, BANDS) if several else DOTS + _if_seeds(scores, BARS),
-        pictures=draw(scores, results.models),
-        table=as_table(_long(scores), "table-scores", "Primary score by task, model and share of the data"),
-    )
-    wide = widened(results.scores, [*ITEM, "fraction"], "metric", in_order(results.scores["metric"]))
-    every = as_table(
-        wide.rename(columns=metric_name), "table-all-scores", "Every test score, means over seeds"
-    )
-    return Section(ident="scores", title=figure.title, figures=[figure], more=[every])
-
-
-def probing_section(results: Results) -> Section | None:
-    """One figure per probe: its score on every layer, before and after fine-tuning."""
-    drawn: list[Figure] = []
-    for probe in dict.fromkeys(results.probes["probe"]):
-        probes = results.probes[results.probes["probe"] == probe]
-        ident = f"probe-{len(drawn)}"
-        wide = widened(probes, [*ITEM, "metric", "layer"], "fraction", numbers(probes["fraction"]))
-        wide = wide.assign(metric=wide["metric"].map(metric_name))
-        wide = wide.rename(columns=lambda name: percent(name) if isinstance(name, float) else name)
-        drawn.append(
-            Figure(
-                title=f"{probe or 'Unnamed'} probe, layer by layer".capitalize(),
-                caption=PROBING + _if_seeds(probes, BANDS),
-                pictures=figures.probing_panels(probes, results.models_in(probes), ident),
-                table=as_table(wide, f"table-{ident}", "Probe score by layer and share of the data"),
-            )
+def _sections(results: Results) -> list[Section]:
+    """The sections that have something to show, in the order of the page."""
+    made = (
+        make(results)
+        for make in (
+            glance_section,
+            scores_section,
+            classes_section,
+            published_section,
+            probing_section,
+            attention_section,
+            similarity_section,
+            correlation_section,
+            adaptation_section,
+            generation_section,
+            answers_section,
+            measurements_section,
         )
-    return Section(ident="probing", title="Layer-wise probing", figures=drawn) if drawn else None
-
-
-def attention_section(results: Results) -> Section | None:
-    """Heat maps of what fine-tuning did to each attention head; all but the first measure folded."""
-    drawn: list[Figure] = []
-    for measure in ATTENTION_MEASURES:
-        heads = results.attention[measure]
-        if heads.empty:
-            continue
-        wide = widened(heads, [*ITEM, "fraction", "layer"], "head", numbers(heads["head"]))
-        wide = wide.rename(columns=lambda name: f"head {name:g}" if isinstance(name, float) else name)
-        title = f"Attention change: {metric_name(measure)}"
-        drawn.append(
-            Figure(
-                title=title,
-                caption=ATTENTION.format(unit=ATTENTION_UNITS[measure]),
-                pictures=figures.attention_maps(heads, results.models_in(heads), measure),
-                table=as_table(wide, f"table-{measure.replace('_', '-')}", f"{title}, by layer and head"),
-                folded=bool(drawn),
-            )
-        )
-    return Section(ident="attention", title="Attention change", figures=drawn) if drawn else None
-
-
-def adaptation_section(results: Results) -> Section | None:
-    """The language-model scores around adaptation, as a table."""
-    frame = results.adapted
-    if frame.empty:
-        return None
-    named = frame.assign(metric=frame["metric"].map(metric_name))
-    table = as_table(named, "table-adaptation", "Language-model scores on held-out text")
-    return Section(ident="adaptation", title="Language-model adaptation", lead=ADAPTATION, tables=[table])
+    )
+    return [section for section in made if section]
 
 
 def measurements_section(results: Results) -> Section | None:
@@ -214,35 +100,30 @@ def measurements_section(results: Results) -> Section | None:
     return Section(ident="measurements", title="What was measured", lead=MEASUREMENTS, more=[table])
 
 
-def _leaders(frame: pd.DataFrame, column: str) -> list[int]:
-    """The positions of each task's highest value; none where a task has one model only."""
-    places = []
-    for _, part in frame.groupby("task", sort=False):
-        if part[column].count() > 1:
-            places += [int(at) for at in part.index[part[column] == part[column].max()]]
-    return places
+def _costs(costs: pd.DataFrame) -> Table:
+    """What the jobs took, and all together."""
+    frame = costs[["kind", "jobs", "seconds", "bytes"]]
+    total = frame[["jobs", "seconds", "bytes"]].sum()
+    frame = pd.concat([frame, pd.DataFrame([{"kind": "all", **total}])], ignore_index=True)
+    title = "Time and disk of the jobs that are done"
+    texts = {"seconds": _duration, "bytes": _size}
+    return as_table(frame, "table-costs", title, texts=texts, heads={"seconds": "time", "bytes": "disk"})
 
 
-def _deviations(scores: pd.DataFrame, frame: pd.DataFrame) -> dict[tuple[int, str], str]:
-    """The standard deviation under each mean that is over several seeds."""
-    places = {pair: at for at, pair in enumerate(frame[ITEM].itertuples(index=False, name=None))}
-    repeated = scores.loc[scores["seeds"] > 1, [*ITEM, "fraction", "deviation"]]
-    return {
-        (places[task, model], percent(fraction)): f"± {deviation:.3f}"
-        for task, model, fraction, deviation in repeated.itertuples(index=False, name=None)
-    }
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
-def _long(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores with a column per number and the metric as text, without ranges where no seed repeats."""
-    frame = scores[[*ITEM, "metric", "fraction", "mean", "deviation", "low", "high", "seeds", "n"]]
-    frame = frame.assign(metric=frame["metric"].map(metric_name))
-    return frame if (frame["seeds"] > 1).any() else frame.drop(columns=["deviation", "low", "high"])
-
-
-def _if_seeds(frame: pd.DataFrame, note: str) -> str:
-    """The note where a number is over several seeds."""
-    return note if (frame["seeds"] > 1).any() else ""
+def _size(count: float) -> str:
+    """Bytes as a person says them."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"
 
 
 def _counts(results: Results, total: int) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def cache_group() -> None:
 
 
 @cache_group.command("ls")
-@click.option("--kind", help="only artifacts of this kind: adapt, finetune, extract, probe, attention")
+@click.option("--kind", help=f"only artifacts of this kind: {', '.join(KINDS)}")
 def cache_ls(kind: str | None) -> None:
     """List the artifacts with their sizes and what they were made from."""
     artifacts = Store().list()

@@ -115,6 +115,8 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     """
     from jobs.predict import predict, read_texts
 
+    if out is not None and not Path(out).parent.is_dir():
+        raise InputError(f"no folder {Path(out).parent} to write {Path(out).name} into")
     artifact = Store().open(checkpoint)
     if artifact.kind != "finetune":
         raise InputError(f"{artifact.name} is no fine-tuned model. See: microtome cache ls --kind finetune")

@@ -10,21 +10,12 @@ import click
 import pandas as pd
 from rich.console import Console
 
+from jobs.answer import AnswerConfig, Answers, answer, answer_scores, template_for
 from jobs.cli.options import console, given, options_of
 from jobs.cli.running import as_table
 from jobs.data.fractions import sample
 from jobs.data.source import find_data
-from jobs.generate import (
-    AnswerConfig,
-    Answers,
-    GenerateConfig,
-    answer,
-    answer_scores,
-    generate,
-    read_prompts,
-    template_for,
-    write_lines,
-)
+from jobs.generate import GenerateConfig, generate, read_prompts, write_lines
 from jobs.models.source import find_model
 from jobs.study import comparable
 from jobs.tasks import Task, load_task

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -193,7 +194,10 @@ def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str 
 @click.option(
     "--out", type=click.Path(file_okay=False), default="report", show_default=True, help="folder to write"
 )
-def report_command(suite: str, overrides: tuple[str, ...], out: str) -> None:
+@click.option(
+    "--figures", type=click.Choice(["pdf", "svg", "png"]), help="also write every figure into OUT/figures"
+)
+def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: Any) -> None:
     """Write the results of SUITE so far as one self-contained HTML page."""
     from analysis.report import write_report
 
@@ -207,9 +211,29 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str) -> None:
         suite=plan.suite.name,
         description=plan.suite.description,
         provenance={"store": str(store.root), "study": plan.suite.study, **provenance()},
+        costs=_costs(plan, store),
+        figures=figures,
     )
     same = before == page.read_bytes()
     console().print(f"{'unchanged' if same else 'wrote'}: {page}", soft_wrap=True)
+    if figures:
+        console().print(f"figures: {page.with_name('figures')}", soft_wrap=True)
+
+
+def _costs(plan: Plan, store: Store) -> pd.DataFrame:
+    """What the jobs that are done took, by kind: how many, seconds, and bytes on disk."""
+    found = [artifact for job in plan.jobs if (artifact := store.find(job.request)) is not None]
+    rows = [
+        {
+            "kind": artifact.kind,
+            "jobs": 1,
+            "seconds": artifact.manifest["provenance"].get("seconds", 0.0),
+            "bytes": artifact.bytes(),
+        }
+        for artifact in found
+    ]
+    frame = pd.DataFrame(rows, columns=["kind", "jobs", "seconds", "bytes"])
+    return frame.groupby("kind", sort=False, as_index=False).sum()
 
 
 def _print_counts(plan: Plan, done: set[str], out: Console) -> None:

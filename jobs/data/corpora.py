@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from jobs.data.cleaning import cleaner
 from jobs.demo.corpus import biomedical_text, general_text
 from store.config import Config
 from store.errors import InputError, MissingError
+from store.fingerprint import digest
 
 # What each format reads besides what every format has: its settings, the first of them needed.
 SETTINGS = {
@@ -36,6 +39,7 @@ SUFFIXES = {
     "registry": ".json",
 }
 SYNTHETIC_DOCUMENTS = 500
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class CorpusSpec(Config):
@@ -60,7 +64,9 @@ class CorpusSpec(Config):
     column: str | None = Field(None, description="column, or key, of the text")
     columns: tuple[str, ...] = Field((), description="or several, joined by a blank line")
     hub: str | None = Field(None, description="id of a dataset on the hub, or a folder in its layout")
-    revision: str | None = Field(None, description="of the dataset")
+    revision: str | None = Field(
+        None, description="of the dataset; with a whole commit, planning need not read the corpus"
+    )
     config: str | None = Field(None, description="configuration of the dataset")
     split: str = Field("train", description="of the dataset")
     topic: Literal["general", "biomedical"] = Field("general", description="of synthetic documents")
@@ -102,6 +108,20 @@ class CorpusSpec(Config):
         return f"put the {self.format} corpus at {where}, or change its path"
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus, found. `absent` says why it cannot be read, where only its identity is known."""
+
+    spec: CorpusSpec
+    identity: str
+    absent: str = ""
+
+
+def find_corpus(spec: CorpusSpec) -> Corpus:
+    """The corpus and its identity; MissingError if it is not here."""
+    return Corpus(spec, corpus_identity(spec))
+
+
 def read_documents(spec: CorpusSpec) -> Iterator[str]:
     """The documents in order, cleaned; what has no text is left out.
 
@@ -122,7 +142,10 @@ def read_documents(spec: CorpusSpec) -> Iterator[str]:
 
 
 def corpus_identity(spec: CorpusSpec) -> str:
-    """The digest of the documents of a corpus, as they are now: everything is read."""
+    """The digest of the documents of a corpus, as they are now: everything is read. Only of a dataset at a
+    commit of the hub the commit and what is done to it stand for the documents, and nothing is read."""
+    if spec.format == "hub" and COMMIT.fullmatch(spec.revision or ""):
+        return digest({"corpus": spec.identity()})
     return corpus_digest(read_documents(spec))
 
 

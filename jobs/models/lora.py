@@ -55,10 +55,18 @@ def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()
 
 
 def _layers(model: Any, parameters: Sequence[str]) -> list[str]:
-    """The modules without modules of their own that hold these parameters."""
+    """The modules without modules of their own that hold these parameters; not an output layer that is tied
+    to the embeddings, which are there."""
     names = sorted({name.rpartition(".")[0] for name in parameters})
     modules = dict(model.named_modules())
-    return [name for name in names if name in modules and not any(modules[name].children())]
+    tied = model.get_input_embeddings().weight
+    return [
+        name
+        for name in names
+        if name in modules
+        and not any(modules[name].children())
+        and not any(parameter is tied for parameter in modules[name].parameters())
+    ]
 
 
 def trainable(model: Any) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def adapter_base(artifact: Artifact, store: Store) -> ModelSource:
 
 def how_to_get(reference: str) -> str:
     """One line for the table of missing things."""
-    name = reference if reference in MODELS else Path(reference).name
+    name = Path(reference).name if reference.startswith((".", "/", "~")) else reference
     return f"microtome model fetch {reference} --out $MICROTOME_MODELS/{name} (on a machine with network)"
 
 

@@ -16,6 +16,9 @@ from jobs.models.batching import length_sorted_batches, padded
 from store.errors import MicrotomeError
 
 Scores = dict[str, float]
+Loss = Callable[
+    ..., torch.Tensor
+]  # outputs, targets, how many targets there are in all micro-batches of a step
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
 SECONDS_BETWEEN_SAVES = (
@@ -71,11 +74,12 @@ def train(
     schedule: Schedule,
     folder: Path,
     report: Callable[[str], None],
+    loss: Loss | None = None,
 ) -> list[dict[str, float]]:
     """Train in place; `folder` holds the state to resume from. Returns the scores of each scored epoch.
 
     Out of GPU memory: the micro-batch is halved and the accumulation doubled, so that the optimisation
-    steps stay the same, and training goes on from the last state.
+    steps stay the same, and training goes on from the last state. `loss` stands in for the model's own.
     """
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     micro = schedule.batch_size
@@ -86,6 +90,7 @@ def train(
             train_dataset=features,
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=collator,
+            compute_loss_func=loss,
             callbacks=[_Report(report), _Saving(mid_epoch=not schedule.by_length), _Epochs(collator)],
         )
         trainer.score, trainer.schedule = evaluate, schedule
@@ -107,6 +112,18 @@ def train(
         model.load_state_dict(trainer.best.weights)
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
     return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
+
+
+def loss_of_sets(positive_weight: float) -> Loss:
+    """Binary cross-entropy of each class, where a class that is there weighs more (or less)."""
+
+    def loss(outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        total = torch.nn.functional.binary_cross_entropy_with_logits(
+            outputs.logits.float(), targets, reduction="sum", pos_weight=targets.new_tensor(positive_weight)
+        )
+        return total / (targets.numel() if num_items_in_batch is None else num_items_in_batch)
+
+    return loss
 
 
 @torch.inference_mode()

@@ -24,6 +24,11 @@ class Recipe(Config):
     warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
+    positive_weight: float = Field(
+        1.0,
+        gt=0,
+        description="in the loss of a multi-label task, of a class that is there; above 1 if few are",
+    )
     train_examples: int | None = Field(
         None, ge=1, description="at most so many training examples, whatever the fraction"
     )

@@ -73,6 +73,15 @@ def test_relation_scores_leave_the_negative_class_out():
     assert scores["accuracy"] == pytest.approx(3 / 6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_relation_scores_without_a_gold_relation_are_zero():
+    for predicted in (["false", "false"], ["false", "A"]):
+        scores = relation_scores(["false", "false"], predicted, ["A", "B"])
+        accuracy = scores.pop("accuracy")
+        assert accuracy == predicted.count("false") / 2
+        assert set(scores.values()) == {0.0}
+
+
 def test_multi_label_averages():
     gold = [("a",), ("a", "b"), ()]
     predicted = [("a",), ("b", "c"), ()]

@@ -126,6 +126,7 @@ def test_a_head_that_the_checkpoint_lacks_is_trained_with_the_adapter(bench, tin
     assert scores(made, "loss")[-1][2] < scores(made, "loss")[0][2] - 0.2
     merged = find_model(made.id, bench.store).folder(bench.store, tmp_path)
     model = AutoModelForMaskedLM.from_pretrained(merged)
+    assert made.manifest["outputs"]["trainable_parameters"] < 1000  # the output layer is the embeddings
     kept = load_file(made.path / CHECKPOINT / "adapter_model.safetensors")
     [name] = [key for key in kept if key.endswith("transform.dense.weight")]
     torch.testing.assert_close(model.cls.predictions.transform.dense.weight.data, kept[name])

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
-from analysis.statistics import read_summed
+from analysis.sums import read_summed
 from jobs.analyse import attention_job, probe_job
 from store.results import SUMMED, read_rows
 

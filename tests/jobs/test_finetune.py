@@ -175,3 +175,17 @@ def test_the_identity_is_what_decides_the_weights(bench, tiny_models, tmp_path):
     assert bench.finetune("ner", tiny_models / "bert", seed=2).id != job.id
     assert bench.finetune("ner", tiny_models / "bert", learning_rate=1e-4).id != job.id
     assert bench.finetune("ner", tiny_models / "bert", fraction=50).id != job.id
+
+
+def test_present_classes_can_weigh_more_and_micro_batches_do_not_change_the_loss():
+    from types import SimpleNamespace
+
+    logits = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.5, 0.7]])
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    plain = torch.nn.BCEWithLogitsLoss()(logits, targets)
+    weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([5.0, 5.0]))(logits, targets)
+    loss = training.loss_of_sets(1)
+    torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), plain)
+    loss = training.loss_of_sets(5)
+    parts = [loss(SimpleNamespace(logits=logits[p]), targets[p], num_items_in_batch=6) for p in ([0, 1], [2])]
+    torch.testing.assert_close(sum(parts), weighted)

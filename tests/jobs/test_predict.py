@@ -1,10 +1,19 @@
 import json
+import random
 
 import pytest
+import torch
 from click.testing import CliRunner
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from jobs.cli import main
-from jobs.predict import entities
+from jobs.data.source import find_data
+from jobs.finetune import finetune_job
+from jobs.models import training
+from jobs.models.source import CHECKPOINT, find_model
+from jobs.predict import entities, read_texts
+from jobs.tasks import load_task
+from jobs.tasks.types import TASK_TYPES
 
 
 def ask(*arguments):
@@ -46,13 +55,197 @@ def test_pairs_as_text_and_as_json_lines_get_the_same_answer(bench, tiny_models,
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
+YAML = """
+name: {name}
+type: {kind}
+title: small
+labels: [{labels}]
+licence: mine
+obtain: written by a test
+data:
+  format: {form}
+  root: .
+  files: {{train: train.data, dev: dev.data, test: test.data}}
+  columns: {{{columns}}}
+  target: {target}
+recipe: {{learning_rate: 3.0e-3, epochs: 1, batch_size: 8, max_length: 60}}
+"""
+ONE, TWO = "id: k, text_a: a, label: y", "id: k, text_a: a, text_b: b, label: y"
+KINDS = {  # format of the task's data, its columns and target, labels
+    "classification": ("jsonl", ONE, "class", ("good", "bad", "so-so")),
+    "multi-label": ("jsonl", ONE, "classes", ("pain", "fever")),
+    "relation": ("blue-relation", "id: index, text_a: sentence, label: label", "class", ("none", "treats")),
+    "similarity": ("jsonl", TWO, "number", ("score",)),
+    "question-answering": ("jsonl", TWO, "class", ("yes", "no", "maybe")),
+}
+
+
+def texts_of(kind, count, seed=0):
+    """Lists of one or two texts: of all lengths and in no order, with marks that stand at words."""
+    rng = random.Random(seed)
+    words = "patient (dose), fever. headache's drug-like no? 5% was given;".split()
+    for number in range(count):
+        text = " ".join([f"{seed}{number}", *rng.choices(words, k=rng.randrange(1, 8))])
+        if kind == "relation":
+            text = f"In ({text}) @DRUG$, then @DISEASE$."
+        yield [text, " ".join(rng.choices(words, k=rng.randrange(1, 6)))][: TASK_TYPES[kind].texts]
+
+
+def own_rows(kind, rows):
+    """The same texts as the task's data files have them."""
+    _, _, target, labels = KINDS[kind]
+    if kind == "relation":
+        lines = [f"{i}\t{text}\t{labels[i % 2]}" for i, [text] in enumerate(rows, start=1)]
+        return "\n".join(["index\tsentence\tlabel", *lines])
+    label = {"class": lambda i: labels[i % len(labels)], "classes": lambda i: ",".join(labels[: i % 3])}
+    answer = label.get(target, lambda i: i % 5 / 2)
+    lines = [
+        {"k": i, **dict(zip("ab", row, strict=False)), "y": answer(i)} for i, row in enumerate(rows, start=1)
+    ]
+    return "\n".join(map(json.dumps, lines))
+
+
+@pytest.fixture
+def trained(bench, tmp_path):
+    """trained(kind, model) -> a checkpoint of a task of this type and the task's file."""
+
+    def make(kind, model):
+        form, columns, target, labels = KINDS[kind]
+        for seed, split in enumerate(("train", "dev", "test"), start=1):
+            (tmp_path / f"{split}.data").write_text(own_rows(kind, texts_of(kind, 24, seed)))
+        path = tmp_path / "task.yaml"
+        listed = ", ".join(f'"{label}"' for label in labels)
+        path.write_text(
+            YAML.format(name=kind, kind=kind, labels=listed, form=form, columns=columns, target=target)
+        )
+        task = load_task(str(path))
+        job = finetune_job(task, find_data(task), find_model(str(model), bench.store), 100, 1, task.recipe)
+        return bench.run(job), path
+
+    return make
+
+
+def test_every_type_is_asked():
+    assert set(KINDS) | {"ner", "pair-classification"} == set(TASK_TYPES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["bert", "gpt2", "biogpt"])
+def test_text_json_lines_and_the_tasks_own_format_get_the_same_answers(
+    trained, tiny_models, tmp_path, monkeypatch, kind, model
+):
+    monkeypatch.setattr(training, "EVALUATION_TOKENS", 100)  # several batches
+    made, task = trained(kind, tiny_models / model)
+    rows = list(texts_of(kind, 14))
+    (tmp_path / "in.txt").write_text("".join("\t".join(row) + "\r\n" for row in rows), newline="")
+    names = ["text"] if len(rows[0]) == 1 else ["text_a", "text_b"]
+    lines = [
+        json.dumps(dict(zip(names, row, strict=True)) | {"id": i}) for i, row in enumerate(rows, start=1)
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    (tmp_path / "in.own").write_text(own_rows(kind, rows))
+    found = ask("--checkpoint", made.id, "--input", tmp_path / "in.own", "--task", task)
+    assert [row["id"] for row in found] == [str(i) for i in range(1, 15)]
+    for name in ("in.txt", "in.jsonl"):
+        assert ask("--checkpoint", made.id, "--input", tmp_path / name) == found
+    checked_labels(kind, found)
+
+
+def checked_labels(kind, rows):
+    labels = KINDS[kind][3]
+    for row in rows:
+        chances = row.get("probabilities", {})
+        if kind == "similarity":
+            assert set(row) == {"id", "label"}
+            assert isinstance(row["label"], float)
+            continue
+        assert list(chances) == list(labels)
+        if kind == "multi-label":
+            assert row["label"] == [name for name in labels if chances[name] > 0.5]
+        else:
+            assert row["label"] == max(chances, key=chances.get)
+            assert sum(chances.values()) == pytest.approx(1, abs=1e-4)
+    assert len({json.dumps([row["label"], row.get("probabilities")]) for row in rows}) > len(rows) / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_come_in_the_order_of_the_texts_and_are_those_of_the_model(
+    trained, tiny_models, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(training, "EVALUATION_TOKENS", 100)
+    made, _ = trained(kind, tiny_models / "bert")
+    rows = list(texts_of(kind, 14))
+    (tmp_path / "in.txt").write_text("".join("\t".join(row) + "\n" for row in rows))
+    tokenizer = AutoTokenizer.from_pretrained(made.path / CHECKPOINT)
+    model = AutoModelForSequenceClassification.from_pretrained(made.path / CHECKPOINT).eval()
+    for row, found in zip(rows, ask("--checkpoint", made.id, "--input", tmp_path / "in.txt"), strict=True):
+        with torch.no_grad():
+            logits = model(**tokenizer(*row, return_tensors="pt")).logits[0]
+        if kind == "similarity":
+            assert found["label"] == pytest.approx(logits.item(), abs=1e-4)
+            continue
+        chances = logits.sigmoid() if kind == "multi-label" else logits.softmax(-1)
+        assert list(found["probabilities"].values()) == pytest.approx(chances.tolist(), abs=1e-4)
+
+
+def test_answers_go_to_a_file(trained, tiny_models, tmp_path):
+    made, _ = trained("similarity", tiny_models / "gpt2")
+    (tmp_path / "in.txt").write_text("one\ttwo\n")
+    arguments = ["predict", "--checkpoint", made.id, "--input", str(tmp_path / "in.txt"), "--out"]
+    result = CliRunner().invoke(main, [*arguments, str(tmp_path / "out.jsonl")])
+    assert result.output == f"wrote 1 rows: {tmp_path / 'out.jsonl'}\n"
+    [row] = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
+    assert row == ask("--checkpoint", made.id, "--input", tmp_path / "in.txt")[0]
+    result = CliRunner().invoke(main, [*arguments, str(tmp_path / "none" / "out.jsonl")])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"no folder {tmp_path / 'none'} to write out.jsonl into" in result.stderr
+
+
+def test_labels_of_the_input_are_not_looked_at_but_the_number_of_texts_is(trained, tiny_models, tmp_path):
+    made, task = trained("classification", tiny_models / "bert")
+    (tmp_path / "in.own").write_text('{"k": "x", "a": "patient was given", "y": "never seen"}\n')
+    [row] = ask("--checkpoint", made.id, "--input", tmp_path / "in.own", "--task", task)
+    assert (row["id"], row["label"] in KINDS["classification"][3]) == ("x", True)
+    two = tmp_path / "two.yaml"
+    two.write_text(task.read_text().replace("text_a: a,", "text_a: a, text_b: a,"))
+    arguments = ("predict", "--checkpoint", made.id, "--input", str(tmp_path / "in.own"), "--task", str(two))
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "example x has 2 text(s), not the 1 of classification" in result.stderr
+
+
+def test_one_text_may_hold_tabs_and_the_line_ends_of_other_programs(tmp_path):
+    (tmp_path / "in.txt").write_bytes("a\tb c\u2028d\x0c\r\n\r\n(@GENE$)-like @DRUG$.\n".encode())
+    examples, texts = read_texts(tmp_path / "in.txt", TASK_TYPES["relation"], ["none", "treats"])
+    assert [(e.id, e.texts[0]) for e in examples] == [
+        ("1", ("a", "b", "c", "d")),
+        ("3", ("(", "@GENE$", ")-like", "@DRUG$", ".")),
+    ]
+    assert texts[0] == "a\tb c\u2028d\x0c"
+    tagged, _ = read_texts(tmp_path / "in.txt", TASK_TYPES["ner"], ["Gene"])
+    assert tagged[0].label == ("O",) * 4
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("in.txt", "alone\n", "in.txt:1: expected two texts parted by a tab"),
+        ("in.txt", "one\ttwo\tthree\n", "in.txt:1: expected two texts parted by a tab"),
+        ("in.txt", "one\ttwo\nthree\t \n", "in.txt:2: expected two texts parted by a tab"),
         ("in.txt", "\n", "no text"),
         ("in.jsonl", '{"text_a": "x"}\n', "in.jsonl:1: no 'text_b'"),
         ("in.jsonl", "x\n", "in.jsonl:1: expected a JSON object"),
+        ("in.jsonl", "[1]\n", "in.jsonl:1: expected a JSON object"),
+        (
+            "in.jsonl",
+            '{"text_a": "x", "text_b": null}\n',
+            "in.jsonl:1: expected a text as 'text_b', found None",
+        ),
+        (
+            "in.jsonl",
+            '\n{"text_a": " ", "text_b": "x"}\n',
+            "in.jsonl:2: expected a text as 'text_a', found ' '",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_one_line(bench, tiny_models, tmp_path, name, text, said):

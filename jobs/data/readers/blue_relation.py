@@ -12,7 +12,10 @@ COLUMNS = {"id": "index", "text_a": "sentence", "label": "label"}
 
 
 def read_blue_relation(path: Path, spec: DataSpec) -> list[Example]:
-    """Rows in order, without quoting. A copy without a header has the columns index, sentence, label."""
+    """Rows in order, without quoting. A copy without a header has the columns index, sentence, label.
+
+    Masks stay as they are written; the readers of the original corpora write the same ones.
+    """
     spec = spec.model_copy(update={"columns": COLUMNS | spec.columns})
     header = [spec.columns[role] for role in COLUMNS]
     examples: list[Example] = []

@@ -14,7 +14,7 @@ from jobs.data.readers.spec import DataSpec, reading
 from store.errors import InputError
 
 CHEMICAL, GENES = "CHEMICAL", ("GENE-Y", "GENE-N")
-MASKS, BOTH = ("@CHEMICAL$", "@GENE$"), "@CHEMICAL-GENE$"
+MASKS, BOTH = ("@CHEMICAL$", "@GENE$"), "@CHEM-GENE$"
 NO_RELATION = "false"
 
 # A sentence ends at punctuation, perhaps with closing quotes or brackets, before a capital letter or a digit;
@@ -60,7 +60,8 @@ def read_chemprot(path: Path, spec: DataSpec) -> list[Example]:
     """`path` is the `*_abstracts*.tsv`; the entities and relations are its siblings.
 
     An example for each chemical and gene of a sentence, `<pmid>.<chemical>.<gene>`. A pair of several groups
-    has the first in the file.
+    has the first in the file. Masks are those of BLUE's tables: @CHEMICAL$ and @GENE$, or @CHEM-GENE$ where
+    the two overlap.
     """
     return [
         _example(abstract, sentence, chemical, gene, spec)

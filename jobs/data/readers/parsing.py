@@ -23,14 +23,14 @@ def tab_rows(path: Path, needs: Sequence[str] = ()) -> Rows:
         yield from _rows(path, enumerate(cells, start=1), needs)
 
 
-def csv_rows(path: Path, needs: Sequence[str] = ()) -> Rows:
+def csv_rows(path: Path, needs: Sequence[str] = (), delimiter: str = ",") -> Rows:
     """(file and line, column -> cell) of a CSV file with a header, where quoted cells may hold line ends.
 
-    The line is the last one of the row.
+    The line is the last one of the row. Cells are parted by `delimiter`.
     """
     csv.field_size_limit(LONGEST_FIELD)
     with reading(path), path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             yield from _rows(path, ((reader.line_num, cells) for cells in reader), needs)
         except csv.Error as error:

@@ -27,6 +27,10 @@ class DataSpec(Config):
     target: Literal["class", "classes", "number"] = Field(
         "class", description="what the label column holds: a class, several (joined by commas), or a number"
     )
+    quoting: Literal["none", "csv"] = Field(
+        "none",
+        description="of a tsv: none takes a double quote as it stands; csv takes it off quoted cells",
+    )
     entity: str | None = Field(None, description="type of B and I tags that name none")
     hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default_factory=dict,

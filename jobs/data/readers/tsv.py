@@ -1,12 +1,14 @@
-"""Tab-separated tables with a header and no quoting: SICK and its like."""
+"""Tab-separated tables with a header: SICK and its like unquoted, the MedNLI of BLUE quoted as CSV is."""
 
 from pathlib import Path
 
 from jobs.data.examples import Example
-from jobs.data.readers.parsing import tab_rows
+from jobs.data.readers.parsing import csv_rows, tab_rows
 from jobs.data.readers.spec import DataSpec, pair_or_text
 
 
 def read_tsv(path: Path, spec: DataSpec) -> list[Example]:
-    """Rows in order. A double quote is a character like any other; line ends may be LF or CRLF."""
-    return [pair_or_text(row, spec, number, where) for number, (where, row) in enumerate(tab_rows(path))]
+    """Rows in order; line ends may be LF or CRLF. A double quote is a character like any other unless the
+    spec says `quoting: csv`: then a cell may be quoted, with the quotes in it doubled."""
+    rows = csv_rows(path, delimiter="\t") if spec.quoting == "csv" else tab_rows(path)
+    return [pair_or_text(row, spec, number, where) for number, (where, row) in enumerate(rows)]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.statistics import Summed, summed
+from analysis.sums import Summed, summed
 from jobs.data.encoding import Encoding
 from jobs.data.examples import Example, Label
 

@@ -414,3 +414,12 @@ def test_general_text_is_parted_and_cleaned(corpora, monkeypatch):
     assert len(whole) == 1
     assert " ".join(lines).split() == whole[0].split()
     assert 0 < len(long) < len(lines)
+
+
+def test_a_dataset_at_a_commit_is_known_by_the_commit_and_read_only_when_needed():
+    spec = CorpusSpec(format="hub", hub="org/absent", revision="a" * 40, column="text")
+    identity = corpus_identity(spec)
+    assert identity != corpus_identity(spec.model_copy(update={"revision": "b" * 40}))
+    assert identity != corpus_identity(spec.model_copy(update={"cleaning": ("unicode",)}))
+    with pytest.raises(MissingError):
+        corpus_identity(spec.model_copy(update={"revision": "main"}))

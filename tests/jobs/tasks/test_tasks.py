@@ -56,6 +56,30 @@ def test_jnlpba_words_and_longest_sentence(corpora, monkeypatch):
     assert len(train & {e.texts for e in data.read("test")}) == 103
 
 
+def test_sick_relatedness_is_that_of_the_pairs_of_sick(corpora, monkeypatch):
+    monkeypatch.setenv("MICROTOME_DATA", str(corpora))
+    scored, judged = find_data(load_task("sick-relatedness")), find_data(load_task("sick"))
+    for split, size in {"train": 4500, "dev": 500, "test": 4927}.items():
+        pairs = scored.read(split)
+        assert len(pairs) == size
+        assert [(e.id, e.texts) for e in pairs] == [(e.id, e.texts) for e in judged.read(split)]
+        scores = [e.label for e in pairs]
+        assert (min(scores), max(scores)) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize("folder", ["sick-relatedness", "sick"])
+def test_sick_relatedness_is_read_as_a_number_from_either_folder(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("MICROTOME_DATA", str(tmp_path))
+    header = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
+    (tmp_path / folder).mkdir()
+    for name in ("SICK_train.txt", "SICK_trial.txt", "SICK_test_annotated.txt"):
+        (tmp_path / folder / name).write_text(f"{header}7\tA dog runs\tA dog rests\t3.4\tNEUTRAL\n")
+    task = load_task("sick-relatedness")
+    [pair] = find_data(task).read("test")
+    assert (pair.id, pair.texts, pair.label) == ("7", (("A", "dog", "runs"), ("A", "dog", "rests")), 3.4)
+    assert task.licence == load_task("sick").licence
+
+
 def test_unknown_names_and_files():
     with pytest.raises(
         InputError, match="unknown task 'bc5cdr-diseas'; did you mean 'bc5cdr-disease'.*task ls"

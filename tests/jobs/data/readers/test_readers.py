@@ -6,6 +6,8 @@ import pytest
 
 from jobs.data.readers import READERS
 from jobs.data.readers.spec import DataSpec
+from jobs.data.source import find_data
+from jobs.tasks import load_task, task_names
 from store.errors import InputError
 
 
@@ -77,6 +79,50 @@ def test_tsv_with_quotes_crlf_and_mapped_labels(tmp_path):
     assert (found.id, found.texts, found.label) == ("1", (("say", '"no'), ("b", "c")), "neutral")
     with pytest.raises(InputError, match=":2: 3 columns, the header has 4"):
         read(write(tmp_path / "b.txt", "a\tb\tc\td\n1\t2\t3\n"), "tsv", columns=columns)
+
+
+BLUE = {"id": "index", "text_a": "sentence1", "text_b": "sentence2", "label": "label"}
+
+
+def test_tsv_whose_cells_are_quoted_as_in_csv(tmp_path):
+    text = (
+        "index\tsentence1\tsentence2\tlabel\n"
+        '1\t"He said ""no pain"" today."\tNo pain.\tentailment\n'
+        '2\t"BP 120\t80"\t5\' 2 tall\tneutral\r\n'
+        '3\t"two\nlines"\tplain\tneutral\n'
+    )
+    path = write(tmp_path / "train.tsv", text)
+    first, second, third = read(path, "tsv", columns=BLUE, quoting="csv")
+    assert (first.id, first.label) == ("1", "entailment")
+    assert first.texts == (("He", "said", '"no', 'pain"', "today."), ("No", "pain."))
+    assert second.texts == (("BP", "120", "80"), ("5'", "2", "tall"))
+    assert (third.id, third.texts[0]) == ("3", ("two", "lines"))
+    with pytest.raises(InputError, match="train.tsv:3: 5 columns, the header has 4"):
+        read(path, "tsv", columns=BLUE)  # without quoting, a tab always parts cells
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [('1\t"open\tb\tneutral\n', "not CSV"), ('1\t"a" b\tc\tneutral\n', "train.tsv:2: not CSV")],
+)
+def test_cells_that_are_badly_quoted_are_named(tmp_path, row, message):
+    path = write(tmp_path / "train.tsv", "index\tsentence1\tsentence2\tlabel\n" + row)
+    with pytest.raises(InputError, match=message):
+        read(path, "tsv", columns=BLUE, quoting="csv")
+
+
+def test_only_the_mednli_of_blue_is_unquoted(tmp_path, monkeypatch):
+    monkeypatch.setenv("MICROTOME_DATA", str(tmp_path))
+    tasks = [load_task(name) for name in task_names()]
+    assert [(t.name, s.format) for t in tasks for s in (t.data, *t.also) if s.quoting != "none"] == [
+        ("mednli", "tsv")
+    ]
+    (tmp_path / "mednli").mkdir()
+    for split in ("train", "dev", "test"):
+        text = f'index\tsentence1\tsentence2\tlabel\n{split}\t"say ""so"""\tb\tneutral\n'
+        write(tmp_path / "mednli" / f"{split}.tsv", text)
+    [example] = find_data(load_task("mednli")).read("test")
+    assert (example.id, example.texts) == ("test", (("say", '"so"'), ("b",)))
 
 
 def nli4ct(folder, **changes):

@@ -112,7 +112,19 @@ def test_chemprot_pairs_a_chemical_with_each_gene_of_its_sentence(tmp_path):
     assert masked[0] == ("@CHEMICAL$ and @GENE$", [("@CHEMICAL$",), ("@GENE$",)])
     assert masked[1][0] == "Given i.v. @CHEMICAL$ blocks @GENE$ ."
     assert masked[2] == ("With @CHEMICAL$ , @GENE$ rests.", [tuple(mask) for mask in both])
-    assert masked[3] == ("@CHEMICAL-GENE$ is known.", [("@CHEMICAL-GENE$",)] * 2)
+    assert masked[3] == ("@CHEM-GENE$ is known.", [("@CHEM-GENE$",)] * 2)
+
+
+def test_both_forms_of_chemprot_have_the_same_words_and_spans(tmp_path):
+    published = read(chemprot(tmp_path), "chemprot")
+    table = """\
+index\tsentence\tlabel
+7.T1.T2\t@CHEMICAL$ and @GENE$\tfalse
+7.T3.T4\tGiven i.v. @CHEMICAL$ blocks @GENE$.\tCPR:4
+7.T5.T6\tWith @CHEMICAL$, @GENE$ rests.\tfalse
+7.T7.T8\t@CHEM-GENE$ is known.\tCPR:9
+"""
+    assert read(write(tmp_path / "train.tsv", table), "blue-relation") == published
 
 
 def test_chemprot_counts_the_gold_that_gives_no_example(tmp_path):

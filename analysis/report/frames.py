@@ -1,0 +1,168 @@
+"""Tidy result rows as frames of means: over seeds, with their intervals, long or wide."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.correlation import DRAWN
+
+METRIC_NAMES = {
+    "entity_f1": "entity F1",
+    "entity_f1_untyped": "entity F1, untyped",
+    "token_macro_f1": "token macro F1",
+    "token_micro_f1": "token micro F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "weighted_f1": "weighted F1",
+    "samples_f1": "samples F1",
+    "example_f1": "example F1",
+    "class_f1": "F1",
+    "class_precision": "precision",
+    "class_recall": "recall",
+    "class_support": "support",
+    "jensen_shannon": "Jensen–Shannon divergence",
+    "cosine": "cosine similarity",
+    "l1": "L1 distance",
+    "linear_cka": "linear CKA",
+    "rsa": "RSA",
+    "mix_weight": "weight",
+    "random_label_selectivity": "selectivity, random labels",
+    "distinct_2": "distinct bigrams",
+    "repeated_4grams": "repeated 4-grams",
+}
+
+TEXTS = ("kind", "task", "model", "split", "stage", "probe", "label", "metric", "source", "artifact")
+NUMBERS = (
+    *("fraction", "seed", "epoch", "layer", "other_layer", "head", "value", "low", "high", "n"),
+    "published",
+)
+ITEM = ["task", "model"]
+
+
+def plain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with every known column as text (missing = "") or float64 (missing = NaN).
+
+    Infinite values count as missing, and rows without a value are dropped: neither can be drawn.
+    """
+    frame = pd.DataFrame(index=pd.RangeIndex(len(rows)))
+    for name in TEXTS:
+        column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
+        frame[name] = [str(cell) if pd.notna(cell) else "" for cell in column]
+    for name in NUMBERS:
+        column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
+        frame[name] = pd.to_numeric(column, errors="coerce").astype("float64").to_numpy()
+    return frame.loc[np.isfinite(frame["value"])].reset_index(drop=True)
+
+
+def in_order(column: pd.Series) -> list[str]:
+    """Distinct non-empty texts in the order of their first appearance."""
+    return [text for text in dict.fromkeys(column) if text]
+
+
+def numbers(column: pd.Series) -> list[float]:
+    """Distinct present numbers, ascending."""
+    return sorted({float(number) for number in column.dropna()})
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is written in running text."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def percent(fraction: float) -> str:
+    """A fraction of the training data, given in per cent, as text."""
+    return f"{fraction:g} %"
+
+
+def first_metric(rows: pd.DataFrame, preferred: Sequence[str]) -> str:
+    """The first of `preferred` that the rows have; failing that, the first they have at all."""
+    present = in_order(rows["metric"])
+    return next((metric for metric in preferred if metric in present), present[0])
+
+
+def first_split(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the split that a result is quoted on: the test or held-out part where there is one."""
+    present = list(dict.fromkeys(rows["split"]))
+    split = next((name for name in ("test", "heldout") if name in present), present[0])
+    return rows[rows["split"] == split]
+
+
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """One row per `keys`: mean, standard deviation over seeds, interval, number of seeds and of items n.
+
+    The interval (low, high) is that of stage "mean", which was drawn over seeds; of a single seed its own;
+    else none. Rows that were drawn from others are no seeds. Texts are in the order of their first
+    appearance, numbers ascending, the first key slowest.
+    """
+    keys = list(keys)
+    drawn = rows["stage"].isin(DRAWN)
+    grouped = rows[~drawn].groupby(keys, sort=False, dropna=False)
+    frame = grouped.agg(
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        low=("low", "first"),
+        high=("high", "first"),
+        seeds=("seed", "nunique"),
+        runs=("value", "size"),
+        n=("n", "max"),
+    ).reset_index()
+    frame["seeds"] = frame["seeds"].clip(lower=1)
+    frame.loc[frame["runs"] > 1, ["low", "high"]] = np.nan
+    frame = _with_drawn(frame.drop(columns="runs"), rows[rows["stage"] == "mean"], keys)
+    return frame.sort_values(keys, key=_rank, ignore_index=True)
+
+
+def _with_drawn(frame: pd.DataFrame, drawn: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The frame with mean and interval of what was drawn over seeds, where it was."""
+    if drawn.empty:
+        return frame
+    names = {"value": "mean", "low": "low", "high": "high"}
+    known = drawn.drop_duplicates(keys)[[*keys, *names]].rename(columns={n: f"drawn {n}" for n in names})
+    merged = frame.merge(known, on=keys, how="left")
+    there = merged["drawn value"].notna()
+    for name, column in names.items():
+        merged.loc[there, column] = merged.loc[there, f"drawn {name}"]
+    return merged[list(frame)]
+
+
+def drawn_rows(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """Rows that were drawn from several others, with their value as `mean`, beside that of over_seeds."""
+    chosen = rows[rows["stage"] == stage].rename(columns={"value": "mean"})
+    return chosen.assign(deviation=np.nan)
+
+
+def spread(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """How far each mean may be off: its interval, else one standard deviation over seeds, else NaN."""
+    low = frame["low"].fillna(frame["mean"] - frame["deviation"])
+    high = frame["high"].fillna(frame["mean"] + frame["deviation"])
+    return low.to_numpy(np.float64), high.to_numpy(np.float64)
+
+
+def _rank(column: pd.Series) -> pd.Series:
+    """What to sort a column by: itself, or for text the place of its first appearance."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    places = {text: place for place, text in enumerate(dict.fromkeys(column))}
+    return column.map(places)
+
+
+def widened(
+    frame: pd.DataFrame, index: list[str], column: str, order: Sequence[str | float], value: str = "mean"
+) -> pd.DataFrame:
+    """A frame with one row per `index` and one column of `value` per value of `column`, orders kept."""
+    cells = {
+        name: part.drop_duplicates(index).set_index(index)[value]
+        for name, part in frame.groupby(column, sort=False)
+    }
+    wide = frame[index].drop_duplicates().reset_index(drop=True)
+    keys = pd.MultiIndex.from_frame(wide)
+    for name in order:
+        if name in cells:
+            wide[name] = cells[name].reindex(keys if len(index) > 1 else wide[index[0]]).to_numpy()
+    return wide
+
+
+def joined(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
+    """The parts one below the other; an empty frame with the same columns when there are none."""
+    return pd.concat(parts) if parts else like

@@ -1,0 +1,199 @@
+"""A causal language model as it stands, without a head: it goes on writing, and says how likely a text is."""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from jobs.data.encoding import special_tokens
+from jobs.models import language, loading
+from store.errors import InputError
+
+UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
+Warper = Callable[[Any, Any], Any]  # ids so far, scores [prompts, vocabulary] -> scores
+
+
+@dataclass(frozen=True)
+class CausalModel:
+    """A causal model, its tokenizer, what that puts before a text, and how many positions there are."""
+
+    model: Any
+    tokenizer: Any
+    before: list[int]
+    positions: int
+
+    def started(self, ids: Sequence[int]) -> list[int]:
+        """`ids` behind what begins a text; never empty."""
+        begin = self.tokenizer.bos_token_id
+        return [*self.before, *ids] or [self.tokenizer.eos_token_id if begin is None else begin]
+
+    def left_padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+        """Ids and attention mask, int64 [sequences, longest], padded on the left, on the model's device."""
+        longest = max(map(len, sequences))
+        ids = torch.full((len(sequences), longest), self.tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, sequence in enumerate(sequences):
+            ids[row, longest - len(sequence) :] = torch.tensor(sequence)
+            mask[row, longest - len(sequence) :] = 1
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+
+def load(folder: Path, name: str = "") -> CausalModel:
+    """The model of a folder, in evaluation mode on the best device; `name` is what it was asked for by.
+
+    Raises InputError for a model that is not causal or has no language-modelling head.
+    """
+    config = loading.load_config(folder)
+    if not loading.is_causal(config):
+        raise InputError(
+            f"{name or folder} ({config.model_type}) is no causal language model: it cannot continue a text"
+        )
+    tokenizer = loading.load_tokenizer(folder, name)
+    model, untrained = loading.load_language_model(folder, language.AUTO["clm"], tokenizer.pad_token_id)
+    if untrained:
+        raise InputError(f"{name or folder} has no language-modelling head ({untrained[0]}); it cannot write")
+    before, _ = special_tokens(tokenizer)
+    positions = loading.max_positions(config) or UNLIMITED
+    return CausalModel(model.to(loading.best_device()).eval(), tokenizer, before, positions)
+
+
+def longest_first(lengths: Sequence[int], size: int) -> Iterable[list[int]]:
+    """Batches of at most `size` indices, longest first, so that there is little padding."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def continued(
+    asked: CausalModel,
+    prompts: Sequence[list[int]],
+    draws: np.ndarray,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    repetition_penalty: float,
+) -> list[list[int]]:
+    """The new tokens of each prompt up to its end of text, in one batch.
+
+    `draws` in [0, 1), float64 [prompts, new tokens], are all the randomness there is. Temperature 0 takes the
+    likeliest token; top_k 0 and top_p 1 leave all tokens; the penalty is that of Keskar et al. 2019 (CTRL).
+    """
+    ids, mask = asked.left_padded(prompts)
+    own = asked.model.generation_config.eos_token_id
+    ends = own if own is not None else asked.tokenizer.eos_token_id
+    settings = GenerationConfig(
+        max_new_tokens=draws.shape[1],
+        do_sample=False,  # `choose` draws, and leaves one token to take
+        num_beams=1,
+        repetition_penalty=1.0,  # transformers' own would count the padding as said before
+        eos_token_id=ends,
+        pad_token_id=asked.tokenizer.pad_token_id,
+    )
+    warpers = _warpers(temperature, top_k, top_p)
+    choose = _chooser(warpers, repetition_penalty, mask, torch.from_numpy(draws).to(mask.device))
+    with torch.inference_mode():
+        whole = asked.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([choose]),
+        )
+    stop = set(np.atleast_1d(ends).tolist()) if ends is not None else set()
+    new = whole[:, ids.shape[1] :].tolist()
+    return [list(itertools.takewhile(lambda token: token not in stop, row)) for row in new]
+
+
+def log_likelihoods(
+    asked: CausalModel,
+    prompts: Sequence[list[int]],
+    choices: Sequence[list[int]],
+    batch_size: int,
+    report: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """float64 [prompts, choices]: log p(choice | prompt) in nats, the sum over the tokens of the choice."""
+    found = np.empty((len(prompts), len(choices)))
+    done = 0
+    for batch in longest_first([len(p) for p in prompts], batch_size):
+        with torch.inference_mode():
+            found[batch] = _of_batch(asked, [prompts[i] for i in batch], choices).cpu().numpy()
+        done += len(batch)
+        report(f"{done} of {len(prompts)} prompts")
+    return found
+
+
+def _warpers(temperature: float, top_k: int, top_p: float) -> list[Warper]:
+    """What becomes of the scores before a token is drawn; nothing where none is drawn."""
+    if temperature == 0:
+        return []
+    found = [TemperatureLogitsWarper(temperature)]
+    found += [TopKLogitsWarper(top_k)] if top_k else []
+    found += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    return found
+
+
+def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -> Warper:
+    """What the scores [prompts, vocabulary] become before the highest is taken.
+
+    With warpers, one token is drawn per row, by inverting the distribution at that row's own number,
+    so that a row does not depend on the rows beside it.
+    """
+
+    def choose(ids: Any, scores: Any) -> Any:
+        step = ids.shape[1] - mask.shape[1]
+        if penalty != 1:
+            real = torch.cat([mask, mask.new_ones(len(mask), step)], 1)
+            said = torch.zeros_like(scores).scatter_add_(1, ids, real.to(scores.dtype)) > 0
+            less = torch.where(scores > 0, scores / penalty, scores * penalty)
+            scores = torch.where(said, less, scores)
+        if not warpers:
+            return scores
+        for warp in warpers:
+            scores = warp(ids, scores)
+        cumulative = scores.double().softmax(-1).cumsum(-1)
+        level = draws[:, step, None] * cumulative[:, -1:]
+        drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+
+    return choose
+
+
+def _of_batch(asked: CausalModel, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Any:
+    """A prompt goes through the model once; choices of several tokens go on from its keys and values."""
+    ids, mask = asked.left_padded(prompts)
+    after = asked.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    first = after.logits[:, -1].double().log_softmax(-1)
+    total = first[:, [choice[0] for choice in choices]]
+    longest = max(map(len, choices))
+    if longest == 1:
+        return total
+    # What stands behind a shorter choice is seen by nothing before it and not counted.
+    table = ids.new_tensor([[*choice, *choice[:1] * (longest - len(choice))] for choice in choices])
+    counted = ids.new_tensor([[i < len(choice) for i in range(1, longest)] for choice in choices])
+    table, counted = table.repeat(len(prompts), 1), counted.repeat(len(prompts), 1)
+    after.past_key_values.batch_repeat_interleave(len(choices))
+    before = mask.repeat_interleave(len(choices), 0)
+    later = asked.model(
+        input_ids=table[:, :-1],
+        attention_mask=torch.cat([before, torch.ones_like(counted)], 1),
+        position_ids=before.sum(1, keepdim=True) + torch.arange(longest - 1, device=ids.device),
+        past_key_values=after.past_key_values,
+    ).logits
+    each = later.double().log_softmax(-1).gather(2, table[:, 1:, None])[..., 0] * counted
+    return total + each.sum(1).view(len(prompts), len(choices))
