@@ -105,6 +105,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     corpus: CorpusSpec = job.sources["corpus"].spec
     if corpus_identity(corpus) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
+    _refuse_an_empty_side(config, corpus)
     scratch = staging.scratch
     folder = base.folder(store, scratch) if base is not None else _new_model(config, corpus, scratch)
     loading.check_length(loading.load_config(folder), config.tokens_per_block, "block_size")
@@ -193,6 +194,16 @@ def _side(config: AdaptConfig, corpus: CorpusSpec, held_out: bool) -> Iterator[s
     for document in read_documents(corpus):
         if is_held_out(document, config.heldout_share, config.seed) == held_out:
             yield document
+
+
+def _refuse_an_empty_side(config: AdaptConfig, corpus: CorpusSpec) -> None:
+    """A hash decides on each document, so that of a few all may fall on one side."""
+    for held_out, said in ((True, "held out"), (False, "left to train on")):
+        if next(_side(config, corpus, held_out), None) is None:
+            raise InputError(
+                f"no document of the corpus is {said} at heldout_share {config.heldout_share:g} and seed "
+                f"{config.seed}; change one of them, or give more documents"
+            )
 
 
 def _rows(before: dict[str, float], history: Iterable[dict[str, float]], n: int) -> list[dict[str, Any]]:

@@ -169,6 +169,13 @@ def test_an_objective_that_does_not_suit_the_model_is_refused(bench, tiny_models
         job(bench, "a", None, objective="clm")
 
 
+@pytest.mark.parametrize(("share", "side"), [(1e-9, "held out"), (1 - 1e-9, "left to train on")])
+def test_a_corpus_of_which_nothing_falls_on_one_side_is_refused(bench, tiny_models, share, side):
+    wrong = job(bench, "a", tiny_models / "gpt2", objective="clm", heldout_share=share)
+    error, _ = run_job(wrong, bench.store.root)
+    assert error.startswith(f"no document of the corpus is {side} at heldout_share")
+
+
 def _run_and_die(job, root, step):
     real = training.Trainer.training_step
 

@@ -61,7 +61,7 @@ def test_push_uploads_with_yes_and_never_shows_the_token(checkpoint, monkeypatch
         uploaded.append((repo, private, sorted(path.name for path in folder.iterdir())))
         return f"https://huggingface.co/{repo}"
 
-    monkeypatch.setattr("jobs.publish.upload_folder", upload)
+    monkeypatch.setattr("jobs.publishing.publish.upload_folder", upload)
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     result = call(push_command, "--checkpoint", checkpoint, "--repo", "me/mine", "--yes")
@@ -72,7 +72,9 @@ def test_push_uploads_with_yes_and_never_shows_the_token(checkpoint, monkeypatch
 
 
 def test_a_push_that_was_forced_repeats_why_it_should_not_be(checkpoint, monkeypatch):
-    monkeypatch.setattr("jobs.publish.reasons_to_withhold", lambda chain: ["the data is somebody's"])
+    monkeypatch.setattr(
+        "jobs.publishing.publish.reasons_to_withhold", lambda chain: ["the data is somebody's"]
+    )
     asked = ("--checkpoint", checkpoint, "--repo", "me/mine")
     assert "not pushed: the data is somebody's" in refusal(push_command, *asked)
     assert call(push_command, *asked, "--force").stderr == "warning: the data is somebody's\n"

@@ -1,4 +1,4 @@
-"""Publishing: a checkpoint as a plain Hugging Face folder with a model card, on this disk or on the hub."""
+"""Export and push: a checkpoint becomes a plain Hugging Face folder, and goes to the hub if it may."""
 
 import json
 import shutil
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from jobs.front_matter import OTHER
 from jobs.hub import MODEL_FILES, check_repo_name, upload_folder, write_token
-from jobs.lineage import Lineage, holds_adapter, lineage, task_of
-from jobs.model_card import model_card
 from jobs.models.source import ADAPTER, CHECKPOINT, ModelSource
+from jobs.publishing.front_matter import OTHER
+from jobs.publishing.lineage import Lineage, holds_adapter, lineage, task_of
+from jobs.publishing.model_card import model_card
 from store.artifacts import Artifact, Store
 from store.errors import InputError
 

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from analysis.metrics import FULL_NAMES
-from jobs.lineage import lineage
-from jobs.model_card import model_card
+from jobs.publishing.lineage import lineage
+from jobs.publishing.model_card import model_card
 from jobs.tasks import load_task
 from store.artifacts import Request, Store
 from store.results import write_rows

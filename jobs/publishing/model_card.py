@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jobs.front_matter import (
+from jobs.provenance import PACKAGES
+from jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
     front_matter,
@@ -18,8 +19,7 @@ from jobs.front_matter import (
     pipeline,
     task_type,
 )
-from jobs.lineage import Lineage, task_of
-from jobs.provenance import PACKAGES
+from jobs.publishing.lineage import Lineage, task_of
 from store.artifacts import Artifact
 from store.results import read_rows
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 import transformers
 
-from jobs import publish
 from jobs.models.source import CHECKPOINT, find_model
-from jobs.publish import export, push, without_places
+from jobs.publishing import publish
+from jobs.publishing.publish import export, push, without_places
 from store.artifacts import Request
 from store.errors import InputError, MissingError
 

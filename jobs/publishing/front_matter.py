@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.metrics import FULL_NAMES
-from jobs.lineage import Lineage, task_of
 from jobs.models.registry import MODELS
+from jobs.publishing.lineage import Lineage, task_of
 from jobs.tasks.types import TASK_TYPES
 from jobs.tasks.types.task_type import TaskType
 from store.artifacts import Artifact
