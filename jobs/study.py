@@ -19,8 +19,9 @@ Scores = dict[Item, dict[tuple[str, float], list[Summed]]]  # model, fraction ->
 
 
 def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
-    """One frame of all rows there are so far, in the order of the plan, and then what is drawn from several
-    of them, with 95 % bootstrap intervals over test examples (and seeds, if there are several):
+    """One frame of all rows there are so far, model by model as the suite lists them, each in the order of
+    the plan, and then what is drawn from several of them, with 95 % bootstrap intervals over test examples
+    (and seeds, if there are several):
 
     stage "mean"        a primary score, over seeds
     stage "gain"        minus that of the same model with none of the training data, on the same examples
@@ -38,7 +39,8 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
             row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
             rows.append(row | comparable(row, known))
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, store))]
-    return tidy(rows)
+    place = {name: number for number, name in enumerate(plan.suite.models)}
+    return tidy(sorted(rows, key=lambda row: place[row["model"]]))
 
 
 def _scores(plan: Plan, store: Store) -> Scores:

@@ -24,6 +24,7 @@ from analysis.report.canvas import (
 from analysis.report.frames import in_order, metric_name, numbers, percent, spread
 from analysis.report.heatmaps import MAX_COLUMNS
 
+FAR = 1.5  # times the range of the lines
 BASELINE_LINES = {"majority": (0, (1, 1.5)), "bag-of-words": (0, (4, 1.5, 1, 1.5))}
 BEFORE = "0 % (before fine-tuning)"
 
@@ -128,13 +129,15 @@ def _stage(fraction: float) -> str:
 
 
 def _limits(frame: pd.DataFrame, levels: pd.DataFrame | None, shown: list[Panel]) -> tuple[float, float]:
-    """The y range of some panels, with a little air."""
+    """The y range of some panels, with a little air. A level that is far from all lines is left outside:
+    it would press them flat."""
     part = _shown(frame, shown)
-    ends = [part["mean"], *spread(part)]
-    if levels is not None:
-        ends.append(_shown(levels, shown)["mean"])
-    found = np.concatenate([np.asarray(end, dtype=np.float64) for end in ends])
+    found = np.concatenate([np.asarray(end, dtype=np.float64) for end in [part["mean"], *spread(part)]])
     low, high = float(np.nanmin(found)), float(np.nanmax(found))
+    if levels is not None:
+        reach = FAR * (high - low)
+        near = [level for level in _shown(levels, shown)["mean"] if low - reach <= level <= high + reach]
+        low, high = min([low, *near]), max([high, *near])
     air = 0.07 * (high - low) or 0.05
     return low - air, high + air
 

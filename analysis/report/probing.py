@@ -17,8 +17,8 @@ SCORES = (
     "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
 )
 LEVELS = (
-    " Grey lines need no model: the majority label, and a bag of words. What does not exceed them could be "
-    "had without the model."
+    " Grey lines need no model: the majority label, and a bag of words; one that is not drawn lies far below "
+    "(its score is in the table of baselines). What does not exceed them could be had without the model."
 )
 EXTRAS = {
     "selectivity": "Accuracy of the probe minus its accuracy on a control task, where every word type has "
