@@ -63,7 +63,7 @@ def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
     baselines = _baselines(results)
     ident = f"probing-{slug(probe) or 'unnamed'}"
     return Figure(
-        title=f"{probe or 'Unnamed'} probe, layer by layer".capitalize(),
+        title=f"{_called(probe)} probe, layer by layer",
         caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes),
         pictures=layer_curves(
             probes,
@@ -87,7 +87,7 @@ def _extra(results: Results, probe: str, metric: str) -> Figure | None:
     ident = f"{slug(metric)}-{slug(probe) or 'unnamed'}"
     name = metric_name(metric)
     return Figure(
-        title=f"{probe or 'Unnamed'} probe: {name}".capitalize(),
+        title=f"{_called(probe)} probe: {name}",
         caption=EXTRAS[metric] + bands(frame),
         pictures=layer_curves(frame, results.models_in(frame), ident, height=1.3),
         table=_by_layer(frame, f"table-{ident}", f"{name} by layer and share of the data".capitalize()),
@@ -157,4 +157,11 @@ def _without_layers(results: Results) -> Table | None:
     named = frame[columns].assign(metric=frame["metric"].map(metric_name))
     return as_table(
         renamed(named, mean="score"), "table-unlayered", "Baselines, and probes of all layers together"
+    )
+
+
+def _called(probe: str) -> str:
+    """A probe at the head of a title."""
+    return {"svm": "SVM", "mlp": "MLP", "bilstm-crf": "BiLSTM-CRF"}.get(
+        probe, (probe or "unnamed").capitalize()
     )
