@@ -21,10 +21,10 @@ FEWEST_STEPS = 300
 class BilstmCrfProbe(Probe):
     """Bidirectional LSTM with a CRF over the words of sentences: tagging probe of Bonfigli et al. (2024).
 
-    Takes all settings: `width` units per direction, batches of `batch_size` sentences, Adam, `epochs` passes
-    over the sentences or more where that makes fewer than FEWEST_STEPS steps, and the linear probe's penalty,
-    1 / (strength * sentences), on every parameter. Features are standardised. The same seed gives the same
-    network on the same CPU; the caller's random state of torch is left as it was.
+    Takes all settings but `strength`: `width` units per direction, batches of `batch_size` sentences, Adam,
+    and `epochs` passes over the sentences or more where that makes fewer than FEWEST_STEPS steps. Features are
+    standardised. The same seed gives the same network on the same CPU; the caller's random state of torch is
+    left as it was.
     """
 
     probabilistic = True
@@ -54,7 +54,6 @@ class BilstmCrfProbe(Probe):
         optimizer = torch.optim.Adam(
             [parameter for module in self._network.values() for parameter in module.parameters()],
             lr=settings.learning_rate,
-            weight_decay=1 / (settings.strength * count),
         )
         rng = np.random.default_rng(settings.seed)
         for _ in range(settings.passes(count, FEWEST_STEPS)):
