@@ -150,6 +150,19 @@ class _Chooser:
             scores.append(self._quality(probe, *asked))
         return self.strengths[int(np.argmax(scores))]
 
+    def best_of_mix(self, x: Sequence[np.ndarray], layers: Sequence[int]) -> float:
+        """The strength for one probe of a mix of layers, by the primary score."""
+        if len(self.strengths) == 1 or len(np.unique(self.known.groups)) < 2:
+            return self.strengths[-1]
+        sides = [self._sides(of_layer, layer) for of_layer, layer in zip(x, layers, strict=True)]
+        fit, asked = ([side[which][0] for side in sides] for which in (0, 1))
+        (_, y, _), (_, gold, _) = sides[0]
+        scores = []
+        for strength in self.strengths:
+            fitted = scalar_mix(fit, y, len(self.known.classes), strength=strength)
+            scores.append(self.scoring.scores(gold, fitted.predict(asked))[self.scoring.primary])
+        return self.strengths[int(np.argmax(scores))]
+
     def _quality(self, probe: Probe, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
         if probe.probabilistic and y.dtype.kind != "f":
             return float(probe.log_likelihood(x, y, groups, len(self.known.classes)).sum())
@@ -203,12 +216,14 @@ class _Probing:
         if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
         x = [self.known.features(self.train.hidden(layer)) for layer in layers]
-        fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=max(self.config.strengths))
+        strength = chooser.best_of_mix(x, layers)
+        fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=strength)
         del x
         predicted = fitted.predict([self.asked.features(self.test.hidden(layer)) for layer in layers])
         self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, MIX)
         for layer, weight in zip(layers, fitted.weights, strict=True):
             self._row(layer, "mix_weight", float(weight))
+        self._row(None, "strength", strength)
         self._row(None, "centre_of_gravity", float(np.asarray(layers) @ fitted.weights))
 
     def baselines(self) -> None:

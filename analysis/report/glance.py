@@ -51,7 +51,9 @@ def glance(results: Results) -> pd.DataFrame:
     """
     scores, probes = results.primary, results.probes
     fractions = numbers(scores["fraction"])
-    frame = pd.concat([scores[ITEM], probes[ITEM]]).drop_duplicates(ignore_index=True)
+    frame = pd.concat([scores[ITEM], probes[ITEM]]).drop_duplicates()
+    place = {task: number for number, task in enumerate(frame["task"].unique())}  # a model may be probed only
+    frame = frame.sort_values("task", key=lambda tasks: tasks.map(place), kind="stable", ignore_index=True)
     if fractions:
         wide = estimates(scores, [*ITEM, "metric"], "fraction", fractions, percent)
         frame = frame.merge(wide.assign(metric=wide["metric"].map(metric_name)), on=ITEM, how="left")

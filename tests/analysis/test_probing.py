@@ -116,7 +116,8 @@ def test_baselines_need_no_layer(make_cache):
 
 def test_the_mix_weighs_the_layer_that_knows(make_cache):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
-    found = probe(ProbeConfig(probe=MIX), train, test)
+    found = probe(ProbeConfig(probe=MIX, strengths=(1e-6, 1.0)), train, test)
+    assert by_layer(found, "strength")[None]["value"] == 1.0  # chosen on a part of train
     weights = {layer: row["value"] for layer, row in by_layer(found, "mix_weight").items()}
     assert max(weights, key=weights.get) == 2
     assert sum(weights.values()) == pytest.approx(1)
