@@ -22,9 +22,9 @@ class BilstmCrfProbe(Probe):
     """Bidirectional LSTM with a CRF over the words of sentences: tagging probe of Bonfigli et al. (2024).
 
     Takes all settings but `strength`: `width` units per direction, batches of `batch_size` sentences, Adam,
-    and `epochs` passes over the sentences or more where that makes fewer than FEWEST_STEPS steps. Features
-    are standardised. The same seed gives the same network on the same CPU; the caller's random state of torch is
-    left as it was.
+    and `epochs` passes over the sentences or more where that makes fewer than FEWEST_STEPS steps. The same
+    seed gives the same network on the same CPU; the caller's random state of torch is left as it was.
+    Features are standardised.
     """
 
     probabilistic = True
