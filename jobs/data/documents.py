@@ -1,6 +1,5 @@
 """Formats of text corpora: a file, or a dataset on the hub, to the texts of its documents, one at a time."""
 
-import json
 import re
 import xml.etree.ElementTree
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.data.readers.parsing import csv_rows, read_json
+from jobs.data.readers.parsing import csv_rows, json_rows, read_json
 from jobs.data.readers.spec import reading
 from jobs.hub import offline
 from store.errors import InputError, MicrotomeError, MissingError, unknown
@@ -54,18 +53,8 @@ def _parts(lines: Iterable[str], separator: str) -> Iterator[str]:
 
 def json_lines(path: Path, columns: Sequence[str]) -> Iterator[str]:
     """A document per line that holds an object with these keys."""
-    with reading(path), path.open(encoding="utf-8-sig", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{where}: not JSON ({error.msg})") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{where}: expected an object, found {type(row).__name__}")
-            yield _joined(row, columns, where)
+    for where, row in json_rows(path):
+        yield _joined(row, columns, where)
 
 
 def csv_table(path: Path, columns: Sequence[str]) -> Iterator[str]:

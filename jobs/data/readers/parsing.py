@@ -1,4 +1,4 @@
-"""What several formats rest on: the rows of a table with a header, and a JSON file."""
+"""What several formats rest on: the rows of a table with a header, JSON Lines, and a JSON file."""
 
 import csv
 import json
@@ -35,6 +35,22 @@ def csv_rows(path: Path, needs: Sequence[str] = (), delimiter: str = ",") -> Row
             yield from _rows(path, ((reader.line_num, cells) for cells in reader), needs)
         except csv.Error as error:
             raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from None
+
+
+def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, object) of JSON Lines; blank lines are passed over."""
+    with reading(path), path.open(encoding="utf-8-sig", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{where}: not JSON ({error.msg})") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{where}: expected an object, found {type(row).__name__}")
+            yield where, row
 
 
 def read_json(path: Path) -> Any:
