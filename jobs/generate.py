@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from jobs.data.readers.parsing import json_rows
 from jobs.data.readers.spec import reading
 from jobs.job import Job, slug
 from jobs.logs import report
@@ -79,15 +80,12 @@ def run_generate(job: Job, store: Store, staging: Staging) -> None:
 
 def read_prompts(path: Path) -> list[str]:
     """Prompts from a file: one per line, blank lines left out; or JSON Lines (.jsonl) with `prompt`."""
-    prompts = []
-    with reading(path):
-        lines = path.read_text("utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        prompts.append(
-            _json_prompt(line, f"{path}:{number}") if path.suffix == ".jsonl" else line.rstrip("\r")
-        )
+    if path.suffix == ".jsonl":
+        prompts = [_prompt_of(row, where) for where, row in json_rows(path)]
+    else:
+        with reading(path):
+            lines = path.read_text("utf-8").split("\n")
+        prompts = [line.rstrip("\r") for line in lines if line.strip()]
     if not prompts:
         raise InputError(f"{path}: no prompt")
     return prompts
@@ -168,11 +166,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
 
 
-def _json_prompt(line: str, where: str) -> str:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise InputError(f'{where}: expected a JSON object with a text as "prompt" on each line')
+def _prompt_of(row: Mapping[str, Any], where: str) -> str:
+    if not isinstance(row.get("prompt"), str):
+        raise InputError(f'{where}: expected a text as "prompt"')
     return row["prompt"]

@@ -1,6 +1,5 @@
 """A fine-tuned checkpoint asked about new text."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 
 from jobs.data.examples import Example, Label
 from jobs.data.readers.mentions import separate_masks
+from jobs.data.readers.parsing import json_rows
 from jobs.data.readers.spec import reading
 from jobs.tasks import Recipe
 from jobs.tasks.types import TASK_TYPES
@@ -26,7 +26,7 @@ def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[
     """Examples without labels from JSON Lines (`text`, or `text_a` and `text_b`; `id` if there is one) or
     plain text, one per line, two texts parted by a tab; and each example's first text as it stands."""
     if path.suffix == ".jsonl":
-        found = list(_json_rows(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
+        found = list(_json_texts(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
     else:
         found = list(_plain_rows(path, kind.texts))
     if not found:
@@ -105,23 +105,14 @@ def _plain_rows(path: Path, count: int) -> Iterator[Named]:
         yield str(number), texts
 
 
-def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Named]:
-    with reading(path), path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                texts = [row[column] for column in columns]
-                name = str(row.get("id", number))
-            except (json.JSONDecodeError, AttributeError, TypeError):
-                raise InputError(f"{path}:{number}: expected a JSON object on each line") from None
-            except KeyError as error:
-                raise InputError(f"{path}:{number}: no {error} (expected {', '.join(columns)})") from None
-            for column, text in zip(columns, texts, strict=True):
-                if not isinstance(text, str) or not text.strip():
-                    raise InputError(f"{path}:{number}: expected a text as '{column}', found {text!r:.40}")
-            yield name, texts
+def _json_texts(path: Path, columns: Sequence[str]) -> Iterator[Named]:
+    for where, row in json_rows(path):
+        for column in columns:
+            if column not in row:
+                raise InputError(f"{where}: no '{column}' (expected {', '.join(columns)})")
+            if not isinstance(row[column], str) or not row[column].strip():
+                raise InputError(f"{where}: expected a text as '{column}', found {row[column]!r:.40}")
+        yield str(row.get("id", where.rpartition(":")[2])), [row[column] for column in columns]
 
 
 def _words(text: str, kind: TaskType) -> tuple[str, ...]:

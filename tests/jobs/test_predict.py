@@ -234,8 +234,8 @@ def test_one_text_may_hold_tabs_and_the_line_ends_of_other_programs(tmp_path):
         ("in.txt", "one\ttwo\nthree\t \n", "in.txt:2: expected two texts parted by a tab"),
         ("in.txt", "\n", "no text"),
         ("in.jsonl", '{"text_a": "x"}\n', "in.jsonl:1: no 'text_b'"),
-        ("in.jsonl", "x\n", "in.jsonl:1: expected a JSON object"),
-        ("in.jsonl", "[1]\n", "in.jsonl:1: expected a JSON object"),
+        ("in.jsonl", "x\n", "in.jsonl:1: not JSON (Expecting value)"),
+        ("in.jsonl", "[1]\n", "in.jsonl:1: expected an object, found list"),
         (
             "in.jsonl",
             '{"text_a": "x", "text_b": null}\n',

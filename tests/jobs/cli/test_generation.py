@@ -79,7 +79,7 @@ def test_a_published_score_stands_beside_a_whole_split_only(tiny_models, small_t
         (("--prompt", "x", "--task", "pubmedqa"), "--task asks its own questions"),
         (("--prompts", "EMPTY"), "empty.txt: no prompt"),
         (("--prompts", "nowhere.txt"), "nowhere.txt: No such file or directory"),
-        (("--prompts", "BAD"), 'bad.jsonl:2: expected a JSON object with a text as "prompt" on each line'),
+        (("--prompts", "BAD"), 'bad.jsonl:2: expected a text as "prompt"'),
         (("--task", "NER"), "cannot be answered by likelihood; types that can: classification"),
         (("--task", "pubmedqa", "--temperature", "1"), "--temperature has no meaning for --task"),
         (("--prompt", "x", "--score", "pmi"), "--score has no meaning for prompts"),
