@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from analysis.baselines import bag_of_words, majority
+from analysis.comparable import chosen_layers
 from analysis.control import control_labels, random_labels
 from analysis.features import Pair, Pooling, Units, units
 from analysis.mdl import compression, online_codelength
@@ -108,7 +109,7 @@ def probe(
         _refuse_mismatch(train, other)
     made = [units(cache, config.pooling, config.pair) for cache in caches]
     found = _Probing(config, train, test, made[0], made[1])
-    layers = config.layers if config.layers is not None else train.layout.hidden_layers
+    layers = chosen_layers(config.layers, train.layout.hidden_layers, train)
     chooser = _Chooser(config, found.scoring, made[0], None if dev is None else (dev, made[2]))
     if config.probe == MIX:
         found.mix(layers, chooser)

@@ -167,3 +167,10 @@ def test_numbers_and_sets_of_classes_are_probed_too(make_cache, kind, dtype, met
         assert by_layer(found, "compression")[0]["value"] > 1.5
     else:
         assert not by_layer(found, "compression")
+
+
+@pytest.mark.parametrize("name", ["linear", MIX])
+def test_a_layer_that_is_not_there_is_refused_in_one_line(make_cache, name):
+    train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
+    with pytest.raises(InputError, match=r"layer 9 is not in .*; give some of 0, 1, 2, 3"):
+        probe(ProbeConfig(probe=name, layers=(9,)), train, test)
