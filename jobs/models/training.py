@@ -16,14 +16,12 @@ from jobs.models.batching import length_sorted_batches, padded
 from store.errors import MicrotomeError
 
 Scores = dict[str, float]
-Loss = Callable[
-    ..., torch.Tensor
-]  # outputs, targets, how many targets there are in all micro-batches of a step
+# Outputs, targets, and how many targets there are in all micro-batches of a step.
+Loss = Callable[..., torch.Tensor]
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
-SECONDS_BETWEEN_SAVES = (
-    60  # a state is three times the model: saving each of many short epochs is most of them
-)
+# A state is three times the model: to save each of many short epochs takes longer than they do.
+SECONDS_BETWEEN_SAVES = 60
 BEST = "best.safetensors"  # beside the state that training goes on from
 
 
