@@ -46,6 +46,11 @@ def finetune_job(
         "recipe": recipe,
     }
     config = FinetuneConfig.parse(values, where=f"fine-tuning on '{task.name}'")
+    if recipe.positive_weight != 1 and task.kind.counted(task.labels) is None:
+        raise InputError(
+            f"positive_weight is for multi-label and relation tasks; '{task.name}' is {task.type}. "
+            "Set it for the tasks that it is meant for, under 'recipes'"
+        )
     return Job(
         kind="finetune",
         slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
@@ -133,8 +138,6 @@ def _train(
         keep_last=recipe.keep == "last",
         seed=config.seed,
     )
-    weighted = model.kind.problem == "multi_label_classification" and recipe.positive_weight != 1
-    loss = training.loss_of_sets(recipe.positive_weight) if weighted else None
     return training.train(
         model.model,
         splits["train"].features,
@@ -143,7 +146,7 @@ def _train(
         schedule,
         folder,
         report,
-        loss,
+        model.loss(recipe.positive_weight),
     )
 
 

@@ -11,6 +11,7 @@ from jobs.data.encoding import Encoder, Encoding
 from jobs.data.examples import Example
 from jobs.models import loading, training
 from jobs.models.batching import takes_segments
+from jobs.models.losses import Loss, loss_of_classes, loss_of_sets
 from jobs.tasks import Recipe
 from jobs.tasks.types.task_type import TaskType
 
@@ -63,6 +64,16 @@ class TaskModel:
                 {"input_ids": encoding.input_ids, "segment_ids": encoding.segment_ids, "labels": targets}
             )
         return Prepared(examples, encodings, features)
+
+    def loss(self, positive_weight: float) -> Loss | None:
+        """The loss in which the classes that the primary metric counts have this weight; None where that is
+        the model's own."""
+        if positive_weight == 1:
+            return None
+        if self.kind.problem == "multi_label_classification":
+            return loss_of_sets(positive_weight)
+        counted = self.kind.counted(self.labels) or ()
+        return loss_of_classes([positive_weight if name in counted else 1 for name in self.classes])
 
     def logits(self, data: Prepared) -> list[np.ndarray]:
         """float32 [classes] or [tokens, classes] of every example, in order."""

@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from jobs.models.batching import length_sorted_batches, padded
+from jobs.models.losses import Loss
 from store.errors import MicrotomeError
 
 Scores = dict[str, float]
-# Outputs, targets, and how many targets there are in all micro-batches of a step.
-Loss = Callable[..., torch.Tensor]
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
 # A state is three times the model: to save each of many short epochs takes longer than they do.
@@ -110,18 +109,6 @@ def train(
         model.load_state_dict(trainer.best.weights)
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
     return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
-
-
-def loss_of_sets(positive_weight: float) -> Loss:
-    """Binary cross-entropy of each class, where a class that is there weighs more (or less)."""
-
-    def loss(outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        total = torch.nn.functional.binary_cross_entropy_with_logits(
-            outputs.logits.float(), targets, reduction="sum", pos_weight=targets.new_tensor(positive_weight)
-        )
-        return total / (targets.numel() if num_items_in_batch is None else num_items_in_batch)
-
-    return loss
 
 
 @torch.inference_mode()

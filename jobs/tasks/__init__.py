@@ -27,7 +27,7 @@ class Recipe(Config):
     positive_weight: float = Field(
         1.0,
         gt=0,
-        description="in the loss of a multi-label task, of a class that is there; above 1 if few are",
+        description="in the loss, of a class that is there (multi-label), of a relation; above 1 if few are",
     )
     train_examples: int | None = Field(
         None, ge=1, description="at most so many training examples, whatever the fraction"

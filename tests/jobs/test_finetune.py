@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from transformers import AutoModelForTokenClassification
 
 from jobs.executor import run_job
 from jobs.models import training
+from jobs.models.losses import loss_of_classes, loss_of_sets
 from jobs.models.source import CHECKPOINT
 from store.results import read_rows
 
@@ -177,15 +179,29 @@ def test_the_identity_is_what_decides_the_weights(bench, tiny_models, tmp_path):
     assert bench.finetune("ner", tiny_models / "bert", fraction=50).id != job.id
 
 
-def test_present_classes_can_weigh_more_and_micro_batches_do_not_change_the_loss():
-    from types import SimpleNamespace
+def in_micro_batches(loss, logits, targets):
+    """The loss of a step of three examples that is cut into micro-batches of two and one."""
+    return sum(
+        loss(SimpleNamespace(logits=logits[rows]), targets[rows], num_items_in_batch=targets.numel())
+        for rows in ([0, 1], [2])
+    )
 
+
+def test_present_classes_can_weigh_more_and_micro_batches_do_not_change_the_loss():
     logits = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.5, 0.7]])
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    plain = torch.nn.BCEWithLogitsLoss()(logits, targets)
-    weighted = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([5.0, 5.0]))(logits, targets)
-    loss = training.loss_of_sets(1)
-    torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), plain)
-    loss = training.loss_of_sets(5)
-    parts = [loss(SimpleNamespace(logits=logits[p]), targets[p], num_items_in_batch=6) for p in ([0, 1], [2])]
-    torch.testing.assert_close(sum(parts), weighted)
+    for weight in (1.0, 5.0):
+        expected = torch.nn.BCEWithLogitsLoss(pos_weight=torch.full((2,), weight))(logits, targets)
+        loss = loss_of_sets(weight)
+        torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), expected)
+        torch.testing.assert_close(in_micro_batches(loss, logits, targets), expected)
+
+
+def test_relations_can_weigh_more_than_their_absence():
+    logits = torch.tensor([[0.3, -1.2, 0.0], [2.0, 0.1, 1.0], [-0.5, 0.7, 0.2]])
+    targets = torch.tensor([0, 2, 1])
+    each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    loss = loss_of_classes([1, 4, 4])
+    expected = (each * torch.tensor([1.0, 4.0, 4.0])).mean()
+    torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), expected)
+    torch.testing.assert_close(in_micro_batches(loss, logits, targets), expected)

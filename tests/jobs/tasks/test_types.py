@@ -15,6 +15,7 @@ from jobs.tasks import load_task
 from jobs.tasks.types import TASK_TYPES
 from store.activations import ActivationCache
 from store.artifacts import Store
+from store.errors import InputError
 from store.results import read_rows
 
 YAML = """
@@ -137,3 +138,28 @@ def test_at_most_so_many_training_examples(task_of, tiny_models, tmp_path):
     base = find_model(str(tiny_models / "bert"), store)
     made = done(finetune_job(task, find_data(task), base, 100, 1, recipe), store)
     assert made.manifest["outputs"]["training_examples"] == 10
+
+
+@pytest.mark.parametrize("kind", ["relation", "multi-label"])
+def test_what_is_rare_is_found_more_often_when_it_weighs_more(task_of, tiny_models, tmp_path, kind):
+    task, store = task_of(kind), Store(tmp_path / "store")
+    data, base = find_data(task), find_model(str(tiny_models / "bert"), store)
+    recalls = {}
+    for weight in (0.01, 100):
+        recipe = task.recipe.model_copy(update={"positive_weight": weight, "epochs": 3})
+        rows = read_rows(done(finetune_job(task, data, base, 100, 1, recipe), store))
+        recalls[weight] = [
+            row["value"]
+            for row in rows
+            if row["metric"] == "class_recall" and row["label"] in task.kind.counted(task.labels)
+        ]
+    assert min(recalls[0.01]) == 0
+    assert set(recalls[100]) == {1}
+
+
+def test_a_weight_without_a_meaning_is_refused(task_of, tiny_models, tmp_path):
+    task, store = task_of("classification"), Store(tmp_path / "store")
+    recipe = task.recipe.model_copy(update={"positive_weight": 2.0})
+    base = find_model(str(tiny_models / "bert"), store)
+    with pytest.raises(InputError, match="positive_weight .* 'classification' is classification"):
+        finetune_job(task, find_data(task), base, 100, 1, recipe)
