@@ -10,6 +10,7 @@ from pydantic import Field
 
 from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
 from analysis.divergence import cosine, jensen_shannon, l1
+from analysis.halves import widened
 from analysis.patterns import (
     PATTERNS,
     ExamplePatterns,
@@ -24,8 +25,6 @@ from store.errors import InputError
 
 Measure = Literal["cosine", "jensen_shannon", "l1"]
 LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
-HALF_SHIFT = 13  # a float32 has so many more bits of fraction than a float16,
-HALF_SCALE = np.float32(2.0 ** (127 - 15))  # and its exponent is so much further from zero
 Found = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
 
 
@@ -124,25 +123,11 @@ def _distributions(maps: np.ndarray, chosen: slice | np.ndarray) -> tuple[np.nda
     Kept rows sum to one, which half-precision storage and masking undo; the others are zero.
     """
     cut = maps[:, chosen, chosen] if isinstance(chosen, slice) else maps[:, chosen[:, None], chosen]
-    attention = _single(cut)
+    attention = widened(cut)
     mass = attention @ np.ones(attention.shape[-1], np.float32)
     kept = mass > LEAST_MASS
     attention /= np.where(kept, mass, np.inf)[..., None]
     return attention, kept
-
-
-def _single(maps: np.ndarray) -> np.ndarray:
-    """A float32 copy. Half precision is widened by its bits: numpy's cast takes ten times as long.
-
-    Exact for numbers that are finite and not negative, as attention is.
-    """
-    if maps.dtype != np.float16:
-        return maps.astype(np.float32, order="C")
-    bits = maps.view(np.uint16).astype(np.uint32, order="C")
-    bits <<= HALF_SHIFT
-    single = bits.view(np.float32)
-    single *= HALF_SCALE
-    return single
 
 
 def _common_rows(

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.attention import AttentionConfig, _single, compare_attention
+from analysis.attention import AttentionConfig, compare_attention
 from analysis.divergence import jensen_shannon
 from analysis.patterns import PATTERNS
 from store.errors import InputError
@@ -184,11 +184,6 @@ def test_an_example_of_nothing_but_special_tokens_has_no_rows(make_cache):
     one = framed(make_cache, "bare", [np.eye(2)], words=(-1, -1))
     rows = compare_attention(AttentionConfig(), one, framed(make_cache, "too", [np.eye(2)], words=(-1, -1)))
     assert {row["metric"] for row in rows} == {"to_special", "to_special_std"}
-
-
-def test_half_precision_is_widened_exactly():
-    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)  # every finite one that is not negative
-    np.testing.assert_array_equal(_single(halves[::2]), halves[::2].astype(np.float32))
 
 
 def test_layers_that_are_not_there_are_refused(make_cache):
