@@ -10,6 +10,7 @@ from typing import Protocol
 
 from jobs.job import KINDS, Job
 from jobs.logs import logged_to, report
+from jobs.memory import keep_freed_memory
 from store.artifacts import Store
 from store.errors import MicrotomeError
 
@@ -76,6 +77,7 @@ def run_job(job: Job, root: Path) -> tuple[Failure, float]:
     A job whose artifact is there does nothing. Everything it prints goes to its log.
     """
     start = time.monotonic()
+    keep_freed_memory()
     store = Store(root)
     failure = _run(job, store) if store.find(job.request) is None else None
     return failure, time.monotonic() - start
