@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from analysis.cores import by_blocks
+from analysis.halves import widened
 from analysis.metrics import merge
 from store import ActivationCache
 from store.errors import InputError
@@ -67,7 +69,7 @@ class WordUnits(Units):
         self.types = _types(self._ids, self._starts, self._counts)
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
-        return _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
+        return _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
 
     def bag(self, vocabulary: int) -> csr_matrix:
         rows = np.repeat(np.arange(len(self.y)), self._counts)
@@ -98,7 +100,7 @@ class SlotUnits(Units):
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
         pooled = np.zeros((len(self.y), self.slots, hidden_td.shape[1]), np.float32)
         flat = pooled.reshape(-1, hidden_td.shape[1])
-        flat[self._present] = _pool(hidden_td[self._tokens], self._starts, self._counts, self._pooling)
+        flat[self._present] = _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
         sides = [pooled.reshape(len(self.y), -1)]
         if self.slots == 2 and self._pair == "difference-product":
             one, other = pooled[:, 0], pooled[:, 1]
@@ -193,19 +195,28 @@ def _word_numbers(cache: ActivationCache) -> np.ndarray:
     return np.where(cache.special_mask, -1, first + cache.word_ids)
 
 
-def _pool(tokens_td: np.ndarray, starts: np.ndarray, counts: np.ndarray, pooling: Pooling) -> np.ndarray:
-    """One row per run of tokens; runs are contiguous and in order."""
+def _pool(
+    hidden_td: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray, pooling: Pooling
+) -> np.ndarray:
+    """float32 [runs, dim]: run r has the tokens from `tokens[starts[r]]` on, `counts[r]` of them."""
     if pooling == "first":
-        return tokens_td[starts].astype(np.float32)
+        return widened(hidden_td[tokens[starts]])
     if pooling == "last":
-        return tokens_td[starts + counts - 1].astype(np.float32)
-    longest = int(counts.max(initial=0))
-    if longest > LONG_RUN:
-        sums = np.add.reduceat(tokens_td.astype(np.float32), starts, axis=0)
-    else:  # words: a pass per subword, each over the words that have so many
-        sums = tokens_td[starts].astype(np.float32)
-        for position in range(1, longest):
-            longer = np.flatnonzero(counts > position)
-            sums[longer] += tokens_td[starts[longer] + position]
-    sums /= counts[:, None].astype(np.float32)
-    return sums
+        return widened(hidden_td[tokens[starts + counts - 1]])
+    dim = hidden_td.shape[1]
+    pooled = np.empty((len(starts), dim), np.float32)
+
+    def pool(runs: slice) -> None:
+        begin, sizes = starts[runs], counts[runs]
+        if sizes.max() > LONG_RUN:
+            own = tokens[begin[0] : begin[-1] + sizes[-1]]
+            sums = np.add.reduceat(widened(hidden_td[own]), begin - begin[0], axis=0)
+        else:  # words: a pass per subword, each over the words that have so many
+            sums = widened(hidden_td[tokens[begin]])
+            for position in range(1, int(sizes.max())):
+                longer = np.flatnonzero(sizes > position)
+                sums[longer] += widened(hidden_td[tokens[begin[longer] + position]])
+        np.divide(sums, sizes[:, None].astype(np.float32), out=pooled[runs])
+
+    by_blocks(pool, len(starts), 4 * dim * max(1, len(tokens) // max(1, len(starts))))
+    return pooled

@@ -75,6 +75,7 @@ Table = dict[str, dict[str, float]]  # class -> precision, recall, f1, support
 
 Tags = Sequence[Sequence[str]]
 Sets = Sequence[Any]  # of class names
+Labels = Sequence[Any] | np.ndarray  # one of each unit
 
 
 def entity_scores(gold: Tags, predicted: Tags) -> dict[str, float]:
@@ -104,9 +105,9 @@ def merged_token_scores(gold: Tags, predicted: Tags, types: Sequence[str]) -> di
     return token_scores(flat_gold, flat_predicted, classes)
 
 
-def token_scores(gold: Sequence, predicted: Sequence, classes: Sequence) -> dict[str, float]:
+def token_scores(gold: Labels, predicted: Labels, classes: Sequence) -> dict[str, float]:
     """Macro and micro F1 over `classes`; a class that occurs in neither gold nor prediction is left out."""
-    present = set(gold) | set(predicted)
+    present = _occurring(gold) | _occurring(predicted)
     labels = [c for c in classes if c in present]
     return {
         "token_macro_f1": _f1(gold, predicted, "macro", labels),
@@ -114,21 +115,20 @@ def token_scores(gold: Sequence, predicted: Sequence, classes: Sequence) -> dict
     }
 
 
-def class_scores(gold: Sequence, predicted: Sequence) -> dict[str, float]:
+def class_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
     """Accuracy, and F1 averaged over the classes of the gold labels without weights."""
-    labels = sorted(set(gold))
+    labels = sorted(_occurring(gold))
     return {
         "accuracy": float(accuracy_score(gold, predicted)),
         "macro_f1": _f1(gold, predicted, "macro", labels),
     }
 
 
-def relation_scores(
-    gold: Sequence[str], predicted: Sequence[str], positive: Sequence[str]
-) -> dict[str, float]:
+def relation_scores(gold: Labels, predicted: Labels, positive: Sequence) -> dict[str, float]:
     """Precision, recall and F1 over the positive classes only, micro-averaged as in BLUE, and macro F1 over
     those that occur in the gold labels; 0 where none does."""
-    occurring = [name for name in positive if name in set(gold)]
+    present = _occurring(gold)
+    occurring = [name for name in positive if name in present]
     options = {"labels": list(positive), "average": "micro", "zero_division": 0}
     precision, recall, f1, _ = sklearn_scores(gold, predicted, **options)
     return {
@@ -175,9 +175,9 @@ def _share(common: set[str], of: set[str], other: set[str]) -> float:
     return len(common) / len(of) if of else float(not other)
 
 
-def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+def regression_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
     """Pearson and Spearman correlation; 0 where one side does not vary."""
-    if len(set(gold)) < 2 or len(set(predicted)) < 2:
+    if len(_occurring(gold)) < 2 or len(_occurring(predicted)) < 2:
         return {"pearson": 0.0, "spearman": 0.0}
     return {
         "pearson": float(stats.pearsonr(gold, predicted).statistic),
@@ -216,6 +216,10 @@ def indicators(sets: Sets, classes: Sequence[str]) -> np.ndarray:
     )
 
 
+def _occurring(labels: Labels) -> set:
+    return set(np.unique(labels).tolist() if isinstance(labels, np.ndarray) else labels)
+
+
 def _table(classes: Sequence[str], scores: tuple) -> Table:
     columns = ("precision", "recall", "f1", "support")
     return {
@@ -229,7 +233,7 @@ def merge(tag: str) -> str:
     return tag if tag == "O" else tag[2:]
 
 
-def _f1(gold: Sequence, predicted: Sequence, average: str, labels: Sequence) -> float:
+def _f1(gold: Labels, predicted: Labels, average: str, labels: Sequence) -> float:
     return float(f1_score(gold, predicted, average=average, labels=list(labels), zero_division=0))
 
 

@@ -12,22 +12,20 @@ training mean and deviation: a layer does not weigh more by being larger. L-BFGS
 in which the cross-entropy is about as curved in every direction; hidden states are ill-conditioned.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from analysis.probes.softmax import blas
+from analysis.cores import blas, by_blocks
 from analysis.probes.standard import Standard
 
 STAGES = 4  # of L-BFGS; each has the coordinates that suit the mix at its start
 METRIC_ROWS = 10_000  # that the coordinates are taken from
 TOLERANCE = 1e-5  # largest entry of the gradient
-BLOCK_BYTES = 1 << 20  # of rows that a core works on: value and gradient from one reading
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,12 @@ def scalar_mix(
     x_tld = np.empty((len(y), len(layers_x), layers_x[0].shape[1]), np.float32)
     for layer, (standard, x) in enumerate(zip(standards, layers_x, strict=True)):
         x_tld[:, layer] = standard(x.astype(np.float32, copy=False))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objective = _Objective(pool, x_tld, y, classes, 1 / (strength * len(y)))
-        parameters = objective.start()
-        for _ in range(STAGES):
-            parameters, finished = _descend(objective, parameters, max(1, iterations // STAGES))
-            if finished:
-                break
+    objective = _Objective(x_tld, y, classes, 1 / (strength * len(y)))
+    parameters = objective.start()
+    for _ in range(STAGES):
+        parameters, finished = _descend(objective, parameters, max(1, iterations // STAGES))
+        if finished:
+            break
     classifier, scores = objective.parts(parameters)
     gamma = 1 / float(np.sqrt(np.maximum((objective.mix(scores) ** 2).mean(dtype=np.float64), 1e-12)))
     classifier[:-1] /= gamma
@@ -96,11 +93,8 @@ def _descend(objective: "_Objective", parameters: np.ndarray, iterations: int) -
 class _Objective:
     """Value and gradient by flat parameters: V and b row by row, then a."""
 
-    def __init__(
-        self, pool: ThreadPoolExecutor, x_tld: np.ndarray, y: np.ndarray, classes: int, penalty: float
-    ) -> None:
-        self.pool, self.x_tld, self.y, self.classes, self.penalty = pool, x_tld, y, classes, penalty
-        self.block = max(1, BLOCK_BYTES // x_tld[0].nbytes)
+    def __init__(self, x_tld: np.ndarray, y: np.ndarray, classes: int, penalty: float) -> None:
+        self.x_tld, self.y, self.classes, self.penalty = x_tld, y, classes, penalty
 
     def start(self) -> np.ndarray:
         """Every layer alike, and a classifier that knows how frequent the classes are."""
@@ -121,14 +115,7 @@ class _Objective:
 
     def value_and_gradient(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
         rows = len(self.y)
-        per_core = -(-rows // (os.cpu_count() or 1))
-        with blas().limit(limits=1):
-            parts = list(
-                self.pool.map(
-                    lambda start: self._of_rows(parameters, start, min(start + per_core, rows)),
-                    range(0, rows, per_core),
-                )
-            )
+        parts = by_blocks(partial(self._of_rows, parameters), rows, self.x_tld[:1].nbytes)
         classifier, scores = self.parts(parameters)
         gradient: np.ndarray = np.sum([part for _, part in parts], axis=0) / rows
         of_classifier, of_scores = self.parts(gradient)
@@ -138,28 +125,25 @@ class _Objective:
         norms = float((classifier[:-1] ** 2).sum() + (scores**2).sum())
         return sum(loss for loss, _ in parts) / rows + self.penalty / 2 * norms, gradient
 
-    def _of_rows(self, parameters: np.ndarray, start: int, stop: int) -> tuple[float, np.ndarray]:
+    def _of_rows(self, parameters: np.ndarray, rows: slice) -> tuple[float, np.ndarray]:
         """Summed loss and its gradient by V, b and the layers' weights, without the penalty."""
         classifier, scores = self.parts(parameters)
         weights, classifier32 = softmax(scores), classifier[:-1].astype(np.float32)
-        gradient = np.zeros_like(parameters)
+        gradient = np.empty_like(parameters)
         of_classifier, of_weights = self.parts(gradient)
-        loss = 0.0
-        for first in range(start, stop, self.block):
-            rows = slice(first, min(first + self.block, stop))
-            x_tld, gold = self.x_tld[rows], self.y[rows]
-            flat = x_tld.reshape(-1, x_tld.shape[2])
-            logits_tlc = (flat @ classifier32).reshape(len(gold), len(weights), -1)
-            logits = np.einsum("tlc,l->tc", logits_tlc, weights) + classifier[-1]
-            logits -= logits.max(axis=1, keepdims=True)
-            at_gold = np.arange(len(gold)), gold
-            residuals = softmax(logits, axis=1)
-            loss += float(np.log(np.exp(logits).sum(axis=1)).sum() - logits[at_gold].sum())
-            residuals[at_gold] -= 1
-            of_weights += np.einsum("tlc,tc->l", logits_tlc, residuals)
-            by_layer = (residuals[:, None, :] * weights[:, None]).astype(np.float32)
-            of_classifier[:-1] += flat.T @ by_layer.reshape(len(flat), -1)
-            of_classifier[-1] += residuals.sum(axis=0)
+        x_tld, gold = self.x_tld[rows], self.y[rows]
+        flat = x_tld.reshape(-1, x_tld.shape[2])
+        logits_tlc = (flat @ classifier32).reshape(len(gold), len(weights), -1)
+        logits = np.einsum("tlc,l->tc", logits_tlc, weights) + classifier[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        at_gold = np.arange(len(gold)), gold
+        residuals = softmax(logits, axis=1)
+        loss = float(np.log(np.exp(logits).sum(axis=1)).sum() - logits[at_gold].sum())
+        residuals[at_gold] -= 1
+        of_weights[:] = np.einsum("tlc,tc->l", logits_tlc, residuals)
+        by_layer = (residuals[:, None, :] * weights[:, None]).astype(np.float32)
+        of_classifier[:-1] = flat.T @ by_layer.reshape(len(flat), -1)
+        of_classifier[-1] = residuals.sum(axis=0)
         return loss, gradient
 
 

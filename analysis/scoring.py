@@ -26,15 +26,15 @@ class Scoring:
         """Every metric that suits the unit: words, positive classes of a relation, sets, numbers, classes."""
         numbers = range(len(self.classes))
         if self.primary == "pearson":
-            return regression_scores(gold.tolist(), predicted.tolist())
+            return regression_scores(gold, predicted)
         if self.primary == "token_macro_f1":
-            return token_scores(gold.tolist(), predicted.tolist(), numbers)
+            return token_scores(gold, predicted, numbers)
         if gold.ndim == 2:
             true, found = ([np.flatnonzero(row).tolist() for row in side] for side in (gold, predicted))
             return multi_label_scores(true, found, numbers)  # type: ignore[arg-type]
         if self.primary == "micro_f1":
-            return relation_scores(gold.tolist(), predicted.tolist(), numbers[1:])  # type: ignore[arg-type]
-        return class_scores(gold.tolist(), predicted.tolist())
+            return relation_scores(gold, predicted, numbers[1:])
+        return class_scores(gold, predicted)
 
     def summed(self, gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> Summed:
         """The primary metric as sums over the examples that `groups` [units] numbers."""

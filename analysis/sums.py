@@ -186,6 +186,8 @@ def _indicated(
         raise InputError(f"{metric} needs the classes that it counts")
     if _is_nested(gold):
         return indicators(gold, classes) > 0, indicators(predicted, classes) > 0
+    if isinstance(gold, np.ndarray) and gold.dtype.kind == "i":  # numbers of classes
+        return gold[:, None] == np.asarray(classes), np.asarray(predicted)[:, None] == np.asarray(classes)
     number = {name: place for place, name in enumerate(classes)}
     true, found = (np.array([number.get(name, -1) for name in side], np.int64) for side in (gold, predicted))
     places = np.arange(len(classes))

@@ -1,18 +1,18 @@
 """A linear model of standardised features: logistic regression of classes, ridge regression of numbers."""
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from analysis.probes.probe import Probe, gold_log_likelihood
-from analysis.probes.softmax import fit_softmax
+from analysis.probes.softmax import fit_softmax, logits
 from analysis.probes.standard import Standard
 
 
 class LinearProbe(Probe):
     """Linear model with an L2 penalty: logistic regression of classes, ridge regression of numbers.
 
-    Takes `strength` and, for its solver's subsample, `seed`. Fitted again on another layer, it starts from
-    where it was.
+    Takes `strength`. Fitted again on another layer, it starts from where it was.
     """
 
     probabilistic = True
@@ -29,7 +29,7 @@ class LinearProbe(Probe):
         if not isinstance(self._models, list) or len(self._models) != len(columns):
             self._models = [_Classes() for _ in columns]
         for model, column in zip(self._models, columns, strict=True):
-            model.fit(x, column, self.settings.strength, self.settings.seed)
+            model.fit(x, column, self.settings.strength)
 
     def predict(self, x: np.ndarray, groups: np.ndarray) -> np.ndarray:
         x = self._standard(x)
@@ -54,14 +54,14 @@ class _Classes:
 
     weights: np.ndarray | None = None
 
-    def fit(self, x: np.ndarray, y: np.ndarray, strength: float, seed: int) -> None:
+    def fit(self, x: np.ndarray, y: np.ndarray, strength: float) -> None:
         self.rows = len(y)
         self.classes, numbers = np.unique(y, return_inverse=True)
         if len(self.classes) == 1:
             return  # there is nothing to separate
         shape = x.shape[1] + 1, len(self.classes)
         start = self.weights if self.weights is not None and self.weights.shape == shape else None
-        self.weights = fit_softmax(x, numbers, shape[1], strength=strength, start=start, seed=seed)
+        self.weights = fit_softmax(x, numbers, shape[1], strength=strength, start=start)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if len(self.classes) == 1:
@@ -72,11 +72,8 @@ class _Classes:
         """Probabilities [units, classes]."""
         if len(self.classes) == 1:
             return np.ones((len(x), 1))
-        logits = self._logits(x)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-        return shares / shares.sum(axis=1, keepdims=True)
+        return softmax(self._logits(x).astype(np.float64), axis=1)
 
     def _logits(self, x: np.ndarray) -> np.ndarray:
         assert self.weights is not None
-        weights = self.weights.astype(np.float32)
-        return x @ weights[:-1] + weights[-1]
+        return logits(x, self.weights)

@@ -10,20 +10,18 @@ renewed every few steps, L-BFGS took 10 to 25 evaluations per layer on 26,000 wo
 ended at a lower objective than scikit-learn's 43 to 61 iterations.
 """
 
-import functools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from threadpoolctl import ThreadpoolController
+from scipy.special import softmax
+
+from analysis.cores import blas, by_blocks
 
 TOLERANCE = 1e-4  # largest entry of the gradient, as scikit-learn has it
 SUBSAMPLE = 0.1  # of the rows,
 FEWEST_ROWS = 12_000  # but so many at least
-BLOCK_BYTES = 1 << 20  # of rows that a core works on: value and gradient from one reading
 STEPS = 8  # with one metric
 METRICS = 40
 SUFFICIENT, SHORTEST = 1e-4, 1e-8  # of a step: share of the expected decrease; length
@@ -40,29 +38,38 @@ def fit_softmax(
     *,
     strength: float,
     start: np.ndarray | None = None,
-    seed: int = 0,
 ) -> np.ndarray:
     """Weights float64 [features + 1, classes], the intercepts last.
 
     `x` is float32 [rows, features], best standardised, `y` int64 [rows] of class numbers. `start` may be
-    the solution of a similar problem. `seed` draws the subsample.
+    the solution of a similar problem.
     """
     rows, features = x.shape
     penalty = (2 if classes == 2 else 1) / (strength * rows)
     weights = np.zeros((features + 1, classes)) if start is None else start
-    size = max(FEWEST_ROWS, int(SUBSAMPLE * rows))
-    few = x if size >= rows else x[np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        function = partial(_value_and_gradient, pool, x, y, penalty)
-        value, gradient = function(weights)
-        for _ in range(METRICS):
-            if np.abs(gradient).max() <= TOLERANCE:
-                break
-            solve = _metric(few, weights, penalty)
-            weights, value, gradient, moved = _descend(function, weights, value, gradient, solve)
-            if not moved:  # nothing to gain at this precision
-                break
+    few = x[:: max(1, int(rows / max(FEWEST_ROWS, SUBSAMPLE * rows)))]
+    function = partial(_value_and_gradient, x, y, penalty)
+    value, gradient = function(weights)
+    for _ in range(METRICS):
+        if np.abs(gradient).max() <= TOLERANCE:
+            break
+        solve = _metric(few, weights, penalty)
+        weights, value, gradient, moved = _descend(function, weights, value, gradient, solve)
+        if not moved:  # nothing to gain at this precision
+            break
     return weights
+
+
+def logits(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float32 [rows, classes] of float32 [rows, features] and weights [features + 1, classes]."""
+    found = np.empty((len(x), weights.shape[1]), np.float32)
+    weights32 = weights.astype(np.float32)
+
+    def of_block(rows: slice) -> None:
+        np.add(x[rows] @ weights32[:-1], weights32[-1], out=found[rows])
+
+    by_blocks(of_block, len(x), x[:1].nbytes)
+    return found
 
 
 def _descend(
@@ -117,32 +124,29 @@ def _inverse_times(
 
 
 def _value_and_gradient(
-    pool: ThreadPoolExecutor, x: np.ndarray, y: np.ndarray, penalty: float, weights: np.ndarray
+    x: np.ndarray, y: np.ndarray, penalty: float, weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    block = max(1, BLOCK_BYTES // (x.shape[1] * x.itemsize))
-    per_core = -(-len(x) // ((os.cpu_count() or 1) * block)) * block
     weights32 = weights.astype(np.float32)
+    intercepts = weights32[-1][:, None]
 
-    def of_core(start: int) -> tuple[float, np.ndarray]:
-        loss, gradient = 0.0, np.zeros_like(weights)
-        for first in range(start, min(start + per_core, len(x)), block):
-            rows = slice(first, min(first + block, len(x)))
-            part, gold = x[rows], y[rows]
-            at_gold = np.arange(len(part)), gold
-            logits = part @ weights32[:-1] + weights32[-1]
-            logits -= logits.max(axis=1, keepdims=True)
-            gold_logits = logits[at_gold]
-            np.exp(logits, out=logits)
-            sums = logits.sum(axis=1, keepdims=True)
-            loss += float(np.log(sums).sum(dtype=np.float64) - gold_logits.sum(dtype=np.float64))
-            logits /= sums
-            logits[at_gold] -= 1
-            gradient[:-1] += part.T @ logits
-            gradient[-1] += logits.sum(axis=0, dtype=np.float64)
+    def of_block(rows: slice) -> tuple[float, np.ndarray]:
+        part = x[rows]
+        at_gold = y[rows], np.arange(len(part))
+        scores = np.ascontiguousarray((part @ weights32[:-1]).T)  # [classes, rows]: rows are many
+        scores += intercepts
+        scores -= scores.max(axis=0)
+        of_gold = scores[at_gold]
+        residuals = np.exp(scores, out=scores)
+        sums = residuals.sum(axis=0)
+        loss = float(np.log(sums).sum(dtype=np.float64) - of_gold.sum(dtype=np.float64))
+        residuals /= sums
+        residuals[at_gold] -= 1
+        gradient = np.empty_like(weights)
+        gradient[:-1] = (residuals @ part).T
+        gradient[-1] = residuals.sum(axis=1, dtype=np.float64)
         return loss, gradient
 
-    with blas().limit(limits=1):
-        parts = list(pool.map(of_core, range(0, len(x), per_core)))
+    parts = by_blocks(of_block, len(x), x[:1].nbytes)
     norm = float((weights[:-1] ** 2).sum())
     value = sum(loss for loss, _ in parts) / len(x) + penalty / 2 * norm
     gradient: np.ndarray = np.sum([part for _, part in parts], axis=0) / len(x)
@@ -150,38 +154,40 @@ def _value_and_gradient(
     return value, gradient
 
 
-@functools.cache
-def blas() -> ThreadpoolController:
-    """The threads of the linear algebra; looking for them takes longer than a step."""
-    return ThreadpoolController().select(user_api="blas")
-
-
 def _metric(x: np.ndarray, weights: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
     """What solves with the Hessian of the objective on the rows `x`."""
     features, classes = weights.shape
     design = np.hstack([x, np.ones((len(x), 1), np.float32)])
-    logits = design @ weights.astype(np.float32)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
+    shares = softmax(logits(x, weights), axis=1)
     diagonal = np.full(features, penalty + RIDGE)
     diagonal[-1] = RIDGE
 
     def block(one: int, other: int) -> np.ndarray:
-        weight = shares[:, one] * ((one == other) - shares[:, other])
-        found = (design * weight[:, None]).T @ design / len(x)
-        return found + np.diag(diagonal) if one == other else found
+        same = one == other
+        weight = shares[:, one] * (1 - shares[:, one] if same else shares[:, other])
+        roots = np.sqrt(weight)[:, None]
+
+        def product(rows: slice) -> np.ndarray:
+            scaled = design[rows] * roots[rows]
+            return scaled.T @ scaled  # with itself: half the work
+
+        parts = by_blocks(product, len(x), design[:1].nbytes)
+        found = np.stack(parts).sum(axis=0, dtype=np.float64) / len(x)
+        if not same:
+            return -found
+        found[np.diag_indices(features)] += diagonal
+        return found
 
     if classes == 2:  # one weight vector is the negative of the other
-        only = _factor(2 * block(0, 0).astype(np.float64) - np.diag(diagonal))
+        only = _factor(2 * block(0, 0) - np.diag(diagonal))
         return lambda right: np.stack([found := cho_solve(only, right[:, 0]), -found], axis=1)
     if weights.size > LARGEST_HESSIAN:
-        factors = [_factor(block(k, k).astype(np.float64)) for k in range(classes)]
+        factors = [_factor(block(k, k)) for k in range(classes)]
         return lambda right: np.stack([cho_solve(f, right[:, k]) for k, f in enumerate(factors)], axis=1)
     hessian = np.empty((classes, features, classes, features))
     for one in range(classes):
         for other in range(one + 1):
-            hessian[one, :, other] = block(one, other)
-            hessian[other, :, one] = hessian[one, :, other].T
+            hessian[one, :, other] = hessian[other, :, one] = block(one, other)
     factor = _factor(hessian.reshape(weights.size, weights.size))
     return lambda right: cho_solve(factor, right.T.reshape(-1)).reshape(classes, features).T
 

@@ -1,5 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
@@ -21,10 +19,8 @@ def planted(seed, *, signal_layer, units=UNITS, scales=(1, 1, 1, 1)):
     return [3 + layer * np.float32(scale) for layer, scale in zip(layers, scales, strict=True)], y
 
 
-@pytest.fixture
-def make_objective():
-    with ThreadPoolExecutor(2) as pool:
-        yield lambda layers, y: _Objective(pool, np.stack(layers, axis=1), y, CLASSES, 0.1)
+def make_objective(layers, y):
+    return _Objective(np.stack(layers, axis=1), y, CLASSES, 0.1)
 
 
 def by_hand(parameters, x_tld, y, penalty):
@@ -37,8 +33,8 @@ def by_hand(parameters, x_tld, y, penalty):
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["parameters", "coordinates"])
-def test_the_gradient_is_that_of_the_value(monkeypatch, make_objective, inside):
-    monkeypatch.setattr("analysis.scalar_mix.BLOCK_BYTES", 7 * LAYERS * FEATURES * 4)  # several blocks
+def test_the_gradient_is_that_of_the_value(monkeypatch, inside):
+    monkeypatch.setattr("analysis.cores.BLOCK_BYTES", 7 * LAYERS * FEATURES * 4)  # several blocks
     layers, y = planted(1, signal_layer=1, units=50)
     objective = make_objective(layers, y)
     rng = np.random.default_rng(2)
@@ -55,7 +51,7 @@ def test_the_gradient_is_that_of_the_value(monkeypatch, make_objective, inside):
         assert gradient[place] == pytest.approx((up - down) / 2e-5, abs=2e-4, rel=2e-4)
 
 
-def test_coordinates_lead_there_and_back(make_objective):
+def test_coordinates_lead_there_and_back():
     layers, y = planted(1, signal_layer=1, units=50)
     objective = make_objective(layers, y)
     parameters = np.random.default_rng(3).normal(size=len(objective.start()))
