@@ -54,6 +54,7 @@ FULL_NAMES = {
     "perplexity": "perplexity",
     "random_label_accuracy": "accuracy on a random label per example",
     "random_label_selectivity": "accuracy minus that on a random label per example",
+    "rbf_cka": "centred kernel alignment, Gaussian kernels (Kornblith et al. 2019)",
     "repeated_4grams": "share of 4-grams of a generated text that it had before",
     "rsa": "correlation of dissimilarities between tokens (Kriegeskorte et al. 2008)",
     "samples_f1": "F1 of each example's classes, averaged",

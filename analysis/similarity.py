@@ -7,7 +7,7 @@ Song et al. 2012, "Feature Selection via Dependence Maximization" (the unbiased 
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,7 +18,9 @@ from store import ActivationCache
 from store.config import Config
 from store.errors import InputError
 
-Measure = Literal["linear_cka", "rsa"]
+Measure = Literal["linear_cka", "rsa", "rbf_cka"]
+USUAL: tuple[Measure, ...] = ("linear_cka", "rsa")
+BANDWIDTH = 0.5  # of a Gaussian kernel, over the root of the median squared distance
 LEAST_ROWS = 4  # the unbiased estimate divides by n - 3
 Product = Callable[[np.ndarray, np.ndarray], float]
 Kind = tuple[Callable[[np.ndarray], np.ndarray], Product, int]  # representation, inner product, items
@@ -29,14 +31,17 @@ class SimilarityConfig(Config):
     """What is compared."""
 
     measures: tuple[Measure, ...] = Field(
-        get_args(Measure),
-        description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens",
+        USUAL,
+        description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens; "
+        "rbf_cka, with Gaussian kernels, biased",
     )
     layers: tuple[int, ...] | None = Field(
         None, description="hidden layers, 0 the embeddings; all that are kept if unset"
     )
     tokens: int = Field(10_000, ge=LEAST_ROWS, description="at most so many tokens, special ones left out")
-    items: int = Field(1000, ge=LEAST_ROWS, description="of these tokens, at most so many for rsa")
+    items: int = Field(
+        1000, ge=LEAST_ROWS, description="of these tokens, at most so many for rsa and rbf_cka"
+    )
     seed: int = Field(0, ge=0, description="of the sample of tokens")
 
 
@@ -61,6 +66,7 @@ def compare_similarity(
     kinds: dict[str, Kind] = {
         "linear_cka": (_centred, _hsic, len(tokens)),
         "rsa": (lambda states: _ranks(states[items]), np.dot, len(items)),
+        "rbf_cka": (lambda states: _gaussian(states[items], BANDWIDTH), np.vdot, len(items)),
     }
     chosen = {measure: kinds[measure] for measure in config.measures}
     seen: dict[str, dict[str, list[np.ndarray]]] = {measure: defaultdict(list) for measure in chosen}
@@ -120,12 +126,12 @@ class StreamedCKA:
         return xy / float(np.sqrt(xx * yy))
 
 
-def rbf_cka(x: np.ndarray, y: np.ndarray, threshold: float = 0.5) -> float:
+def rbf_cka(x: np.ndarray, y: np.ndarray, threshold: float = BANDWIDTH) -> float:
     """Biased CKA with Gaussian kernels, bandwidth threshold * sqrt(median squared distance).
 
     x [n, d1], y [n, d2], for small n: it holds matrices of n x n.
     """
-    one, other = (_double_centred(_rbf_kernel(np.asarray(z, np.float64), threshold)) for z in (x, y))
+    one, other = _gaussian(x, threshold), _gaussian(y, threshold)
     return float(np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
@@ -199,14 +205,14 @@ def _refuse_few(n: int) -> None:
         raise InputError(f"{n} rows are too few to compare representations; give at least {LEAST_ROWS}")
 
 
-def _rbf_kernel(x: np.ndarray, threshold: float) -> np.ndarray:
+def _gaussian(x: np.ndarray, threshold: float) -> np.ndarray:
+    """The double-centred Gaussian kernel of the rows, [n, d] -> [n, n]."""
+    x = np.asarray(x, np.float64)
+    x = x - x.mean(0)
     products = x @ x.T
     norms = np.diag(products)
     squared = norms[:, None] + norms[None, :] - 2 * products
-    return np.exp(-squared / (2 * threshold**2 * np.median(squared)))
-
-
-def _double_centred(kernel: np.ndarray) -> np.ndarray:
+    kernel = np.exp(-squared / (2 * threshold**2 * np.median(squared)))
     return kernel - kernel.mean(0) - kernel.mean(1, keepdims=True) + kernel.mean()
 
 

@@ -25,6 +25,7 @@ METRIC_NAMES = {
     "cosine": "cosine similarity",
     "l1": "L1 distance",
     "linear_cka": "linear CKA",
+    "rbf_cka": "CKA with Gaussian kernels",
     "rsa": "RSA",
     "mix_weight": "weight",
     "random_label_selectivity": "selectivity, random labels",

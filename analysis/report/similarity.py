@@ -15,7 +15,7 @@ from analysis.report.section import Figure, Section
 from analysis.report.tables import as_table, estimates
 
 STAGES = ("before", "after", "across")
-MEASURES = ("linear_cka", "rsa")
+MEASURES = ("linear_cka", "rsa", "rbf_cka")
 KEYS = [*ITEM, "metric", "fraction", "stage", "layer", "other_layer"]
 MOVED = (
     "Similarity ({measure}) of each layer after fine-tuning to the same layer before: 1 is unchanged up "

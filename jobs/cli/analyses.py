@@ -73,7 +73,7 @@ def similarity_command(before: str, after: str | None, **options: Any) -> None:
     """Compare hidden states layer with layer, within each of two checkpoints and across them.
 
     linear_cka is debiased (1: equal up to rotation and scale, 0: unrelated); rsa correlates the
-    dissimilarities between tokens.
+    dissimilarities between tokens; rbf_cka sees neighbourhoods, where linear_cka sees large distances.
     """
     store = Store()
     first = named_cache(before, store)

@@ -14,6 +14,7 @@ from store.errors import InputError
 LENGTHS = [5, 7, 6, 4]
 WORDS = [w for n in LENGTHS for w in (-1, *range(n - 1))]
 OWN = np.array(WORDS) >= 0
+MEASURES = {"linear_cka": linear_cka, "rsa": rsa, "rbf_cka": rbf_cka}
 
 
 @pytest.fixture
@@ -120,12 +121,11 @@ def cells(rows, stage, metric):
 
 def test_every_pair_of_layers_within_and_across(make_cache):
     old, new = states(1), states(2, layers=2, dim=6)
-    rows = compare_similarity(
-        SimilarityConfig(), cache(make_cache, "old", old), cache(make_cache, "new", new)
-    )
+    config = SimilarityConfig(measures=tuple(MEASURES))
+    rows = compare_similarity(config, cache(make_cache, "old", old), cache(make_cache, "new", new))
     sides = {"before": (old, old), "after": (new, new), "across": (old, new)}
     for stage, (one, other) in sides.items():
-        for metric, measure in (("linear_cka", linear_cka), ("rsa", rsa)):
+        for metric, measure in MEASURES.items():
             found = cells(rows, stage, metric)
             assert set(found) == {(i, j) for i in range(len(one)) for j in range(len(other))}
             for (i, j), value in found.items():
@@ -133,13 +133,13 @@ def test_every_pair_of_layers_within_and_across(make_cache):
                 assert value == pytest.approx(wanted, abs=1e-4), (stage, metric, i, j)
     assert {row["n"] for row in rows} == {OWN.sum()}
     assert {row["split"] for row in rows} == {"test"}
-    assert len(rows) == 2 * (9 + 4 + 6)
+    assert len(rows) == 3 * (9 + 4 + 6)
 
 
 def test_an_unchanged_model_has_ones_on_the_diagonal(make_cache):
     one, copy = (cache(make_cache, name, states(1)) for name in ("one", "copy"))
-    rows = compare_similarity(SimilarityConfig(), one, copy)
-    for metric in ("linear_cka", "rsa"):
+    rows = compare_similarity(SimilarityConfig(measures=tuple(MEASURES)), one, copy)
+    for metric in MEASURES:
         within, across = (cells(rows, stage, metric) for stage in ("before", "across"))
         assert across == pytest.approx(within)
         assert [across[i, i] for i in range(3)] == pytest.approx([1, 1, 1])
