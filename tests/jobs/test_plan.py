@@ -99,6 +99,19 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert again.done == []
 
 
+def test_a_suite_may_start_from_a_checkpoint_in_the_store(small_suite, tmp_path):
+    store = Store(tmp_path / "store")
+    run(small_suite, store, kinds=["finetune"])
+    trained = next(a for a in store.list("finetune") if a.manifest["labels"]["fraction"] == 100)
+    text = small_suite.read_text()
+    small_suite.write_text(text.replace("models: [bert]", f"models: {{twice: {{source: {trained.id[:8]}}}}}"))
+    assert small_suite.read_text() != text
+    plan, outcome = run(small_suite, store)
+    assert outcome.ok, outcome.skipped
+    assert {job.id for job in outcome.done} == {job.id for job in plan.jobs}
+    assert {job.labels["model"] for job in plan.jobs} == {"twice"}
+
+
 def test_results_are_read_where_models_and_data_are_not(small_suite, tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     plan, _ = run(small_suite, store)
