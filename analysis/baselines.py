@@ -7,8 +7,6 @@ from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from analysis.features import Units
-
 ITERATIONS = 200
 
 
@@ -21,11 +19,9 @@ def majority(y: np.ndarray, units: int) -> np.ndarray:
     return np.full(units, np.bincount(y).argmax())
 
 
-def bag_of_words(known: Units, asked: Units, *, strength: float) -> np.ndarray:
-    """Predictions of a linear model of the counts of token ids in each unit."""
-    size = max(known.vocabulary, asked.vocabulary)
-    x, tested = known.bag(size), asked.bag(size)
-    y = known.y
+def bag_of_words(x: csr_matrix, y: np.ndarray, tested: csr_matrix, *, strength: float) -> np.ndarray:
+    """Predictions for the units of `tested` by a linear model of how often each unit has each token id,
+    fitted on `x` [units, ids] and `y` (see Units.bag)."""
     if y.dtype.kind == "f":
         return Ridge(alpha=1 / strength).fit(x, y).predict(tested)
     if y.ndim == 1:

@@ -12,13 +12,14 @@ import numpy as np
 from pydantic import Field
 
 from analysis.baselines import bag_of_words, majority
+from analysis.choosing import Chooser
 from analysis.comparable import chosen_layers
 from analysis.control import control_labels, random_labels
 from analysis.features import Pair, Pooling, Units, units
 from analysis.mdl import compression, online_codelength
 from analysis.probes import PROBES, Probe, ProbeSettings
 from analysis.scalar_mix import scalar_mix
-from analysis.scoring import Scoring, accuracy, scoring
+from analysis.scoring import accuracy, scoring
 from analysis.statistics import difference, interval
 from analysis.sums import Summed
 from store import ActivationCache
@@ -26,9 +27,8 @@ from store.config import Config
 from store.errors import InputError
 
 MIX = "scalar-mix"
-DEV_SHARE = 0.2  # of the training examples, where there is no dev cache
+BAG = "bag-of-words"
 Report = Callable[[str], None]
-Side = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, groups
 
 
 class ProbeConfig(Config):
@@ -110,7 +110,8 @@ def probe(
     made = [units(cache, config.pooling, config.pair) for cache in caches]
     found = _Probing(config, train, test, made[0], made[1])
     layers = chosen_layers(config.layers, train.layout.hidden_layers, train)
-    chooser = _Chooser(config, found.scoring, made[0], None if dev is None else (dev, made[2]))
+    held_out = None if dev is None else (dev, made[2])
+    chooser = Chooser(config.strengths, found.scoring, made[0], held_out, config.seed)
     if config.probe == MIX:
         found.mix(layers, chooser)
     else:
@@ -118,64 +119,8 @@ def probe(
         for layer in layers:
             found.layer(layer, chooser, report)
     if config.baselines:
-        found.baselines()
+        found.baselines(chooser)
     return found.probed
-
-
-class _Chooser:
-    """Chooses the strength on what the fit has not seen: by the likelihood of its labels, which is less noisy
-    than a score, or by the primary score where a probe has no probabilities."""
-
-    def __init__(
-        self, config: ProbeConfig, scoring: Scoring, known: Units, dev: tuple[ActivationCache, Units] | None
-    ) -> None:
-        self.strengths = sorted(config.strengths)
-        self.scoring, self.known, self.dev = scoring, known, dev
-        examples = np.unique(known.groups)
-        size = max(1, round(DEV_SHARE * len(examples)))
-        kept_out = np.random.default_rng([config.seed, 2]).choice(examples, size, replace=False)
-        self.kept_out = np.isin(known.groups, kept_out)
-        self._probe = PROBES[config.probe](config.settings()) if config.probe != MIX else None
-
-    def best(self, x: np.ndarray, layer: int) -> float:
-        """The strength for a probe of one layer, the smallest of equally good ones."""
-        probe = self._probe
-        choice = probe is not None and probe.regularised and len(self.strengths) > 1
-        if not choice or probe is None or len(np.unique(self.known.groups)) < 2:
-            return self.strengths[-1]
-        fit, asked = self._sides(x, layer)
-        scores = []
-        for strength in self.strengths:
-            probe.settings = replace(probe.settings, strength=strength)
-            probe.fit(*fit)
-            scores.append(self._quality(probe, *asked))
-        return self.strengths[int(np.argmax(scores))]
-
-    def best_of_mix(self, x: Sequence[np.ndarray], layers: Sequence[int]) -> float:
-        """The strength for one probe of a mix of layers, by the primary score."""
-        if len(self.strengths) == 1 or len(np.unique(self.known.groups)) < 2:
-            return self.strengths[-1]
-        sides = [self._sides(of_layer, layer) for of_layer, layer in zip(x, layers, strict=True)]
-        fit, asked = ([side[which][0] for side in sides] for which in (0, 1))
-        (_, y, _), (_, gold, _) = sides[0]
-        scores = []
-        for strength in self.strengths:
-            fitted = scalar_mix(fit, y, len(self.known.classes), strength=strength)
-            scores.append(self.scoring.scores(gold, fitted.predict(asked))[self.scoring.primary])
-        return self.strengths[int(np.argmax(scores))]
-
-    def _quality(self, probe: Probe, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
-        if probe.probabilistic and y.dtype.kind != "f":
-            return float(probe.log_likelihood(x, y, groups, len(self.known.classes)).sum())
-        return self.scoring.scores(y, probe.predict(x, groups))[self.scoring.primary]
-
-    def _sides(self, x: np.ndarray, layer: int) -> tuple[Side, Side]:
-        y, groups = self.known.y, self.known.groups
-        if self.dev is not None:
-            cache, asked = self.dev
-            return (x, y, groups), (asked.features(cache.hidden(layer)), asked.y, asked.groups)
-        out = self.kept_out
-        return (x[~out], y[~out], groups[~out]), (x[out], y[out], groups[out])
 
 
 class _Probing:
@@ -193,11 +138,11 @@ class _Probing:
         self.probed = Probed()
         self.labels = self._control_labels() if config.controls else None
 
-    def layer(self, layer: int, chooser: _Chooser, report: Report) -> None:
+    def layer(self, layer: int, chooser: Chooser, report: Report) -> None:
         """Fit and score one layer, with its control and its description length."""
         x = self.known.features(self.train.hidden(layer))
         tested = self.asked.features(self.test.hidden(layer))
-        settings = replace(self.fitted.settings, strength=chooser.best(x, layer))
+        settings = replace(self.fitted.settings, strength=chooser.of_layer(self.fitted, x, layer))
         self.fitted.settings = settings
         self.fitted.fit(x, self.known.y, self.known.groups)
         predicted = self.fitted.predict(tested, self.asked.groups)
@@ -212,12 +157,12 @@ class _Probing:
             said.append(self._codelength(layer, x, settings))
         report(f"layer {layer} " + ", ".join(said))
 
-    def mix(self, layers: Sequence[int], chooser: _Chooser) -> None:
+    def mix(self, layers: Sequence[int], chooser: Chooser) -> None:
         """One probe of a learned mix of all layers."""
         if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
         x = [self.known.features(self.train.hidden(layer)) for layer in layers]
-        strength = chooser.best_of_mix(x, layers)
+        strength = chooser.of_mix(x, layers)
         fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=strength)
         del x
         predicted = fitted.predict([self.asked.features(self.test.hidden(layer)) for layer in layers])
@@ -227,11 +172,15 @@ class _Probing:
         self._row(None, "strength", strength)
         self._row(None, "centre_of_gravity", float(np.asarray(layers) @ fitted.weights))
 
-    def baselines(self) -> None:
+    def baselines(self, chooser: Chooser) -> None:
         """The scores of what needs no model."""
+        y, size = self.known.y, max(chooser.vocabulary, self.asked.vocabulary)
+        x, tested = self.known.bag(size), self.asked.bag(size)
+        strength = chooser.of_bag(x)
+        self._row(None, "strength", strength, probe=BAG)
         for name, predicted in (
-            ("majority", majority(self.known.y, len(self.asked.y))),
-            ("bag-of-words", bag_of_words(self.known, self.asked, strength=max(self.config.strengths))),
+            ("majority", majority(y, len(self.asked.y))),
+            (BAG, bag_of_words(x, y, tested, strength=strength)),
         ):
             self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, name)
 

@@ -114,10 +114,27 @@ def test_baselines_need_no_layer(make_cache):
     assert {row["probe"] for row in probe(ProbeConfig(baselines=False), train, train).rows} == {"linear"}
 
 
+def test_the_strength_of_the_bag_is_chosen_too(make_cache):
+    rng = np.random.default_rng(0)
+    known, held_out = (
+        planted(make_cache, name, seed, input_ids=rng.integers(0, 3, 300)) for seed, name in enumerate("ab")
+    )
+    held_out.example_data.labels[:] = held_out.input_ids
+    known.example_data.labels[:] = np.where(rng.random(300) < 0.6, known.input_ids, 0)
+    strengths = []
+    for dev in (None, held_out):
+        found = probe(ProbeConfig(layers=(0,), strengths=(1e-9, 10.0)), known, held_out, dev)
+        strengths.append(by_layer(found, "strength", "bag-of-words")[None]["value"])
+    assert strengths == [10.0, 10.0]
+    held_out.example_data.labels[:] = 0
+    found = probe(ProbeConfig(layers=(0,), strengths=(1e-9, 10.0)), known, held_out, held_out)
+    assert by_layer(found, "strength", "bag-of-words")[None]["value"] == 1e-9
+
+
 def test_the_mix_weighs_the_layer_that_knows(make_cache):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
     found = probe(ProbeConfig(probe=MIX, strengths=(1e-6, 1.0)), train, test)
-    assert by_layer(found, "strength")[None]["value"] == 1.0  # chosen on a part of train
+    assert by_layer(found, "strength", MIX)[None]["value"] == 1.0  # chosen on a part of train
     weights = {layer: row["value"] for layer, row in by_layer(found, "mix_weight").items()}
     assert max(weights, key=weights.get) == 2
     assert sum(weights.values()) == pytest.approx(1)
