@@ -1,6 +1,7 @@
 """Jobs made and run the way the executor does it."""
 
 import pytest
+import yaml
 
 from jobs.data.source import find_data
 from jobs.executor import run_job
@@ -37,3 +38,19 @@ class Workbench:
 @pytest.fixture
 def bench(tmp_path, small_tasks):
     return Workbench(tmp_path / "store", small_tasks)
+
+
+@pytest.fixture
+def write_task(tmp_path):
+    """write_task(kind, form, columns, target, labels, **recipe) -> a task file over the <split>.data beside."""
+
+    def write(kind, form, columns, target, labels, **recipe):
+        data = {"format": form, "root": ".", "columns": columns, "target": target}
+        data["files"] = {split: f"{split}.data" for split in ("train", "dev", "test")}
+        task = {"name": kind, "type": kind, "title": "small", "labels": list(labels), "data": data}
+        task |= {"licence": "mine", "obtain": "written by a test", "recipe": recipe}
+        path = tmp_path / "task.yaml"
+        path.write_text(yaml.safe_dump(task, sort_keys=False))
+        return path
+
+    return write

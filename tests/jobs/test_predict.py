@@ -55,29 +55,17 @@ def test_pairs_as_text_and_as_json_lines_get_the_same_answer(bench, tiny_models,
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
-YAML = """
-name: {name}
-type: {kind}
-title: small
-labels: [{labels}]
-licence: mine
-obtain: written by a test
-data:
-  format: {form}
-  root: .
-  files: {{train: train.data, dev: dev.data, test: test.data}}
-  columns: {{{columns}}}
-  target: {target}
-recipe: {{learning_rate: 3.0e-3, epochs: 1, batch_size: 8, max_length: 60}}
-"""
-ONE, TWO = "id: k, text_a: a, label: y", "id: k, text_a: a, text_b: b, label: y"
+ONE = {"id": "k", "text_a": "a", "label": "y"}
+TWO = ONE | {"text_b": "b"}
+MARKED = {"id": "index", "text_a": "sentence", "label": "label"}
 KINDS = {  # format of the task's data, its columns and target, labels
     "classification": ("jsonl", ONE, "class", ("good", "bad", "so-so")),
     "multi-label": ("jsonl", ONE, "classes", ("pain", "fever")),
-    "relation": ("blue-relation", "id: index, text_a: sentence, label: label", "class", ("none", "treats")),
+    "relation": ("blue-relation", MARKED, "class", ("none", "treats")),
     "similarity": ("jsonl", TWO, "number", ("score",)),
     "question-answering": ("jsonl", TWO, "class", ("yes", "no", "maybe")),
 }
+RECIPE = {"learning_rate": 3e-3, "epochs": 1, "batch_size": 8, "max_length": 60}
 
 
 def texts_of(kind, count, seed=0):
@@ -106,18 +94,13 @@ def own_rows(kind, rows):
 
 
 @pytest.fixture
-def trained(bench, tmp_path):
+def trained(bench, tmp_path, write_task):
     """trained(kind, model) -> a checkpoint of a task of this type and the task's file."""
 
     def make(kind, model):
-        form, columns, target, labels = KINDS[kind]
         for seed, split in enumerate(("train", "dev", "test"), start=1):
             (tmp_path / f"{split}.data").write_text(own_rows(kind, texts_of(kind, 24, seed)))
-        path = tmp_path / "task.yaml"
-        listed = ", ".join(f'"{label}"' for label in labels)
-        path.write_text(
-            YAML.format(name=kind, kind=kind, labels=listed, form=form, columns=columns, target=target)
-        )
+        path = write_task(kind, *KINDS[kind], **RECIPE)
         task = load_task(str(path))
         job = finetune_job(task, find_data(task), find_model(str(model), bench.store), 100, 1, task.recipe)
         return bench.run(job), path
@@ -207,7 +190,7 @@ def test_labels_of_the_input_are_not_looked_at_but_the_number_of_texts_is(traine
     [row] = ask("--checkpoint", made.id, "--input", tmp_path / "in.own", "--task", task)
     assert (row["id"], row["label"] in KINDS["classification"][3]) == ("x", True)
     two = tmp_path / "two.yaml"
-    two.write_text(task.read_text().replace("text_a: a,", "text_a: a, text_b: a,"))
+    two.write_text(task.read_text().replace("text_a: a\n", "text_a: a\n    text_b: a\n"))
     arguments = ("predict", "--checkpoint", made.id, "--input", str(tmp_path / "in.own"), "--task", str(two))
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)

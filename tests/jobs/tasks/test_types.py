@@ -18,30 +18,17 @@ from store.artifacts import Store
 from store.errors import InputError
 from store.results import read_rows
 
-YAML = """
-name: {kind}
-type: {kind}
-title: small
-labels: [{labels}]
-licence: mine
-obtain: written by a test
-data:
-  format: {form}
-  root: .
-  files: {{train: train.data, dev: dev.data, test: test.data}}
-  columns: {{{columns}}}
-  target: {target}
-recipe: {{learning_rate: 1.0e-3, epochs: 1, batch_size: 8, max_length: 32}}
-"""
-ONE, TWO = "text_a: a, label: y", "text_a: a, text_b: b, label: y"
-KINDS = {
-    "classification": ("jsonl", ONE, "class", "good, bad"),
-    "multi-label": ("jsonl", ONE, "classes", "pain, fever, cough"),
-    "pair-classification": ("jsonl", TWO, "class", "good, bad"),
-    "question-answering": ("jsonl", TWO, "class", '"yes", "no", maybe'),
-    "relation": ("blue-relation", "text_a: sentence, label: label, id: index", "class", "none, treats"),
-    "similarity": ("jsonl", TWO, "number", "score"),
+ONE, TWO = {"text_a": "a", "label": "y"}, {"text_a": "a", "text_b": "b", "label": "y"}
+MARKED = {"text_a": "sentence", "label": "label", "id": "index"}
+KINDS = {  # format of the task's data, its columns and target, labels
+    "classification": ("jsonl", ONE, "class", ("good", "bad")),
+    "multi-label": ("jsonl", ONE, "classes", ("pain", "fever", "cough")),
+    "pair-classification": ("jsonl", TWO, "class", ("good", "bad")),
+    "question-answering": ("jsonl", TWO, "class", ("yes", "no", "maybe")),
+    "relation": ("blue-relation", MARKED, "class", ("none", "treats")),
+    "similarity": ("jsonl", TWO, "number", ("score",)),
 }
+RECIPE = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 8, "max_length": 32}
 METRICS = {
     "classification": {"accuracy", "macro_f1"},
     "multi-label": {"micro_f1", "macro_f1", "weighted_f1", "samples_f1", "example_f1", "exact_match"},
@@ -54,7 +41,7 @@ METRICS = {
 
 def rows(kind, split, count):
     """Texts whose words tell the label; every split has its own."""
-    classes = [name.strip(' "') for name in KINDS[kind][3].split(",")]
+    classes = KINDS[kind][3]
     for number in range(count):
         name = classes[number % len(classes)]
         text = f"{split} {number} patient {name} dose {name}"
@@ -70,16 +57,13 @@ def rows(kind, split, count):
 
 
 @pytest.fixture
-def task_of(tmp_path):
+def task_of(tmp_path, write_task):
     def make(kind):
-        form, columns, target, labels = KINDS[kind]
         for split, count in {"train": 24, "dev": 12, "test": 12}.items():
-            head = ["index\tsentence\tlabel"] if form == "blue-relation" else []
+            head = ["index\tsentence\tlabel"] if kind == "relation" else []
             lines = [*head, *rows(kind, split, count)]
             (tmp_path / f"{split}.data").write_text("".join(f"{line}\n" for line in lines))
-        path = tmp_path / "task.yaml"
-        path.write_text(YAML.format(kind=kind, labels=labels, form=form, columns=columns, target=target))
-        return load_task(str(path))
+        return load_task(str(write_task(kind, *KINDS[kind], **RECIPE)))
 
     return make
 
