@@ -42,7 +42,7 @@ def bench(tmp_path, small_tasks):
 
 @pytest.fixture
 def write_task(tmp_path):
-    """write_task(kind, form, columns, target, labels, **recipe) -> a task file over the <split>.data beside."""
+    """write_task(kind, form, columns, target, labels, **recipe) -> a task file over <split>.data."""
 
     def write(kind, form, columns, target, labels, **recipe):
         data = {"format": form, "root": ".", "columns": columns, "target": target}
