@@ -17,11 +17,12 @@ Found = TypeVar("Found")
 
 
 def by_blocks(function: Callable[[slice], Found], rows: int, row_bytes: int) -> list[Found]:
-    """What `function` returns for each block of rows, in their order. Its linear algebra has one thread."""
+    """What `function` returns for each block of rows, in their order. Its linear algebra has one thread, and
+    it does not call this in turn."""
     size = max(1, BLOCK_BYTES // max(1, row_bytes))
     blocks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
     with blas().limit(limits=1):
-        return list(_threads().map(function, blocks))
+        return list(_threads(os.getpid()).map(function, blocks))
 
 
 @functools.cache
@@ -31,6 +32,7 @@ def blas() -> ThreadpoolController:
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Those of a process: a fork of it has none of them."""
     told = os.environ.get("OMP_NUM_THREADS", "")  # Ray says here how many are this task's
     return ThreadPoolExecutor(int(told) if told.isdigit() else os.cpu_count(), "block")

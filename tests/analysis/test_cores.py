@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -26,3 +28,11 @@ def test_the_linear_algebra_of_a_block_has_one_thread_and_all_of_them_afterwards
 def test_what_a_block_raises_is_raised():
     with pytest.raises(ZeroDivisionError):
         by_blocks(lambda block: 1 / 0, 3, 8)
+
+
+def test_a_fork_has_threads_of_its_own():
+    by_blocks(lambda block: block, 1, 1)
+    child = multiprocessing.get_context("fork").Process(target=by_blocks, args=(lambda block: block, 9, 1))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
