@@ -14,6 +14,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 
 from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
+from analysis.halves import widened
 from store import ActivationCache
 from store.config import Config
 from store.errors import InputError
@@ -218,7 +219,7 @@ def _gaussian(x: np.ndarray, threshold: float) -> np.ndarray:
 
 def _centred(x: np.ndarray) -> np.ndarray:
     """float32, so that a product in single precision keeps what distinguishes the rows."""
-    x = x.astype(np.float32)
+    x = widened(x)
     x -= x.mean(0, dtype=np.float64).astype(np.float32)
     return x
 
