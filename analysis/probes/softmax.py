@@ -20,7 +20,7 @@ from scipy.special import softmax
 from analysis.cores import blas, by_blocks
 
 TOLERANCE = 1e-4  # largest entry of the gradient, as scikit-learn has it
-SUBSAMPLE = 0.1  # of the rows,
+SUBSAMPLE = 0.1  # of the rows, evenly spread,
 FEWEST_ROWS = 12_000  # but so many at least
 STEPS = 8  # with one metric
 METRICS = 40
