@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,35 +184,22 @@ class Bench:
 
 def extraction_cost(bench: Bench) -> list[Ratio]:
     """Extraction against the forward pass alone, and against the common way, by tokens per second."""
-    on_gpu = bench.device.type == "cuda"
+    bounds = (1.3, 15) if bench.device.type == "cuda" else (1.15, 3)
+    *ours, bare, common = seconds(
+        *(partial(bench.extract, form=form) for form in FORMATS),
+        bench.forward,
+        lambda: bench.common_way(FEW_EXAMPLES),
+        after=bench.clear,
+    )
+    limit, slow = bench.tokens(EXAMPLES) / bare, bench.tokens(FEW_EXAMPLES) / common
+    of_common = f"common way {slow:.0f} tokens/s; bare forward pass {limit / slow:.2f} times that"
     found = []
-    for form in FORMATS:
-        ours, bare, common = seconds(
-            lambda form=form: bench.extract(form=form),
-            bench.forward,
-            lambda: bench.common_way(FEW_EXAMPLES),
-            after=bench.clear,
-        )
-        speed, limit = (bench.tokens(EXAMPLES) / time for time in (ours, bare))
-        common_speed = bench.tokens(FEW_EXAMPLES) / common
+    for form, time_taken in zip(FORMATS, ours, strict=True):
+        speed = bench.tokens(EXAMPLES) / time_taken
         detail = f"{speed:.0f} tokens/s; bare {limit:.0f}"
-        found.append(
-            Ratio(
-                f"extraction / bare forward pass ({form})",
-                ours / bare,
-                1.3 if on_gpu else 1.15,
-                False,
-                detail,
-            )
-        )
-        detail = (
-            f"common way {common_speed:.0f} tokens/s; bare forward pass {limit / common_speed:.2f} times that"
-        )
-        found.append(
-            Ratio(
-                f"common way / extraction ({form})", speed / common_speed, 15 if on_gpu else 3, True, detail
-            )
-        )
+        name = f"extraction / bare forward pass ({form})"
+        found.append(Ratio(name, limit / speed, bounds[0], False, detail))
+        found.append(Ratio(f"common way / extraction ({form})", speed / slow, bounds[1], True, of_common))
     return found
 
 
