@@ -157,7 +157,6 @@ def _value_and_gradient(
 def _metric(x: np.ndarray, weights: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
     """What solves with the Hessian of the objective on the rows `x`."""
     features, classes = weights.shape
-    design = np.hstack([x, np.ones((len(x), 1), np.float32)])
     shares = softmax(logits(x, weights), axis=1)
     diagonal = np.full(features, penalty + RIDGE)
     diagonal[-1] = RIDGE
@@ -168,10 +167,12 @@ def _metric(x: np.ndarray, weights: np.ndarray, penalty: float) -> Callable[[np.
         roots = np.sqrt(weight)[:, None]
 
         def product(rows: slice) -> np.ndarray:
-            scaled = design[rows] * roots[rows]
+            scaled = np.empty((rows.stop - rows.start, features), np.float32)
+            np.multiply(x[rows], roots[rows], out=scaled[:, :-1])
+            scaled[:, -1:] = roots[rows]
             return scaled.T @ scaled  # with itself: half the work
 
-        parts = by_blocks(product, len(x), design[:1].nbytes)
+        parts = by_blocks(product, len(x), x[:1].nbytes)
         found = np.stack(parts).sum(axis=0, dtype=np.float64) / len(x)
         if not same:
             return -found
