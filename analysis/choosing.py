@@ -76,13 +76,13 @@ class Chooser:
 
         return self._best(quality)
 
-    def of_bag(self, x: csr_matrix) -> float:
-        """For a linear model of the words alone; `x` is the bag of `known`."""
+    def of_bag(self, x: csr_matrix, vocabulary: int) -> float:
+        """For a linear model of the words alone; `x` is the bag of `known` over this vocabulary."""
         if not self._choice:
             return self.strengths[-1]
         y, out = self.known.y, self._kept_out
         if self.dev is not None:
-            fit, asked, gold = (x, y), self.dev[1].bag(x.shape[1]), self.dev[1].y
+            fit, asked, gold = (x, y), self.dev[1].bag(vocabulary), self.dev[1].y
         else:
             fit, asked, gold = (x[~out], y[~out]), x[out], y[out]
         return self._best(lambda strength: self._score(gold, bag_of_words(*fit, asked, strength=strength)))

@@ -176,7 +176,7 @@ class _Probing:
         """The scores of what needs no model."""
         y, size = self.known.y, max(chooser.vocabulary, self.asked.vocabulary)
         x, tested = self.known.bag(size), self.asked.bag(size)
-        strength = chooser.of_bag(x)
+        strength = chooser.of_bag(x, size)
         self._row(None, "strength", strength, probe=BAG)
         for name, predicted in (
             ("majority", majority(y, len(self.asked.y))),

@@ -131,6 +131,29 @@ def test_the_strength_of_the_bag_is_chosen_too(make_cache):
     assert by_layer(found, "strength", "bag-of-words")[None]["value"] == 1e-9
 
 
+def test_the_bag_of_a_pair_has_the_words_of_both_texts(make_cache):
+    rng = np.random.default_rng(0)
+    sides = [0, 1] * 100  # a token of each text
+    train, dev, test = (
+        make_cache(
+            name,
+            np.zeros((1, 200, 2), np.float32),
+            [2] * 100,
+            words=[0, 0] * 100,
+            segments=sides,
+            labels=(ids := rng.integers(0, 3, 200))[1::2],
+            input_ids=ids,
+            unit="segment_pair",
+            classes=["a", "b", "c"],
+        )
+        for name in ("train", "dev", "test")
+    )
+    for held_out in (None, dev):
+        found = probe(ProbeConfig(strengths=(0.1, 10.0)), train, test, held_out)
+        assert by_layer(found, "strength", "bag-of-words")[None]["value"] in (0.1, 10.0)
+        assert by_layer(found, "accuracy", "bag-of-words")[None]["value"] == 1
+
+
 def test_the_mix_weighs_the_layer_that_knows(make_cache):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
     found = probe(ProbeConfig(probe=MIX, strengths=(1e-6, 1.0)), train, test)
