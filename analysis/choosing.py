@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -41,7 +40,7 @@ class Chooser:
         kept_out = np.random.default_rng([seed, 2]).choice(examples, size, replace=False)
         self._kept_out = np.isin(known.groups, kept_out)
 
-    @cached_property
+    @property
     def vocabulary(self) -> int:
         """One more than the largest token id of what is fitted and asked."""
         return max(self.known.vocabulary, self.dev[1].vocabulary if self.dev else 0)
