@@ -91,6 +91,7 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
         sources={"base": base, "corpus": corpus},
         needs=(base.artifact,) if base is not None and base.artifact else (),
         labels={"model": name, "seed": config.seed},
+        private=base is not None and base.private,
     )
 
 

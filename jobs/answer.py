@@ -78,6 +78,7 @@ def answer_job(
         sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={**(labels if labels is not None else {"model": model.name}), "task": task.name},
+        private=task.credentialed or model.private,
     )
 
 

@@ -1,6 +1,6 @@
 """How many bytes the caches of a plan will take: everything is tokenised, nothing is guessed."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from jobs.extract import SplitConfig, prepare
 from jobs.job import Job
@@ -16,12 +16,13 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     A checkpoint that is not trained yet has the tokenizer and the shape of the model it starts from.
     """
     jobs = {job.id: job for job in plan.jobs}
+    done = store.find_all(job.request for job in plan.jobs)
     known: dict[tuple[str, str, str], int | None] = {}
     found: dict[str, int | None] = {}
     for job in plan.jobs:
         if job.kind != "extract":
             continue
-        model = _origin(job.sources["checkpoint"], jobs, store)
+        model = _origin(job.sources["checkpoint"], jobs, done)
         config: SplitConfig = job.config  # type: ignore[assignment]
         key = model.identity, job.inputs["data"], config.model_dump_json()
         if key not in known:
@@ -30,11 +31,11 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     return found
 
 
-def _origin(model: ModelSource, jobs: Mapping[str, Job], store: Store) -> ModelSource:
+def _origin(model: ModelSource, jobs: Mapping[str, Job], done: Container[str]) -> ModelSource:
     """The model that a checkpoint which is not in the store yet will be made from; else the model itself."""
     while model.artifact is not None and model.artifact in jobs:
         maker = jobs[model.artifact]
-        if store.find(maker.request) is not None:
+        if maker.id in done:
             break
         start = maker.sources.get("model") or maker.sources.get("base")
         if start is None:

@@ -84,9 +84,9 @@ def run_job(job: Job, root: Path) -> tuple[Failure, float]:
 
 
 def _run(job: Job, store: Store) -> Failure:
-    kind = KINDS[job.kind]
+    kind, log = KINDS[job.kind], store.log_path(job.request)
     try:
-        with logged_to(store.log_path(job.request)):
+        with logged_to(log, private=job.private):
             try:
                 with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
                     if not staging.overtaken:
@@ -99,7 +99,7 @@ def _run(job: Job, store: Store) -> Failure:
                 first = (str(error) or "no message").splitlines()[0]
                 return f"{type(error).__name__}: {first}"
     except OSError as error:
-        return f"cannot write the log {error.filename}: {error.strerror}"
+        return f"cannot write the log {log}: {error.strerror or error}"
     return None
 
 

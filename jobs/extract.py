@@ -99,6 +99,7 @@ def extract_job(
         sources={"checkpoint": checkpoint, "data": data},
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
+        private=task.credentialed or checkpoint.private,
     )
 
 

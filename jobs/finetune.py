@@ -59,6 +59,7 @@ def finetune_job(
         sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
+        private=task.credentialed or model.private,
     )
 
 

@@ -64,6 +64,7 @@ def generate_job(
         sources={"model": model, "prompts": tuple(prompts)},
         needs=(model.artifact,) if model.artifact else (),
         labels=labels if labels is not None else {"model": model.name, "seed": config.seed},
+        private=model.private,
     )
 
 

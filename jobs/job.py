@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from store.artifacts import Request, Staging, Store
@@ -44,15 +44,18 @@ KINDS: dict[str, Kind] = {
 
 
 def slug(name: str) -> str:
-    """The name of a model, which may be a path or a hub id, as part of a folder's name."""
-    return Path(name).name.replace(" ", "_")
+    """What a model, which may be named by a path or a hub id, is called in the name of a job: its short name,
+    its hub id, or the last folder of its path. The store makes a folder's name of it."""
+    path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return PurePath(name).name if path else name.rstrip("/")
 
 
 @dataclass(frozen=True)
 class Job:
     """`inputs` maps a role to an identity; `sources` maps it to where the thing is (never in the identity).
 
-    `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table.
+    `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table. What a
+    `private` job makes is for its owner alone: it comes of data under an agreement.
     """
 
     kind: str
@@ -62,6 +65,7 @@ class Job:
     sources: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
+    private: bool = False
 
     @cached_property
     def request(self) -> Request:
@@ -73,6 +77,7 @@ class Job:
             inputs=self.inputs,
             slug=self.slug,
             labels=self.labels,
+            private=self.private,
         )
 
     @property

@@ -1,11 +1,14 @@
 """A job's log: everything it prints, and one line of progress at a time."""
 
 import contextlib
+import functools
 import logging
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from store.modes import open_log
 
 PROGRESS = "» "  # a line the executor shows while the job runs
 
@@ -16,10 +19,12 @@ def report(text: str) -> None:
 
 
 @contextlib.contextmanager
-def logged_to(path: Path) -> Iterator[None]:
-    """Send what the job prints, warns and logs to a file, appended after earlier tries."""
+def logged_to(path: Path, *, private: bool = False) -> Iterator[None]:
+    """Send what the job prints, warns and logs to a file, appended after earlier tries; a `private` one is
+    its owner's alone to read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", buffering=1) as stream:
+    opener = functools.partial(open_log, private=private)
+    with open(path, "a", encoding="utf-8", buffering=1, opener=opener) as stream:
         stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handler = logging.StreamHandler(stream)
         root = logging.getLogger()

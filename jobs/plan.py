@@ -14,7 +14,7 @@ from jobs.data.source import TaskData, find_data
 from jobs.extract import extract_job
 from jobs.finetune import finetune_job
 from jobs.generate import generate_job
-from jobs.job import Job
+from jobs.job import Job, slug
 from jobs.models import source as model_source
 from jobs.models.source import ModelSource, find_model
 from jobs.randomise import RandomConfig, randomise_job
@@ -51,7 +51,7 @@ class Plan:
         as a checkpoint that a suite starts from: they were there when it was planned."""
         made = {job.id for job in self.jobs}
         elsewhere = {need for job in self.jobs for need in job.needs if need not in made}
-        return {job.id for job in self.jobs if store.find(job.request) is not None} | elsewhere
+        return set(store.find_all(job.request for job in self.jobs)) | elsewhere
 
     def unknown(self) -> list[str]:
         """What was never on this machine, so that the ids of the jobs that need it are not the real ones."""
@@ -100,8 +100,8 @@ def make_plan(suite: Suite, store: Store) -> Plan:
             base = suite.models[model.name].adapt
             if base is not None and base.base in started:
                 labels = {"task": task.name, "model": model.name, "fraction": 0}
-                slug = f"{task.name}.{model.name}.f000"
-                _comparisons(suite, slug, started[base.base], started[model.name], labels, jobs)
+                start = f"{task.name}.{slug(model.name)}.f000"
+                _comparisons(suite, start, started[base.base], started[model.name], labels, jobs)
     _language(suite, models, finder, jobs)
     return Plan(suite, tuple(jobs.values()), tuple(finder.missing), finder.identities)
 
@@ -121,7 +121,7 @@ def _models(suite: Suite, finder: "_Finder", jobs: dict[str, Job]) -> dict[str, 
             models[name] = replace(finder.model(spec.source or name), name=name)
             continue
         job = _add(jobs, job)
-        models[name] = ModelSource(name, job.id, artifact=job.id)
+        models[name] = ModelSource(name, job.id, artifact=job.id, private=job.private)
     return models
 
 
@@ -142,7 +142,7 @@ def _language(
 def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: dict[str, Job]) -> Caches:
     """Every job of one model on one task; returns the caches of the model as it is."""
     before = _caches(suite.extract, task, data, model, {"model": model.name, "fraction": 0}, jobs)
-    start = f"{task.name}.{model.name}.f000"
+    start = f"{task.name}.{slug(model.name)}.f000"
     labels: dict[str, Any] = {"task": task.name, "model": model.name, "fraction": 0}
     _probes(suite, start, before, labels, jobs)
     own = suite.models[model.name].fractions
@@ -152,7 +152,8 @@ def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: d
             if fraction == 0:
                 continue
             labels = dict(job.labels)
-            checkpoint = ModelSource(f"{model.name}.f{fraction:03g}.s{seed}", job.id, artifact=job.id)
+            name = f"{slug(model.name)}.f{fraction:03g}.s{seed}"
+            checkpoint = ModelSource(name, job.id, artifact=job.id, private=job.private)
             after = _caches(suite.extract, task, data, checkpoint, labels, jobs)
             _probes(suite, job.slug, after, labels, jobs)
             _comparisons(suite, job.slug, before, after, labels, jobs)
@@ -176,18 +177,18 @@ def _caches(
     return found
 
 
-def _probes(suite: Suite, slug: str, caches: Caches, labels: dict[str, Any], jobs: dict[str, Job]) -> None:
+def _probes(suite: Suite, start: str, caches: Caches, labels: dict[str, Any], jobs: dict[str, Job]) -> None:
     for step in suite.probe:
         if step.tasks and labels["task"] not in step.tasks:
             continue
         train, test = caches[step.view, step.train], caches[step.view, step.test]
         dev = caches[step.view, step.dev] if step.dev else None
-        _add(jobs, probe_job(f"{slug}.{step.options.probe}", train, test, dev, step.options, labels))
+        _add(jobs, probe_job(f"{start}.{step.options.probe}", train, test, dev, step.options, labels))
 
 
 def _comparisons(
     suite: Suite,
-    slug: str,
+    start: str,
     before: Caches,
     after: Caches,
     labels: dict[str, Any],
@@ -195,10 +196,10 @@ def _comparisons(
 ) -> None:
     for step in suite.attention:
         key = step.view, step.split
-        _add(jobs, attention_job(slug, before[key], after[key], step.options, labels))
+        _add(jobs, attention_job(start, before[key], after[key], step.options, labels))
     for comparison in suite.similarity:
         key = comparison.view, comparison.split
-        _add(jobs, similarity_job(slug, before[key], after[key], comparison.options, labels))
+        _add(jobs, similarity_job(start, before[key], after[key], comparison.options, labels))
 
 
 def _add(jobs: dict[str, Job], job: Job) -> Job:

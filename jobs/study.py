@@ -11,7 +11,7 @@ from analysis.statistics import Interval, difference, interval
 from analysis.sums import Summed, read_summed
 from jobs.plan import Plan
 from jobs.tasks import Published, load_task
-from store.artifacts import Store
+from store.artifacts import Artifact, Store
 from store.results import LABELS, SUMMED, read_rows, tidy
 
 Item = tuple[str, str, str]  # kind, task, and what was scored: "" or "<probe>/<layer>"
@@ -29,8 +29,9 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
     """
     published = {task: load_task(task).published for task in plan.suite.tasks}
     rows = []
+    found = store.find_all(job.request for job in plan.jobs)
     for job in plan.jobs:
-        artifact = store.find(job.request)
+        artifact = found.get(job.id)
         if artifact is None:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
@@ -38,16 +39,16 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
             rows.append(row | comparable(row, known))
-    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, store))]
+    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
 
 
-def _scores(plan: Plan, store: Store) -> Scores:
+def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
     """The primary scores of fine-tuning and probing, by test example."""
     found: Scores = {}
     for job in plan.jobs:
-        artifact = store.find(job.request) if job.kind in ("finetune", "probe") else None
+        artifact = artifacts.get(job.id) if job.kind in ("finetune", "probe") else None
         if artifact is None or not (artifact.path / SUMMED).is_file():
             continue
         of = str(job.labels["model"]), float(job.labels["fraction"])

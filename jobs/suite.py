@@ -17,6 +17,7 @@ from jobs.generate import GenerateConfig
 from jobs.tasks import load_yaml
 from store.config import Config
 from store.errors import InputError, MissingError, unknown
+from store.places import place, shown, there
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -118,13 +119,13 @@ def suite_names() -> list[str]:
 
 def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
     """A suite by name or file. `overrides` are KEY=VALUE with dots between keys and YAML values."""
-    path = Path(name_or_path)
+    path = place(name_or_path)
     if not name_or_path.endswith((".yaml", ".yml")):
         path = SUITES / f"{name_or_path}.yaml"
-        if not path.is_file():
+        if not there(path) or not path.is_file():
             raise unknown("suite", name_or_path, suite_names(), see="microtome suite ls")
-    elif not path.is_file():
-        raise MissingError(f"no suite file {path}")
+    elif not there(path) or not path.is_file():
+        raise MissingError(f"no suite file {shown(path)}")
     values = load_yaml(path)
     for override in overrides:
         apply_override(values, override)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from store.artifacts import Store
+from store.artifacts import Store, read_artifact
 from store.errors import InputError, MissingError
 from store.examples import Examples
 from store.formats import PART_FORMATS
@@ -29,7 +29,7 @@ class ActivationCache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        artifact = Store(self.path.parent.parent).open(self.path)
+        artifact = read_artifact(self.path)
         self.manifest: dict[str, Any] = artifact.manifest
         described = artifact.manifest["outputs"].get("cache")
         if described is None:
@@ -122,5 +122,4 @@ class ActivationCache:
 
 def open_cache(path_or_id: str | Path) -> ActivationCache:
     """A cache by folder, or by id or readable name in the default store."""
-    path = Path(path_or_id)
-    return ActivationCache(path if path.is_dir() else Store().open(path_or_id).path)
+    return ActivationCache(Store().open(path_or_id).path)

@@ -1,77 +1,31 @@
-"""Artifacts: folders that exist if and only if they are complete. The only code that knows paths."""
+"""Artifacts: folders that exist if and only if they are complete. Here they are made and removed."""
 
 import contextlib
-import json
 import os
-import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from store.errors import MicrotomeError, MissingError, StoreError
-from store.files import folder_bytes, remove_if_empty, why_unwritable, write_json
-from store.fingerprint import SHORT, artifact_id
-from store.locks import alone, first_free, joined, let_go, lock_path, unheld
+from store import leftovers, sources
+from store.catalogue import SCRATCH, STAGING, Catalogue, Request
+from store.errors import MicrotomeError, StoreError
+from store.files import remove_if_empty, remove_strays, why_unwritable, write_json
+from store.locks import alone, first_free, joined, let_go
+from store.manifests import MANIFEST, Artifact, read_artifact
+from store.modes import make_folder, settle
+from store.places import place, place_from, there
+from store.removal import check_inside, remove
 
-MANIFEST = "manifest.json"
-SOURCES = "sources.json"
-STAGING = ".staging"
-SCRATCH = ".scratch"
+__all__ = ["MANIFEST", "Artifact", "Request", "Staging", "Store", "default_root", "read_artifact"]
 
 
 def default_root() -> Path:
     """`MICROTOME_STORE`, or `artifacts` in the working directory."""
-    return Path(os.environ.get("MICROTOME_STORE") or "artifacts")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for. `inputs` maps a role to the id it plays; `slug` and `labels` only name things."""
-
-    kind: str
-    version: int
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    slug: str
-    labels: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def id(self) -> str:
-        return artifact_id(self.kind, self.version, self.config, self.inputs)
-
-    @property
-    def folder(self) -> str:
-        return f"{self.slug}-{self.id[:SHORT]}"
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A complete artifact: `path` is its folder, `manifest` what it is and what it was made from."""
-
-    path: Path
-    manifest: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        return self.manifest["id"]
-
-    @property
-    def kind(self) -> str:
-        return self.manifest["kind"]
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}/{self.path.name}"
-
-    def bytes(self) -> int:
-        """Size on disk of all files, in bytes."""
-        return folder_bytes(self.path)
+    return place_from("MICROTOME_STORE") or Path("artifacts")
 
 
 @dataclass
@@ -96,70 +50,11 @@ class Staging:
         return folder
 
 
-class Store:
+class Store(Catalogue):
     """A folder of artifacts, `<root>/<kind>/<slug>-<id8>/`, with work in progress under `<root>/.staging`."""
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root()
-
-    # reading ------------------------------------------------------------------------------------------
-
-    def find(self, request: Request) -> Artifact | None:
-        """The complete artifact of this request, or None."""
-        path = self.root / request.kind / request.folder
-        found = self._read(path)
-        if found is not None and found.id == request.id:
-            return found
-        for path in sorted((self.root / request.kind).glob(f"*-{request.id[:SHORT]}")):
-            found = self._read(path)  # the same thing under another readable name
-            if found is not None and found.id == request.id:
-                return found
-        return None
-
-    def open(self, reference: str | Path) -> Artifact:
-        """An artifact by folder, id (8 digits or more) or readable name; MissingError if there is none."""
-        folder = Path(reference)
-        if (folder / MANIFEST).is_file():
-            found = self._read(folder)
-            if found is not None:
-                return found
-        text = str(reference)
-        wanted = text.rpartition("/")[2]
-        matches = [
-            artifact
-            for artifact in self.list()
-            if wanted in (artifact.path.name, artifact.id)
-            or (re.fullmatch(r"[0-9a-f]{8,64}", text) and artifact.id.startswith(text))
-        ]
-        if not matches:
-            raise MissingError(f"no artifact '{reference}' in {self.root}. See: microtome cache ls")
-        if len({artifact.id for artifact in matches}) > 1:
-            names = ", ".join(artifact.name for artifact in matches)
-            raise MissingError(f"'{reference}' is ambiguous in {self.root}: {names}")
-        return matches[0]
-
-    def list(self, kind: str | None = None) -> list[Artifact]:
-        """Every complete artifact, by kind and name."""
-        found = []
-        for manifest in sorted(self.root.glob(f"{kind or '[!.]*'}/*/{MANIFEST}")):
-            artifact = self._read(manifest.parent)
-            if artifact is not None:
-                found.append(artifact)
-        return found
-
-    def _read(self, path: Path) -> Artifact | None:
-        try:
-            return Artifact(path, json.loads((path / MANIFEST).read_text("utf-8")))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise StoreError(
-                f"{path / MANIFEST} is damaged; remove the folder and run the job again"
-            ) from None
-        except OSError as error:
-            raise StoreError(f"cannot read {path / MANIFEST}: {error.strerror}") from None
-
-    # writing ------------------------------------------------------------------------------------------
+        super().__init__(place(root) if root is not None else default_root())
 
     @contextlib.contextmanager
     def begin(self, request: Request, *, resumable: bool = False, shared: bool = False) -> Iterator[Staging]:
@@ -172,7 +67,8 @@ class Store:
         started = time.time()
         with self._claimed_folder(request, shared) as (folder, lock):
             if not resumable:
-                _empty(folder)
+                remove(folder, inside=self.root)
+                make_folder(folder, private=request.private)
 
             def wait_until_alone() -> None:
                 alone(lock)
@@ -189,7 +85,8 @@ class Store:
                         self._commit(staging)
             except BaseException:
                 if not resumable:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    with contextlib.suppress(OSError, StoreError):
+                        remove(folder, inside=self.root)
                 remove_if_empty(folder / SCRATCH)
                 remove_if_empty(folder)
                 raise
@@ -200,11 +97,21 @@ class Store:
         holds, or the one that all share."""
         area = self.root / STAGING
         take = joined if shared else first_free
+        check_inside(area, self.root)
+        check_inside(self.root / request.kind, self.root)
         try:
             area.mkdir(parents=True, exist_ok=True)
             lock, folder = take(area, f"{request.kind}.{request.folder}")
-            folder.mkdir(exist_ok=True)
         except OSError as error:
+            raise StoreError(_unwritable(self.root, error.strerror)) from None
+        try:
+            check_inside(folder, self.root)
+            make_folder(folder, private=request.private)
+        except StoreError:
+            os.close(lock)
+            raise
+        except OSError as error:
+            os.close(lock)
             raise StoreError(_unwritable(self.root, error.strerror)) from None
         try:
             yield folder, lock
@@ -240,60 +147,63 @@ class Store:
             "outputs": staging.outputs,
             "provenance": {"made": datetime.now(UTC).isoformat(timespec="seconds"), **staging.provenance},
         }
+        if request.private:
+            manifest["private"] = True
+        remove_strays(staging.path / MANIFEST)
         write_json(staging.path / MANIFEST, manifest)
+        settle(staging.path, staging.path / MANIFEST, private=request.private)
+        self._put(staging)
+
+    def _put(self, staging: Staging) -> None:
+        """Move a finished folder to where it belongs, unless another writer was first."""
+        request = staging.request
         final = self.root / request.kind / request.folder
         final.parent.mkdir(parents=True, exist_ok=True)
+        check_inside(final, self.root)
+        why: str | None = ""
         for _ in range(2):
             try:
                 staging.path.rename(final)
-                shutil.rmtree(final / SCRATCH, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    remove(final / SCRATCH, inside=final)
                 return
-            except OSError:
-                if self.find(request) is not None:  # another writer of the same artifact was first
-                    shutil.rmtree(staging.path)
-                    return
-                shutil.rmtree(final, ignore_errors=True)  # a removal that was cut short
-        raise StoreError(f"cannot move the finished {request.kind} into {final}")
+            except OSError as error:
+                why = error.strerror
+            if self.find(request) is not None:
+                remove(staging.path, inside=self.root)
+                return
+            if there(final):  # a removal that was cut short, or damaged
+                self._clear(final)
+        raise StoreError(f"cannot move the finished {request.kind} into {final}: {why}")
 
-    def remove(self, artifact: Artifact) -> None:
-        """Delete an artifact; its manifest goes first, so that a half-removed one is never read."""
+    def _clear(self, final: Path) -> None:
+        """Take away what is no artifact from the place of one."""
+        other = self.read(final.parent.name, final.name)
+        if other is not None:
+            raise StoreError(
+                f"{other.name} has another id ({other.id}) that begins alike; remove one of the two"
+            )
+        if not final.is_dir():
+            raise StoreError(f"{final} is in the way of an artifact, and is none; move it away")
+        remove(final, inside=self.root)
+
+    def remove(self, artifact: Artifact | Path) -> None:
+        """Delete an artifact of this store, or the folder of one that is damaged; its manifest goes first,
+        so that a half-removed one is never read. InputError for a folder that is not in this store."""
+        folder = self.own(artifact if isinstance(artifact, Path) else artifact.path)
         try:
-            (artifact.path / MANIFEST).unlink()
-            shutil.rmtree(artifact.path)
+            remove(folder / MANIFEST, inside=self.root)
+            remove(folder, inside=self.root)
         except OSError as error:
-            raise StoreError(f"cannot remove {artifact.path}: {error.strerror}") from None
+            raise StoreError(f"cannot remove {folder}: {error.strerror}") from None
 
     def leftovers(self, kinds: Collection[str], older_than: float) -> tuple[Path, ...]:
-        """Folders that nothing can use and nothing has written to for `older_than` seconds: staging folders
-        that no living process holds, half-removed artifacts of `kinds`, which have no manifest, and what
-        was left in an artifact by a job that was killed as it ended."""
-        staged = {p.with_name(p.name.removesuffix(".lock")) for p in (self.root / STAGING).glob("*")}
-        found = [p for kind in kinds for p in (self.root / kind).glob("*-" + "[0-9a-f]" * SHORT)]
-        halves = {p for p in found if p.is_dir() and not p.is_symlink() and not (p / MANIFEST).exists()}
-        scratch = {p / SCRATCH for p in found if (p / MANIFEST).exists() and (p / SCRATCH).is_dir()}
-        free = []
-        for folder in sorted(staged | halves | scratch):
-            with unheld(folder) as nobody_works_there:
-                if nobody_works_there and _last_written(folder) <= time.time() - older_than:
-                    free.append(folder)
-        return tuple(free)
+        """Folders that nothing can use and nothing has written to for `older_than` seconds."""
+        return leftovers.find(self, kinds, older_than)
 
     def discard(self, leftover: Path) -> bool:
         """Delete a leftover; False if it has come to use since."""
-        with unheld(leftover) as nobody_works_there:
-            staged = leftover.parent.name == STAGING
-            if not nobody_works_there or (not staged and (leftover / MANIFEST).exists()):
-                return False
-            try:
-                if leftover.exists():
-                    shutil.rmtree(leftover)
-                lock_path(leftover).unlink(missing_ok=True)
-            except OSError as error:
-                raise StoreError(f"cannot remove {leftover}: {error.strerror}") from None
-        if staged:
-            with contextlib.suppress(OSError):
-                leftover.parent.rmdir()
-        return True
+        return leftovers.discard(self, leftover)
 
     def check_writable(self) -> None:
         """StoreError in one line if nothing can be written here."""
@@ -306,17 +216,14 @@ class Store:
 
     def remember(self, identities: Mapping[str, str]) -> None:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
-        known = self.remembered() | dict(identities)
-        if known != self.remembered():
-            self.root.mkdir(parents=True, exist_ok=True)
-            write_json(self.root / SOURCES, dict(sorted(known.items())))
+        try:
+            sources.remember(self.root, identities)
+        except OSError as error:
+            raise StoreError(_unwritable(self.root, error.strerror)) from None
 
     def remembered(self) -> dict[str, str]:
         """What `remember` noted, by name."""
-        try:
-            return json.loads((self.root / SOURCES).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
+        return sources.remembered(self.root)
 
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""
@@ -329,17 +236,6 @@ def _is_gone(folder: Path, error: Exception) -> bool:
         missing = Path(str(error.filename))
         return missing.is_relative_to(folder) and not missing.parent.exists()
     return not folder.exists()
-
-
-def _last_written(folder: Path) -> float:
-    """When anything in a folder, or its lock, was last written; 0 if there is nothing."""
-    there = [path for path in (folder, lock_path(folder), *folder.rglob("*")) if path.exists()]
-    return max((path.stat().st_mtime for path in there), default=0.0)
-
-
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
 
 
 def _unwritable(root: Path, reason: str | None) -> str:

@@ -22,9 +22,10 @@ import numpy as np
 from store.checksums import checksum
 from store.errors import StoreError
 from store.examples import Examples
-from store.files import ALIGNMENT, aligned_memory, delete, flush, folder_bytes, write_json
+from store.files import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from store.formats import PART_FORMATS
 from store.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
+from store.removal import remove
 
 Allocate = Callable[[int], np.ndarray]  # bytes -> uint8 [bytes]
 BUFFERS = 2  # one is filled while the other is written
@@ -171,13 +172,13 @@ class CacheWriter:
         path = self.folder / "parts" / f"{buffer.number:05d}{self.format.suffix}"
         aside = path.with_name("." + path.name)
         for leftover in (aside, path):
-            delete(leftover)
+            remove(leftover, inside=self.folder)
         try:
             known = self.format.write(aside, buffer.arrays, self.compression)
             digest = checksum(aside, known)
             flush(aside)  # a record must not outlive its part when a machine goes down
         except BaseException:
-            delete(aside)
+            remove(aside, inside=self.folder)
             raise
         aside.rename(path)
         record = {
@@ -195,7 +196,7 @@ class CacheWriter:
 
     def _claim(self, number: int) -> bool:
         """Whether this process may write a part: it holds the part's lock until the record is there."""
-        lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self._record(number).exists():

@@ -22,6 +22,10 @@ class StoreError(MicrotomeError):
     """The store cannot be read or written, or holds something damaged."""
 
 
+class DamagedError(StoreError):
+    """A folder of the store that is not, or no longer, an artifact of ours."""
+
+
 class DtypeOverflowError(MicrotomeError):
     """An activation does not fit the storage dtype."""
 

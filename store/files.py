@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,51 @@ CANNOT_WRITE = {
 }
 ALIGNMENT = 4096  # bytes, of memory and of offsets in files
 DIRECT_BYTES = 1 << 20  # below this the page cache does no harm
+STRAY = ".tmp"  # ends the name of a file that is not whole yet
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename.
+
+    The temporary name is this write's own, so that any number of processes may write the same path.
+    """
+    temporary = path.with_name(f"{_stray(path)}{os.getpid()}.{secrets.token_hex(4)}{STRAY}")
+    try:
+        # What UTF-8 cannot hold is written as JSON's own escape.
+        with temporary.open("x", encoding="utf-8", errors="backslashreplace") as stream:
+            json.dump(value, stream, indent=1, ensure_ascii=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_strays(path: Path) -> None:
+    """Delete what killed writers of a JSON file left beside it; only for who keeps other writers out."""
+    for name in os.listdir(path.parent):  # noqa: PTH208 - names are enough
+        if name.startswith(_stray(path)) and name.endswith(STRAY):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def _stray(path: Path) -> str:
+    return f".{path.name}."
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size on disk of a file, or of all files below a folder, in bytes."""
-    return sum(p.stat().st_size for p in [folder, *folder.rglob("*")] if p.is_file())
+    """Size of a file, or of all files below a folder, in bytes; symbolic links are not followed."""
+    if not folder.is_dir():
+        return folder.stat().st_size if folder.is_file() else 0
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += folder_bytes(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def write_bytes(path: Path, offset: int, values: np.ndarray) -> None:
@@ -89,14 +119,6 @@ def flush(path: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def delete(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def remove_if_empty(folder: Path) -> None:

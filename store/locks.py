@@ -14,6 +14,17 @@ def lock_path(folder: Path) -> Path:
     return folder.with_name(folder.name + SUFFIX)
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file of a path alone, after whoever holds it now. The file stays: another may wait."""
+    lock = _opened(path)
+    try:
+        alone(lock)
+        yield
+    finally:
+        os.close(lock)
+
+
 def first_free(area: Path, name: str) -> tuple[int, Path]:
     """Lock the first of the folders `<name>.0`, `<name>.1`, ... that no living process holds.
 
@@ -22,7 +33,7 @@ def first_free(area: Path, name: str) -> tuple[int, Path]:
     number = 0
     while True:
         folder = area / f"{name}.{number}"
-        lock = os.open(lock_path(folder), os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _opened(folder)
         if not _locked(lock):
             number += 1
         elif _is_at(lock, lock_path(folder)):
@@ -37,7 +48,7 @@ def joined(area: Path, name: str) -> tuple[int, Path]:
     """
     folder = area / f"{name}.0"
     while True:
-        lock = os.open(lock_path(folder), os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _opened(folder)
         fcntl.flock(lock, fcntl.LOCK_SH)
         if _is_at(lock, lock_path(folder)):
             return lock, folder
@@ -61,17 +72,22 @@ def let_go(lock: int, folder: Path) -> None:
 def unheld(folder: Path) -> Iterator[bool]:
     """Whether no living process holds the folder; meanwhile none can take it up."""
     try:
-        lock = os.open(lock_path(folder), os.O_RDWR)
-    except FileNotFoundError:
+        lock = os.open(lock_path(folder), os.O_RDWR | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
         yield True
         return
-    except PermissionError:  # another user's
+    except OSError:  # another user's, or no lock at all
         yield False
         return
     try:
         yield _locked(lock) and _is_at(lock, lock_path(folder))
     finally:
         os.close(lock)
+
+
+def _opened(folder: Path) -> int:
+    """The lock file of a folder, made if it is not there; a symbolic link in its place is refused."""
+    return os.open(lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
 
 
 def _locked(lock: int) -> bool:

@@ -129,11 +129,11 @@ def _recompute(
 @cache_group.command("rm")
 @click.argument("references", nargs=-1, required=True)
 def cache_rm(references: tuple[str, ...]) -> None:
-    """Remove artifacts: ids, names or folders."""
+    """Remove artifacts of the store: ids, names or folders; also damaged ones. Nothing outside is touched."""
     store = Store()
-    for artifact in [store.open(reference) for reference in references]:
-        store.remove(artifact)
-        click.echo(f"removed {artifact.name}")
+    for folder in dict.fromkeys([store.locate(reference) for reference in references]):
+        store.remove(folder)
+        click.echo(f"removed {folder.relative_to(store.root)}")
 
 
 @cache_group.command("gc")
@@ -155,7 +155,8 @@ def cache_rm(references: tuple[str, ...]) -> None:
 )
 @click.option("--unreferenced", is_flag=True, help="remove the artifacts that --suite lists")
 def cache_gc(dry_run: bool, older_than: float, suites: tuple[str, ...], unreferenced: bool) -> None:
-    """Remove what nothing can use: the leftovers of jobs that died, and half-removed artifacts.
+    """Remove what nothing can use: the leftovers of jobs that died, and artifacts that are damaged or half
+    removed.
 
     A job that died goes on from its leftovers when it is run again; without them it starts anew. Name
     all your suites: what was made by hand, or with --set, belongs to none and is listed.
@@ -167,10 +168,11 @@ def cache_gc(dry_run: bool, older_than: float, suites: tuple[str, ...], unrefere
     gone: list[int] = []
     listed: list[int] = []
     for folder in store.leftovers(KINDS, older_than * DAY):
-        size = folder_bytes(folder)
+        size, damage = folder_bytes(folder), store.damage(folder)
         if dry_run or store.discard(folder):
             gone.append(size)
-            click.echo(f"{verb} {folder.relative_to(store.root)}, {size / 1e6:.2f} MB")
+            said = f" (damaged: {damage})" if damage else ""
+            click.echo(f"{verb} {folder.relative_to(store.root)}{said}, {size / 1e6:.2f} MB")
     for artifact in _unreferenced(store, suites) if suites else ():
         size = artifact.bytes()
         (gone if unreferenced else listed).append(size)

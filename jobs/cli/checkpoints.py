@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from jobs.adapt import AdaptConfig, NewModel, adapt_job
-from jobs.cli.options import console, given, options_of
+from jobs.cli.options import UserPath, console, given, options_of
 from jobs.cli.running import run_by_hand, show
 from jobs.data.corpora import CorpusSpec
 from jobs.data.readers import READERS
@@ -101,11 +101,9 @@ def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> N
 
 @click.command("predict")
 @click.option("--checkpoint", required=True, help="id or name of a fine-tuned model in the store")
-@click.option(
-    "--input", "source", required=True, type=click.Path(), help="texts; or with --task, a data file"
-)
+@click.option("--input", "source", required=True, type=UserPath(), help="texts; or with --task, a data file")
 @click.option("--task", help="read the input as the data files of this task are read")
-@click.option("--out", type=click.Path(dir_okay=False), help="file to write; the screen if unset")
+@click.option("--out", type=UserPath(dir_okay=False), help="file to write; the screen if unset")
 def predict_command(checkpoint: str, source: str, task: str | None, out: str | None) -> None:
     """Ask a fine-tuned model about new texts; JSON Lines come out.
 

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from jobs.answer import AnswerConfig, Answers, answer, answer_scores, template_for
-from jobs.cli.options import console, given, options_of
+from jobs.cli.options import UserPath, console, given, options_of
 from jobs.cli.running import as_table
 from jobs.data.fractions import sample
 from jobs.data.source import find_data
@@ -28,12 +28,12 @@ from store.errors import InputError
 @click.option("--checkpoint", required=True, help="id or name of a checkpoint in the store, or any model")
 @click.option("--prompt", "texts", multiple=True, help="text to continue; may be given several times")
 @click.option(
-    "--prompts", "source", type=click.Path(), help='file of one per line, or .jsonl with "prompt" on each'
+    "--prompts", "source", type=UserPath(), help='file of one per line, or .jsonl with "prompt" on each'
 )
 @click.option("--task", help="answer the examples of this task instead: a name, or a task file")
 @options_of(GenerateConfig)
 @options_of(AnswerConfig, without=GenerateConfig.model_fields)
-@click.option("--out", type=click.Path(dir_okay=False), help="file to write; the screen if unset")
+@click.option("--out", type=UserPath(dir_okay=False), help="file to write; the screen if unset")
 def generate_command(
     checkpoint: str,
     texts: tuple[str, ...],

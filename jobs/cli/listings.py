@@ -5,7 +5,7 @@ import json
 import click
 import pandas as pd
 
-from jobs.cli.options import console, format_option
+from jobs.cli.options import UserPath, console, format_option
 from jobs.cli.running import as_table
 from jobs.data.check import check
 from jobs.data.encoding import Encoder
@@ -113,7 +113,7 @@ def model_ls() -> None:
 
 @model_group.command("fetch")
 @click.argument("reference")
-@click.option("--out", required=True, type=click.Path(), help="folder to make")
+@click.option("--out", required=True, type=UserPath(), help="folder to make")
 def model_fetch(reference: str, out: str) -> None:
     """Put a model into a folder, with safetensors weights.
 

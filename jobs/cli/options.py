@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from store.config import Config
+from store.places import place
 
 C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -25,6 +26,13 @@ def format_option(about: str) -> Decorator:
         show_default=True,
         help=about,
     )
+
+
+class UserPath(click.Path):
+    """A path that a person wrote: `~` is a home folder, also where the shell leaves it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(place(value), param, ctx)
 
 
 def console() -> Console:

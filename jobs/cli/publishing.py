@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.options import console
+from jobs.cli.options import UserPath, console
 from store.artifacts import Store
 
 CARD_LINES = 40  # of the model card that a dry run shows
@@ -31,7 +31,7 @@ _licence = click.option(
 @click.command("export")
 @_checkpoint
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="folder to make; must not hold anything"
+    "--out", required=True, type=UserPath(path_type=Path), help="folder to make; must not hold anything"
 )
 @_adapter
 @_licence

@@ -11,7 +11,7 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from jobs.cli.options import console, format_option
+from jobs.cli.options import UserPath, console, format_option
 from jobs.cli.running import as_table
 from jobs.disk import cache_bytes
 from jobs.executor import LocalRunner, Outcome, Runner, execute
@@ -168,7 +168,7 @@ def suite_run(
     show_default=True,
     help="of the rows",
 )
-@click.option("--out", type=click.Path(dir_okay=False), help="file to write; needed for parquet")
+@click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
 def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
     """Print the results of SUITE so far, one number per row."""
     store = Store()
@@ -192,7 +192,7 @@ def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str 
 @click.argument("suite")
 @SETTINGS
 @click.option(
-    "--out", type=click.Path(file_okay=False), default="report", show_default=True, help="folder to write"
+    "--out", type=UserPath(file_okay=False), default="report", show_default=True, help="folder to write"
 )
 @click.option(
     "--figures", type=click.Choice(["pdf", "svg", "png"]), help="also write every figure into OUT/figures"
@@ -222,7 +222,7 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
 
 def _costs(plan: Plan, store: Store) -> pd.DataFrame:
     """What the jobs that are done took, by kind: how many, seconds, and bytes on disk."""
-    found = [artifact for job in plan.jobs if (artifact := store.find(job.request)) is not None]
+    found = store.find_all(job.request for job in plan.jobs).values()
     rows = [
         {
             "kind": artifact.kind,

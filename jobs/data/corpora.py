@@ -1,7 +1,6 @@
 """Text corpora for adapting a language model: documents, in order, one at a time."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from jobs.demo.corpus import biomedical_text, general_text
 from store.config import Config
 from store.errors import InputError, MissingError
 from store.fingerprint import digest
+from store.places import place, place_from, there
 
 # What each format reads besides what every format has: its settings, the first of them needed.
 SETTINGS = {
@@ -100,11 +100,7 @@ class CorpusSpec(Config):
         """One line for the table of missing things."""
         if self.hub is not None:
             return f"download dataset {self.hub} where the hub can be reached, and set hub to its folder"
-        where = (
-            str(self.path)
-            if Path(str(self.path)).expanduser().is_absolute()
-            else f"$MICROTOME_DATA/{self.path}"
-        )
+        where = str(self.path) if place(str(self.path)).is_absolute() else f"$MICROTOME_DATA/{self.path}"
         return f"put the {self.format} corpus at {where}, or change its path"
 
 
@@ -193,12 +189,12 @@ def _files(spec: CorpusSpec) -> list[Path]:
 
 
 def _place(spec: CorpusSpec) -> Path:
-    asked = Path(str(spec.path)).expanduser()
-    data = os.environ.get("MICROTOME_DATA")
-    places = [asked] if not data or asked.is_absolute() else [asked, Path(data) / asked]
-    for place in places:
-        if place.exists():
-            return place
+    asked = place(str(spec.path))
+    data = place_from("MICROTOME_DATA")
+    places = [asked] if not data or asked.is_absolute() else [asked, data / asked]
+    for candidate in places:
+        if there(candidate) and candidate.exists():
+            return candidate
     unset = "" if data or asked.is_absolute() else " (MICROTOME_DATA is not set)"
     raise MissingError(f"no corpus at {' or '.join(map(str, places))}{unset}. {spec.how_to_get()}")
 

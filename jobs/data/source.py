@@ -1,7 +1,6 @@
 """Where a task's files are: a local folder first, then the hub; and its examples, read and checked."""
 
 import functools
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from jobs.data.readers.spec import DataSpec
 from jobs.hub import download_files, offline
 from jobs.tasks import Task
 from store.errors import InputError, MissingError, unknown
+from store.places import place, place_from
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,10 @@ def how_to_get(task: Task) -> str:
 def _folders(task: Task, spec: DataSpec) -> list[Path]:
     folders = []
     if spec.root is not None:
-        folders.append(Path(spec.root))
-    if os.environ.get("MICROTOME_DATA"):
-        folders.append(Path(os.environ["MICROTOME_DATA"]) / task.name)
+        folders.append(place(spec.root))
+    data = place_from("MICROTOME_DATA")
+    if data is not None:
+        folders.append(data / task.name)
     return folders
 
 

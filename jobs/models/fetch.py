@@ -8,6 +8,7 @@ from pathlib import Path
 from jobs.hub import MODEL_FILES, download_files
 from jobs.models.source import hub_name
 from store.errors import InputError, MissingError
+from store.places import place, there
 
 PICKLED = "pytorch_model.bin"
 INDEX = f"{PICKLED}.index.json"
@@ -15,11 +16,11 @@ INDEX = f"{PICKLED}.index.json"
 
 def fetch(reference: str, out: str) -> Path:
     """Make the folder `out`, which must not exist; it appears whole or not at all."""
-    target = Path(out)
+    target = place(out)
     if target.exists():
         raise InputError(f"{target} exists; choose another folder or remove it")
-    source = Path(reference)
-    if not source.is_dir():
+    source = place(reference)
+    if not there(source) or not source.is_dir():
         source = download_files(hub_name(reference), None, MODEL_FILES)
         if not any(source.glob("*.safetensors")):
             source = download_files(

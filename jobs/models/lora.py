@@ -1,7 +1,6 @@
 """Low-rank adapters (LoRA, Hu et al. 2021) through peft: put on a model, kept small, merged when loaded."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from store.config import Config
 from store.errors import InputError
+from store.removal import remove
 
 # The projections of queries and values, as architectures that peft has no default for call them.
 QUERY_AND_VALUE = (("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query", "value"), ("Wqkv",), ("c_attn",))
@@ -81,7 +81,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     described = folder / "adapter_config.json"
     values = json.loads(described.read_text("utf-8")) | {"base_model_name_or_path": None}
     described.write_text(json.dumps(values, indent=2, sort_keys=True), "utf-8")
-    (folder / "README.md").unlink(missing_ok=True)  # peft's template of a model card
+    remove(folder / "README.md", inside=folder)  # peft's template of a model card
     model.get_base_model().config.save_pretrained(folder)
 
 
@@ -103,7 +103,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     try:
         staged.rename(out)
     except OSError:
-        shutil.rmtree(staged)
+        remove(staged, inside=out.parent)
         if not out.is_dir():
             raise
 

@@ -1,7 +1,6 @@
 """Where a model's files are: the store, a local folder, MICROTOME_MODELS, or the hub, in that order."""
 
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from jobs.models.registry import MODELS
 from store.artifacts import Artifact, Store
 from store.errors import InputError, MicrotomeError, MissingError, unknown
 from store.fingerprint import digest, files_digest
+from store.places import place, place_from, shown, there
 
 CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
 CHECKPOINT_KINDS = ("adapt", "finetune", "randomise")
@@ -28,6 +28,7 @@ class ModelSource:
     commit: str | None = None
     artifact: str | None = None  # id of the artifact whose checkpoint this is
     absent: str = ""  # why it cannot be loaded, where only its identity is known
+    private: bool = False  # it was trained on data under an agreement
 
     def folder(self, store: Store, scratch: Path) -> Path:
         """The folder to load from; downloads a hub model that is not here yet. A LoRA adapter and its base
@@ -64,7 +65,7 @@ def find_model(reference: str, store: Store) -> ModelSource:
         if artifact is not None:
             return artifact
         if reference.startswith((".", "/", "~")):
-            raise MissingError(f"no model folder {reference}")
+            raise MissingError(f"no model folder {shown(reference)}")
         if "/" not in reference:
             raise unknown("model", reference, MODELS, see="microtome model ls")
     return _on_hub(reference)
@@ -79,7 +80,7 @@ def find_weights(identity: str, store: Store, references: Sequence[str]) -> Mode
     try:
         made = store.open(identity)
         if made.kind in CHECKPOINT_KINDS:
-            return ModelSource(made.path.name, made.id, artifact=made.id)
+            return _checkpoint(made)
     except MissingError:
         pass  # a model that was not made here
     known = store.remembered().items()
@@ -120,11 +121,12 @@ def hub_name(reference: str) -> str:
 
 
 def _local_folder(reference: str) -> Path | None:
-    candidates = [Path(reference)]
-    if os.environ.get("MICROTOME_MODELS"):
-        candidates.insert(0, Path(os.environ["MICROTOME_MODELS"]) / reference)
+    candidates = [place(reference)]
+    models = place_from("MICROTOME_MODELS")
+    if models is not None:
+        candidates.insert(0, models / reference)
     for folder in candidates:
-        if (folder / "config.json").is_file():
+        if there(folder / "config.json") and (folder / "config.json").is_file():
             return folder.resolve()
     return None
 
@@ -149,7 +151,12 @@ def _in_store(reference: str, store: Store) -> ModelSource | None:
         return None
     if artifact.kind not in CHECKPOINT_KINDS:
         raise InputError(f"{artifact.name} is no checkpoint but the result of {artifact.kind}")
-    return ModelSource(artifact.path.name, artifact.id, artifact=artifact.id)
+    return _checkpoint(artifact)
+
+
+def _checkpoint(artifact: Artifact) -> ModelSource:
+    name, identity = artifact.path.name, artifact.id
+    return ModelSource(name, identity, artifact=identity, private=artifact.private)
 
 
 def _on_hub(reference: str) -> ModelSource:

@@ -1,6 +1,5 @@
 """Training with transformers' Trainer: resumes where it was last saved, survives running out of memory."""
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from jobs.models.batching import length_sorted_batches, padded
 from jobs.models.losses import Loss
 from store.errors import MicrotomeError
+from store.removal import remove
 
 Scores = dict[str, float]
 IGNORED = -100  # a target that the loss leaves out
@@ -141,7 +141,7 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     for path in reversed(found):
         if (path / "trainer_state.json").is_file():  # what the Trainer writes last
             return path
-        shutil.rmtree(path)
+        remove(path, inside=folder)
     return None
 
 

@@ -49,7 +49,7 @@ def export(
         raise InputError(f"{out} exists and is not empty; choose another folder or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as aside:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as aside:
             whole = _assemble(artifact, store, Path(aside), out.resolve().name, adapter, licence)
             whole.rename(out)
     except OSError as error:

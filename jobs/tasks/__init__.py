@@ -10,6 +10,7 @@ from jobs.tasks.types import TASK_TYPES
 from jobs.tasks.types.task_type import TaskType
 from store.config import Config
 from store.errors import InputError, MissingError, unknown
+from store.places import place, shown, there
 
 TASKS = Path(__file__).parent
 
@@ -94,14 +95,14 @@ def load_task(name_or_path: str) -> Task:
     """A task by name, or from a YAML file of the user's own."""
     path = TASKS / f"{name_or_path}.yaml"
     if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise MissingError(f"no task file {path}")
-    elif not path.is_file():
+        path = place(name_or_path)
+        if not there(path) or not path.is_file():
+            raise MissingError(f"no task file {shown(path)}")
+    elif not there(path) or not path.is_file():
         raise unknown("task", name_or_path, task_names(), see="microtome task ls")
     values = load_yaml(path)
     if isinstance(values.get("data"), dict) and "root" in values["data"]:
-        values["data"]["root"] = str((path.parent / values["data"]["root"]).resolve())
+        values["data"]["root"] = str((path.parent / place(values["data"]["root"])).resolve())
     task = Task.parse(values, where=str(path))
     if task.type not in TASK_TYPES:
         raise unknown("task type", task.type, TASK_TYPES)
