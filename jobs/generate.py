@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from jobs.data.readers.opening import text_lines
 from jobs.data.readers.parsing import json_rows
-from jobs.data.readers.spec import reading
 from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import ModelSource
@@ -84,9 +84,7 @@ def read_prompts(path: Path) -> list[str]:
     if path.suffix == ".jsonl":
         prompts = [_prompt_of(row, where) for where, row in json_rows(path)]
     else:
-        with reading(path):
-            lines = path.read_text("utf-8").split("\n")
-        prompts = [line.rstrip("\r") for line in lines if line.strip()]
+        prompts = [line for _, line in text_lines(path) if line.strip()]
     if not prompts:
         raise InputError(f"{path}: no prompt")
     return prompts

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from jobs.data.examples import Example, Label
-from jobs.data.readers.mentions import separate_masks
+from jobs.data.readers import read_examples
+from jobs.data.readers.marks import separated
+from jobs.data.readers.opening import text_lines
 from jobs.data.readers.parsing import json_rows
-from jobs.data.readers.spec import reading
+from jobs.data.readers.soundness import refuse_unsound
+from jobs.data.readers.spec import DataSpec, row_id
 from jobs.tasks import Recipe
 from jobs.tasks.types import TASK_TYPES
 from jobs.tasks.types.task_type import TaskType
@@ -19,7 +22,7 @@ from store.artifacts import Artifact
 from store.errors import InputError
 
 WORD = re.compile(r"\w+|[^\w\s]")  # of a text to be tagged: words and single marks
-Named = tuple[str, list[str]]  # id, texts
+Named = tuple[str, str, list[str]]  # file and line, id, texts
 
 
 def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[Example], list[str]]:
@@ -32,10 +35,19 @@ def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[
     if not found:
         raise InputError(f"{path}: no text")
     examples = []
-    for name, texts in found:
+    for where, name, texts in found:
         words = tuple(_words(text, kind) for text in texts)
-        examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words)))))
-    return examples, [texts[0] for _, texts in found]
+        examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words))), where=where))
+    refuse_unsound(examples, path, labelled=False)
+    return examples, [texts[0] for *_, texts in found]
+
+
+def read_task_file(path: Path, spec: DataSpec) -> list[Example]:
+    """The examples of a data file of a task; its labels are not looked at, and may be absent."""
+    examples = read_examples(path, spec, labels=False)
+    if not examples:
+        raise InputError(f"{path}: no text")
+    return examples
 
 
 def predict(
@@ -93,16 +105,13 @@ def entities(tags: Sequence[str], words: Sequence[str], text: str | None) -> Ite
 
 def _plain_rows(path: Path, count: int) -> Iterator[Named]:
     """The lines of a file, numbered, blank ones left out; a tab parts texts only where there are two."""
-    with reading(path):
-        lines = path.read_text("utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
-        line = line.rstrip("\r")
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         texts = line.split("\t") if count == 2 else [line]
         if len(texts) != count or not all(map(str.strip, texts)):
             raise InputError(f"{path}:{number}: expected two texts parted by a tab")
-        yield str(number), texts
+        yield f"{path}:{number}", str(number), texts
 
 
 def _json_texts(path: Path, columns: Sequence[str]) -> Iterator[Named]:
@@ -112,7 +121,8 @@ def _json_texts(path: Path, columns: Sequence[str]) -> Iterator[Named]:
                 raise InputError(f"{where}: no '{column}' (expected {', '.join(columns)})")
             if not isinstance(row[column], str) or not row[column].strip():
                 raise InputError(f"{where}: expected a text as '{column}', found {row[column]!r:.40}")
-        yield str(row.get("id", where.rpartition(":")[2])), [row[column] for column in columns]
+        name = row_id(row.get("id", where.rpartition(":")[2]), where)
+        yield where, name, [row[column] for column in columns]
 
 
 def _words(text: str, kind: TaskType) -> tuple[str, ...]:
@@ -120,7 +130,7 @@ def _words(text: str, kind: TaskType) -> tuple[str, ...]:
     Only corpora of tags come with their marks as words of their own."""
     if kind.head == "token":
         return tuple(WORD.findall(text))
-    return tuple((separate_masks(text) if kind.unit == "entity_pair" else text).split())
+    return tuple((separated(text) if kind.unit == "entity_pair" else text).split())
 
 
 def _blank(kind: TaskType, labels: Sequence[str], words: int) -> Label:

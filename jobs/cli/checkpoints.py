@@ -10,7 +10,6 @@ from jobs.adapt import AdaptConfig, NewModel, adapt_job
 from jobs.cli.options import UserPath, console, given, options_of
 from jobs.cli.running import run_by_hand, show
 from jobs.data.corpora import CorpusSpec
-from jobs.data.readers import READERS
 from jobs.data.source import find_data
 from jobs.extract import ExtractConfig, extract_job
 from jobs.finetune import finetune_job
@@ -108,10 +107,11 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     """Ask a fine-tuned model about new texts; JSON Lines come out.
 
     Plain text has one example per line, the two texts of a pair parted by a tab. JSON Lines (.jsonl) have
-    `text`, or `text_a` and `text_b`, and may have `id`. Mentions of a relation are masked as in the task's
-    own data, for example @GENE$. Entities come with character offsets into the text.
+    `text`, or `text_a` and `text_b`, and may have `id`. Mentions of a relation are marked as in the task's
+    own data, for example @GENE$. With --task, the labels that a data file has are not looked at, and may be
+    absent. Entities come with character offsets into the text.
     """
-    from jobs.predict import predict, read_texts
+    from jobs.predict import predict, read_task_file, read_texts
 
     if out is not None and not Path(out).parent.is_dir():
         raise InputError(f"no folder {Path(out).parent} to write {Path(out).name} into")
@@ -121,8 +121,7 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     config = artifact.manifest["config"]
     texts: list[str] | None = None
     if task is not None:
-        spec = load_task(task).data
-        examples = READERS[spec.format](Path(source), spec)
+        examples = read_task_file(Path(source), load_task(task).data)
     else:
         examples, texts = read_texts(Path(source), TASK_TYPES[config["type"]], config["labels"])
     rows = predict(artifact, artifact.path / CHECKPOINT, examples, texts)

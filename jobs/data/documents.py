@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.data.readers.parsing import csv_rows, json_rows, read_json
-from jobs.data.readers.spec import reading
+from jobs.data.readers.opening import reading, text_lines
+from jobs.data.readers.parsing import csv_rows, json_rows, read_json, refuse_entities
 from jobs.hub import offline
 from store.errors import InputError, MicrotomeError, MissingError, unknown
 
@@ -25,7 +25,17 @@ def plain_text(path: Path, separator: str, fallback: str | None) -> Iterator[str
                 yield from [stream.read()] if separator == "none" else _parts(stream, separator)
         except UnicodeDecodeError:
             hint = f" nor {fallback}" if fallback else "; set fallback_encoding to latin-1 or cp1252"
-            raise InputError(f"{path}: not UTF-8{hint}") from None
+            raise InputError(f"{_not_utf8(path)}{hint}") from None
+
+
+def _not_utf8(path: Path) -> str:
+    """What is said of a file that is not UTF-8, with its line."""
+    try:
+        for _ in text_lines(path, keep_ends=True):
+            pass
+    except InputError as error:
+        return str(error)
+    return f"{path}: not UTF-8"
 
 
 def _encoding(path: Path, fallback: str | None) -> str:
@@ -53,7 +63,7 @@ def _parts(lines: Iterable[str], separator: str) -> Iterator[str]:
 
 def json_lines(path: Path, columns: Sequence[str]) -> Iterator[str]:
     """A document per line that holds an object with these keys."""
-    for where, row in json_rows(path):
+    for where, row in json_rows(path, halves=True):
         yield _joined(row, columns, where)
 
 
@@ -65,6 +75,7 @@ def csv_table(path: Path, columns: Sequence[str]) -> Iterator[str]:
 
 def questions(path: Path) -> Iterator[str]:
     """A question and its answer per document; those without an answer are left out."""
+    refuse_entities(path)
     with reading(path), path.open("rb") as stream:
         try:
             for _, element in xml.etree.ElementTree.iterparse(stream):
@@ -84,19 +95,18 @@ def _content(element: xml.etree.ElementTree.Element | None) -> str:
 
 def abstracts(path: Path) -> Iterator[str]:
     """Title and abstract per document, from lines of id, title and abstract without header or quoting."""
-    with reading(path), path.open(encoding="utf-8-sig", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""]:
-                continue
-            if len(cells) != 3:
-                raise InputError(f"{path}:{number}: {len(cells)} columns, expected id, title and abstract")
-            yield "\n".join(cell for cell in cells[1:] if cell.strip())
+    for number, line in text_lines(path):
+        cells = line.split("\t")
+        if cells == [""]:
+            continue
+        if len(cells) != 3:
+            raise InputError(f"{path}:{number}: {len(cells)} columns, expected id, title and abstract")
+        yield "\n".join(cell for cell in cells[1:] if cell.strip())
 
 
 def trials(path: Path) -> Iterator[str]:
     """Brief summary and detailed description per trial, from what the registry's API gives."""
-    found = read_json(path)
+    found = read_json(path, halves=True)
     if isinstance(found, dict):
         found = found.get("studies", [found])
     if not isinstance(found, list):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SPLITS = ("train", "dev", "test")
 
@@ -17,6 +17,7 @@ class Example:
 
     `spans` are the (first word, word after the last) of the two mentions that a relation is about.
     `document` names what the example was cut from, where a split or a score goes by documents.
+    `where` is the file and line that it was read from, for messages; it is no part of the example.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Example:
     label: Label
     spans: tuple[tuple[int, int], ...] = ()
     document: str = ""
+    where: str = field(default="", compare=False, repr=False)
 
     @property
     def words(self) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jobs.data.examples import SPLITS, Example, rows_digest
 from jobs.data.fractions import held_out
-from jobs.data.readers import READERS
+from jobs.data.readers import READERS, read_examples
+from jobs.data.readers.opening import reading
 from jobs.data.readers.spec import DataSpec
 from jobs.hub import download_files, offline
 from jobs.tasks import Task
@@ -64,8 +65,8 @@ def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
             names = {split: Path(name) for split, name in spec.files.items()}
             return TaskData(task, spec, names, "generated"), []
         for folder in _folders(task, spec):
-            files = {split: (folder / name).resolve() for split, name in spec.files.items()}
-            absent = [path for path in files.values() if not path.exists()]
+            files = {split: Path(os.path.realpath(folder / name)) for split, name in spec.files.items()}
+            absent = [path for path in files.values() if not _there(path)]
             if not absent:
                 return TaskData(task, spec, files, str(folder)), []
             tried.append(str(absent[0]))
@@ -103,7 +104,7 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
     if split not in data.files and split not in data.spec.hold_out:
         raise InputError(f"task '{data.task.name}' has no {split} split")
     path = data.files.get(split, data.files["train"])
-    examples = READERS[data.spec.format](path, data.spec)
+    examples = read_examples(path, data.spec)
     pattern = data.spec.document
     if pattern is not None:
         examples = [replace(e, document=_document(pattern, e.id, path)) for e in examples]
@@ -112,11 +113,20 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
     if not examples:
         raise InputError(f"{path}: the {split} split of '{data.task.name}' is empty")
     for example in examples:
+        unfit = data.task.kind.unfit(example)
+        if unfit:
+            raise InputError(f"{example.where or path}: {unfit}")
         strange = data.task.kind.strange(example, data.task.labels)
         if strange is not None:
             known = ", ".join(data.task.labels)
-            raise InputError(f"{path}: example {example.id}: unknown label '{strange}' (known: {known})")
+            where = example.where or path
+            raise InputError(f"{where}: example {example.id}: unknown label '{strange}' (known: {known})")
     return examples
+
+
+def _there(path: Path) -> bool:
+    with reading(path):
+        return path.exists()
 
 
 def _document(pattern: str, id: str, path: Path) -> str:

@@ -20,11 +20,13 @@ from jobs.data.readers.nli4ct import read_nli4ct
 from jobs.data.readers.parquet import read_parquet
 from jobs.data.readers.pubmedqa import read_pubmedqa
 from jobs.data.readers.share_clefe import read_share_clefe
+from jobs.data.readers.soundness import refuse_unsound
 from jobs.data.readers.spec import DataSpec
 from jobs.data.readers.stop_reasons import read_boolean_classes, read_covid_stop_reasons
 from jobs.data.readers.trials import read_trials
 from jobs.data.readers.tsv import read_tsv
 from jobs.demo.reader import read_synthetic
+from store.errors import unknown
 
 Reader = Callable[[Path, DataSpec], list[Example]]
 
@@ -48,3 +50,15 @@ READERS: dict[str, Reader] = {
     "trials": read_trials,
     "tsv": read_tsv,
 }
+
+
+def read_examples(path: Path, spec: DataSpec, *, labels: bool = True) -> list[Example]:
+    """The examples of a file, each sound: with an id of its own, words, and a label.
+
+    With `labels=False` nothing is asked of the labels, which may be absent: those of the examples are blank.
+    """
+    if spec.format not in READERS:
+        raise unknown("data format", spec.format, READERS)
+    examples = READERS[spec.format](path, spec if labels else spec.without_labels())
+    refuse_unsound(examples, path, labelled=labels)
+    return examples

@@ -1,11 +1,10 @@
 """Relations as BLUE distributes them: a table of sentences in which the mentions are masked already."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from jobs.data.examples import Example
-from jobs.data.readers.mentions import mask_spans, separate_masks
-from jobs.data.readers.spec import DataSpec, pair_or_text, reading
+from jobs.data.readers.opening import text_lines
+from jobs.data.readers.spec import DataSpec, pair_or_text
 from store.errors import InputError
 
 COLUMNS = {"id": "index", "text_a": "sentence", "label": "label"}
@@ -16,26 +15,29 @@ def read_blue_relation(path: Path, spec: DataSpec) -> list[Example]:
 
     Masks stay as they are written; the readers of the original corpora write the same ones.
     """
-    spec = spec.model_copy(update={"columns": COLUMNS | spec.columns})
-    header = [spec.columns[role] for role in COLUMNS]
+    spec = spec.model_copy(update={"columns": COLUMNS | spec.columns, "marks": "masks"})
+    usual = [spec.columns[role] for role in COLUMNS if spec.labelled or role != "label"]
+    header: list[str] = []
     examples: list[Example] = []
-    with reading(path), path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""]:
+    for number, line in text_lines(path):
+        cells = line.split("\t")
+        if cells == [""]:
+            continue
+        where = f"{path}:{number}"
+        if not header:
+            header = _header(cells, usual, where)
+            if header is cells:
                 continue
-            if number == 1 and set(header) <= set(cells):
-                header = cells
-                continue
-            where = f"{path}:{number}"
-            if len(cells) != len(header):
-                raise InputError(f"{where}: {len(cells)} columns, expected {', '.join(header)}")
-            row = dict(zip(header, cells, strict=True))
-            row[spec.columns["text_a"]] = separate_masks(row[spec.columns["text_a"]])
-            example = pair_or_text(row, spec, len(examples), where)
-            try:
-                spans = mask_spans(example.texts[0])
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from None
-            examples.append(replace(example, spans=spans))
+        if len(cells) != len(header):
+            raise InputError(f"{where}: {len(cells)} columns, expected {', '.join(header)}")
+        examples.append(pair_or_text(dict(zip(header, cells, strict=True)), spec, len(examples), where))
     return examples
+
+
+def _header(cells: list[str], usual: list[str], where: str) -> list[str]:
+    """The first line if it is a header, else the usual one. Without labels, a column of them may still be."""
+    if len(set(cells)) < len(cells) and set(usual) & set(cells):
+        raise InputError(f"{where}: the header has a column twice: {', '.join(cells)}")
+    if set(usual) <= set(cells):
+        return cells
+    return [*usual, COLUMNS["label"]] if len(usual) < len(cells) else usual

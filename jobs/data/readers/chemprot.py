@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from jobs.data.examples import Example
 from jobs.data.readers.mentions import inside, mask_pair
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.opening import text_lines
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
 CHEMICAL, GENES = "CHEMICAL", ("GENE-Y", "GENE-N")
 MASKS, BOTH = ("@CHEMICAL$", "@GENE$"), "@CHEM-GENE$"
 NO_RELATION = "false"
+LONGEST_OFFSETS = 18  # digits of both; more are of no text
 
 # A sentence ends at punctuation, perhaps with closing quotes or brackets, before a capital letter or a digit;
 # not after a dotted abbreviation (U.S., i.v.), and never inside a mention.
@@ -36,6 +38,7 @@ class Abstract:
     pmid: str
     text: str
     title_end: int
+    where: str
     entities: dict[str, Entity] = field(default_factory=dict)
     gold: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
@@ -65,7 +68,7 @@ def read_chemprot(path: Path, spec: DataSpec) -> list[Example]:
     """
     return [
         _example(abstract, sentence, chemical, gene, spec)
-        for abstract in _abstracts(path)
+        for abstract in _abstracts(path, spec.labelled)
         for sentence, chemical, gene in _pairs(abstract)
     ]
 
@@ -102,20 +105,25 @@ def _example(
     words, spans = mask_pair(abstract.text[start:end], parts, MASKS, BOTH)
     name = f"{abstract.pmid}.{chemical.id}.{gene.id}"
     label = abstract.gold.get((chemical.id, gene.id), [NO_RELATION])[0]
-    return Example(name, (words,), spec.label(label, name), spans)
+    return Example(name, (words,), spec.label(label, abstract.where), spans, where=abstract.where)
 
 
-def _abstracts(path: Path) -> list[Abstract]:
+def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:
     if "_abstracts" not in path.name:
         raise InputError(f"{path}: expected a file named *_abstracts*.tsv")
-    abstracts = {
-        pmid: Abstract(pmid, f"{title} {body}", len(title)) for _, (pmid, title, body) in _rows(path, 3)
-    }
+    abstracts: dict[str, Abstract] = {}
+    for where, (pmid, title, body) in _rows(path, 3):
+        if pmid in abstracts:
+            raise InputError(f"{where}: the abstract '{pmid}' is there already ({abstracts[pmid].where})")
+        abstracts[pmid] = Abstract(pmid, f"{title} {body}", len(title), where)
     for where, (pmid, *cells) in _rows(_sibling(path, "_entities"), 6):
         abstract = _known(abstracts, pmid, where)
         entity = _entity(abstract, cells, where)
+        if entity.id in abstract.entities:
+            raise InputError(f"{where}: the abstract {pmid} has an entity '{entity.id}' already")
         abstract.entities[entity.id] = entity
-    for where, (pmid, group, evaluated, _, *arguments) in _rows(_sibling(path, "_relations"), 6):
+    relations = _rows(_sibling(path, "_relations"), 6) if labelled else ()
+    for where, (pmid, group, evaluated, _, *arguments) in relations:
         if evaluated.strip() not in ("Y", "N"):
             raise InputError(f"{where}: expected Y or N, found '{evaluated}'")
         if evaluated.strip() == "Y":
@@ -130,7 +138,7 @@ def _entity(abstract: Abstract, cells: list[str], where: str) -> Entity:
     name, kind, start, end, text = cells
     if kind not in (CHEMICAL, *GENES):
         raise InputError(f"{where}: expected CHEMICAL, GENE-Y or GENE-N, found '{kind}'")
-    if not (start.isdecimal() and end.isdecimal()):
+    if not (start.isdecimal() and end.isdecimal() and len(start + end) <= LONGEST_OFFSETS):
         raise InputError(f"{where}: expected two offsets, found '{start}' and '{end}'")
     entity = Entity(int(start), int(end), name, kind)
     found = abstract.text[entity.start : entity.end]
@@ -159,11 +167,10 @@ def _sibling(path: Path, kind: str) -> Path:
 
 
 def _rows(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
-    with reading(path), path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""]:
-                continue
-            if len(cells) != columns:
-                raise InputError(f"{path}:{number}: expected {columns} columns, found {len(cells)}")
-            yield f"{path}:{number}", cells
+    for number, line in text_lines(path):
+        cells = line.split("\t")
+        if cells == [""]:
+            continue
+        if len(cells) != columns:
+            raise InputError(f"{path}:{number}: expected {columns} columns, found {len(cells)}")
+        yield f"{path}:{number}", cells

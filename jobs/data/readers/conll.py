@@ -1,13 +1,11 @@
 """CoNLL columns with IOB2 tags: a word first and its tag last in a line, a blank line after each sentence."""
 
-import gzip
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from jobs.data.examples import Example
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.opening import text_lines
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
 DOCUMENT_MARKS = ("-DOCSTART-", "###MEDLINE:")  # a line of their own, no sentence
@@ -17,41 +15,44 @@ QUOTED_QUOTE = '""""'  # a lone double quote as a CSV writer puts it: the four-c
 def read_conll(path: Path, spec: DataSpec) -> list[Example]:
     """Sentences of a .tsv, .iob2 or .conll file, plain or gzipped. Columns are split at tabs.
 
-    A tag B or I without a type gets the type `entity` of the spec.
+    A tag B or I without a type gets the type `entity` of the spec. Without labels, words may stand alone.
     """
-    examples: list[Example] = []
-    with reading(path), _open(path) as lines:
-        for words, tags in _sentences(path, lines, spec):
-            examples.append(Example(str(len(examples)), (tuple(words),), tuple(tags)))
-    return examples
+    return [
+        Example(str(number), (tuple(words),), tuple(tags), where=f"{path}:{line}")
+        for number, (line, words, tags) in enumerate(_sentences(path, text_lines(path), spec))
+    ]
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="\n")
-    return path.open(encoding="utf-8", newline="\n")
-
-
-def _sentences(path: Path, lines: Iterable[str], spec: DataSpec) -> Iterator[tuple[list[str], list[str]]]:
+def _sentences(
+    path: Path, lines: Iterable[tuple[int, str]], spec: DataSpec
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """(its first line, words, tags) of each sentence."""
+    first = 0
     words: list[str] = []
     tags: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        line = line.rstrip("\r\n")
+    for number, line in lines:
         if not line.strip():
             if words:
-                yield words, tags
+                yield first, words, tags
             words, tags = [], []
             continue
         if line.startswith(DOCUMENT_MARKS):
             continue
         columns = line.split("\t")
-        if len(columns) < 2:
+        if len(columns) < 2 and spec.labelled:
             raise InputError(f"{path}:{number}: expected 'word<TAB>tag', found {_short(line)}")
-        tag = _tag(columns[-1].strip(), tags[-1] if tags else "O", spec, f"{path}:{number}")
+        if not columns[0].strip():
+            raise InputError(f"{path}:{number}: expected 'word<TAB>tag', found an empty word")
+        first = first if words else number
+        tag = (
+            "O"
+            if not spec.labelled
+            else _tag(columns[-1].strip(), tags[-1] if tags else "O", spec, f"{path}:{number}")
+        )
         words.append('"' if spec.entity is not None and columns[0] == QUOTED_QUOTE else columns[0])
         tags.append(tag)
     if words:
-        yield words, tags
+        yield first, words, tags
 
 
 def _tag(tag: str, previous: str, spec: DataSpec, where: str) -> str:

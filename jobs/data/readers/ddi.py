@@ -6,7 +6,8 @@ from pathlib import Path
 
 from jobs.data.examples import Example
 from jobs.data.readers.mentions import Parts, inside, mask_pair
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.parsing import xml_root
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
 MASK, BOTH = "@DRUG$", "@DRUG-DRUG$"
@@ -26,26 +27,23 @@ def read_ddi(path: Path, spec: DataSpec) -> list[Example]:
 
 
 def _document(file: Path, spec: DataSpec) -> Iterator[Example]:
-    with reading(file):
-        try:
-            root = ElementTree.parse(file).getroot()
-        except ElementTree.ParseError as error:
-            raise InputError(f"{file}:{error.position[0]}: not XML ({error})") from None
-    for sentence in root.iter("sentence"):
+    for sentence in xml_root(file).iter("sentence"):
         text = _get(sentence, "text", str(file))
-        drugs = {
-            _get(entity, "id", str(file)): _parts(entity, text, str(file))
-            for entity in sentence.iter("entity")
-        }
+        drugs: dict[str, Parts] = {}
+        for entity in sentence.iter("entity"):
+            name = _get(entity, "id", str(file))
+            if name in drugs:
+                raise InputError(f"{file}: the entity '{name}' is there twice")
+            drugs[name] = _parts(entity, text, str(file))
         for pair in sentence.iter("pair"):
             name = _get(pair, "id", str(file))
             where = f"{file}: pair {name}"
-            label = _label(pair, where)
+            label = _label(pair, where) if spec.labelled else ""
             if label is None:
                 continue
             mentions = _drug(drugs, pair, "e1", where), _drug(drugs, pair, "e2", where)
             words, spans = mask_pair(text, mentions, (MASK, MASK), BOTH)
-            yield Example(name, (words,), spec.label(label, where), spans)
+            yield Example(name, (words,), spec.label(label, where), spans, where=where)
 
 
 def _label(pair: ElementTree.Element, where: str) -> str | None:

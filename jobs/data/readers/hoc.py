@@ -23,10 +23,11 @@ HALLMARKS = (  # by their number in the files
 
 def read_hoc(path: Path, spec: DataSpec) -> list[Example]:
     """Columns labels (`0_x,1_x,...,9_x`, x is 0 or 1), sentence, index (`<pmid>_s<sentence>`)."""
-    return [
-        Example(row["index"], (tuple(row["sentence"].split()),), _hallmarks(row["labels"], spec, where))
-        for where, row in tab_rows(path, needs=("labels", "sentence", "index"))
-    ]
+    examples = []
+    for where, row in tab_rows(path, needs=("sentence", "index", *(("labels",) if spec.labelled else ()))):
+        label = _hallmarks(row["labels"], spec, where) if spec.labelled else ()
+        examples.append(Example(row["index"], (tuple(row["sentence"].split()),), label, where=where))
+    return examples
 
 
 def _hallmarks(bits: str, spec: DataSpec, where: str) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from jobs.data.examples import Example
 from jobs.data.readers.mentions import mask_pair
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.opening import text_lines
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError, unknown
 
-PLACE = r'c="(?:.*)" (\d+):(\d+) (\d+):(\d+)'
+PLACE = r'c="(?:.*)" (\d{1,9}):(\d{1,9}) (\d{1,9}):(\d{1,9})'
 CONCEPT = re.compile(PLACE + r'\|\|t="(problem|test|treatment)"')
 RELATION = re.compile(PLACE + r'\|\|r="(\w+)"\|\|' + PLACE)
 TREATMENT, TEST, PROBLEMS = {"treatment", "problem"}, {"test", "problem"}, {"problem"}
@@ -48,9 +49,9 @@ def read_i2b2(path: Path, spec: DataSpec) -> list[Example]:
 
 def _record(file: Path, spec: DataSpec) -> Iterator[Example]:
     folder, name = file.parent.parent, file.stem
-    lines = [line.split() for _, line in _lines(file)]
+    lines = [line.split() for _, line in text_lines(file)]
     concepts = _concepts(folder / "concept" / f"{name}.con", lines)
-    gold = _relations(folder / "rel" / f"{name}.rel", concepts)
+    gold = _relations(folder / "rel" / f"{name}.rel", concepts) if spec.labelled else {}
     inside = [concept for concept in concepts if concept.place[0] == concept.place[2]]
     for first, second in itertools.combinations(inside, 2):
         if first.place[0] != second.place[0] or {first.kind, second.kind} not in RELATES.values():
@@ -60,14 +61,15 @@ def _record(file: Path, spec: DataSpec) -> Iterator[Example]:
         parts = [_characters(words, first)], [_characters(words, second)]
         masked, spans = mask_pair(" ".join(words), parts, masks, f"@{first.kind}-{second.kind}$")
         id = f"{name}.{first.number}.{second.number}"
+        where = f"{file}:{first.place[0]}"
         label = gold.get((first, second), NO_RELATION)
-        yield Example(id, (masked,), spec.label(label, id), spans)
+        yield Example(id, (masked,), spec.label(label, where), spans, where=where)
 
 
 def _concepts(file: Path, lines: list[list[str]]) -> list[Concept]:
     """In text order; one that is listed twice counts once."""
     concepts: dict[tuple[Place, str], Concept] = {}
-    for number, line in _lines(file):
+    for number, line in text_lines(file):
         if not line.strip():
             continue
         found = CONCEPT.fullmatch(line.strip())
@@ -86,7 +88,7 @@ def _concepts(file: Path, lines: list[list[str]]) -> list[Concept]:
 def _relations(file: Path, concepts: list[Concept]) -> dict[tuple[Concept, Concept], str]:
     """(first, second concept in text order) -> relation; the first one that the file has."""
     gold: dict[tuple[Concept, Concept], str] = {}
-    for number, line in _lines(file):
+    for number, line in text_lines(file):
         if not line.strip():
             continue
         found = RELATION.fullmatch(line.strip())
@@ -118,9 +120,3 @@ def _characters(words: list[str], concept: Concept) -> tuple[int, int]:
     _, first, _, last = concept.place
     start = len(" ".join([*words[:first], ""]))
     return start, start + len(" ".join(words[first : last + 1]))
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    with reading(file), file.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            yield number, line.rstrip("\r\n")

@@ -5,15 +5,11 @@ first part; the other parts are dropped, so that "short- and long-acting nitrate
 mentions a mask. Mentions whose first parts overlap share one mask. A mask is a word of its own.
 """
 
-import re
 from collections.abc import Sequence
 
-from store.errors import InputError
+from jobs.data.readers.marks import Spans
 
 Parts = Sequence[tuple[int, int]]
-Spans = tuple[tuple[int, int], ...]
-
-MASK = re.compile(r"@[A-Za-z]+(?:-[A-Za-z]+)?\$")
 
 
 def mask_pair(
@@ -36,19 +32,6 @@ def mask_pair(
         done = place
     words += _visible(text, done, len(text), hidden)
     return tuple(words), (spans[0], spans[-1])
-
-
-def separate_masks(text: str) -> str:
-    """The text with spaces around its masks: "(@DRUG$)" becomes "( @DRUG$ )"."""
-    return MASK.sub(r" \g<0> ", text)
-
-
-def mask_spans(words: Sequence[str]) -> Spans:
-    """The words of the two mentions in text order; both are the same word where they overlap."""
-    found = [(number, number + 1) for number, word in enumerate(words) if MASK.fullmatch(word)]
-    if len(found) not in (1, 2):
-        raise InputError(f"expected two masks, or one of two that overlap, found {len(found)}")
-    return (found[0], found[-1])
 
 
 def inside(parts: Parts, text: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.data.examples import Example
-from jobs.data.readers.parsing import read_json
+from jobs.data.readers.parsing import json_objects, read_json, text_of, texts_of
 from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
@@ -17,24 +17,38 @@ def read_nli4ct(path: Path, spec: DataSpec) -> list[Example]:
 
     The trials are read from `CT json/<id>.json` beside the file.
     """
-    items = read_json(path)
-    if not isinstance(items, dict):
-        raise InputError(f"{path}: expected an object keyed by id, found {type(items).__name__}")
-    trial = functools.cache(lambda name: read_json(path.parent / TRIALS / f"{name}.json"))
+    trial = functools.cache(lambda name: _report(path.parent / TRIALS, name))
     examples = []
-    for key, item in items.items():
+    for key, item in json_objects(path, keyed_by="id").items():
         where = f"{path}: item {key}"
         label = spec.label(item.get("Label"), where)
-        premise = _section(trial(item["Primary_id"]), item, where)
-        if item["Type"] == "Comparison":
-            other = _section(trial(item["Secondary_id"]), item, where)
+        premise = _section(trial(_told(item, "Primary_id", where)), item, where)
+        if _told(item, "Type", where) == "Comparison":
+            other = _section(trial(_told(item, "Secondary_id", where)), item, where)
             premise = ["Primary", "trial:", *premise, "Secondary", "trial:", *other]
-        examples.append(Example(key, (tuple(premise), tuple(item["Statement"].split())), label))
+        statement = tuple(_told(item, "Statement", where).split())
+        examples.append(Example(key, (tuple(premise), statement), label, where=where))
     return examples
 
 
-def _section(report: dict[str, list[str]], item: dict[str, Any], where: str) -> list[str]:
-    name = item["Section_id"]
+def _report(folder: Path, name: str) -> dict[str, Any]:
+    if Path(name).name != name:
+        raise InputError(f"{folder}: '{name}' is no id of a trial")
+    found = read_json(folder / f"{name}.json")
+    if not isinstance(found, dict):
+        raise InputError(f"{folder / name}.json: expected an object, found {type(found).__name__}")
+    return found
+
+
+def _section(report: dict[str, Any], item: dict[str, Any], where: str) -> list[str]:
+    name = _told(item, "Section_id", where)
     if name not in report:
         raise InputError(f"{where}: its trial has no section '{name}'")
-    return [word for line in report[name] for word in line.split()]
+    return [word for line in texts_of(report[name], f"{where}: section '{name}'") for word in line.split()]
+
+
+def _told(item: dict[str, Any], name: str, where: str) -> str:
+    """What an item says under a name: a text."""
+    if name not in item:
+        raise InputError(f"{where}: has no {name}")
+    return text_of(item[name], f"{where}: {name}")

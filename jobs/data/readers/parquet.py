@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.data.examples import Example
-from jobs.data.readers.spec import DataSpec, pair_or_text, reading
+from jobs.data.readers.opening import reading
+from jobs.data.readers.parsing import texts_of
+from jobs.data.readers.spec import DataSpec, pair_or_text, row_id
 from store.errors import InputError, unknown
 
 
@@ -16,38 +18,56 @@ def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
     with reading(path):
         try:
             table = pyarrow.parquet.read_table(path)
-        except pyarrow.ArrowInvalid as error:
+            rows = table.to_pylist()
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
-    for column in spec.columns.values():
-        if column not in table.column_names:
-            raise unknown(f"column in {path}", column, table.column_names)
-    names = _class_names(table, spec.columns["label"])
-    rows = table.to_pylist()
-    if "words" in spec.columns:
-        return [_tagged(row, spec, names, i, f"{path}: row {i}") for i, row in enumerate(rows)]
+    columns = table.column_names
+    for column in columns:
+        if columns.count(column) > 1:
+            raise InputError(f"{path}: has the column '{column}' {columns.count(column)} times")
+    for column in spec.needed_columns:
+        if column not in columns:
+            raise unknown(f"column in {path}", column, columns)
+    label = spec.named_columns["label"]
+    names = _class_names(table, label, path) if spec.labelled else []
     examples = []
     for number, row in enumerate(rows):
-        row[spec.columns["label"]] = _name(row[spec.columns["label"]], names)
-        examples.append(pair_or_text(row, spec, number, f"{path}: row {number}"))
+        where = f"{path}: row {number}"
+        if "words" in spec.columns:
+            examples.append(_tagged(row, spec, names, number, where))
+        else:
+            examples.append(pair_or_text(row | {label: _name(row.get(label), names)}, spec, number, where))
     return examples
 
 
 def _tagged(row: dict[str, Any], spec: DataSpec, names: list[str], number: int, where: str) -> Example:
-    words = tuple(str(word) for word in row[spec.columns["words"]])
-    tags = tuple(spec.label(_name(tag, names), where) for tag in row[spec.columns["label"]])
+    columns = spec.named_columns
+    words = tuple(texts_of(row[columns["words"]], f"{where}: '{columns['words']}'"))
+    tags: tuple[str, ...] = ("O",) * len(words)
+    if spec.labelled:
+        published = row[columns["label"]]
+        if not isinstance(published, list):
+            raise InputError(f"{where}: expected a list of tags, found {published!r:.40}")
+        tags = tuple(spec.label(_name(tag, names), where) for tag in published)
     if len(words) != len(tags):
         raise InputError(f"{where}: {len(words)} words but {len(tags)} tags")
-    return Example(str(row.get(spec.columns.get("id", "id"), number)), (words,), tags)
+    return Example(row_id(row.get(columns["id"], number), where), (words,), tags, where=where)
 
 
-def _class_names(table: Any, column: str) -> list[str]:
+def _class_names(table: Any, column: str, path: Path) -> list[str]:
     """The class names that `datasets` keeps in the schema, or none."""
     import datasets
 
-    feature = datasets.Features.from_arrow_schema(table.schema)[column]
+    try:
+        feature = datasets.Features.from_arrow_schema(table.schema)[column]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: the features that its schema names cannot be read ({error!r:.80})"
+        ) from None
     feature = getattr(feature, "feature", feature)
     return list(getattr(feature, "names", None) or [])
 
 
 def _name(value: Any, names: list[str]) -> Any:
-    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+    numbered = names and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)
+    return names[value] if numbered else value

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.data.examples import Example
-from jobs.data.readers.spec import DataSpec, reading
+from jobs.data.readers.opening import text_lines, whole_text
+from jobs.data.readers.spec import DataSpec
 from store.errors import InputError
 
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")  # a run of letters and digits, or one punctuation mark
 ENTITY = "Disorder"
+LONGEST_OFFSET = 10  # digits; more are of no note
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,10 @@ def read_share_clefe(path: Path, spec: DataSpec) -> list[Example]:
     stays, the longer if they start together.
     """
     entity = spec.entity or ENTITY
-    mentions = _mentions(path / "annotations")
+    mentions = _mentions(path / "annotations") if spec.labelled else {}
     examples = []
     for note in _files(path / "text"):
-        with reading(note), note.open(encoding="utf-8", newline="") as file:
-            text = file.read()  # line ends as they are: the offsets count them
+        text = whole_text(note)  # line ends as they are: the offsets count them
         spans = _contiguous(mentions.pop(_note(note.name), []), len(text))
         offset = 0
         for number, line in enumerate(text.splitlines(keepends=True)):
@@ -42,7 +43,8 @@ def read_share_clefe(path: Path, spec: DataSpec) -> list[Example]:
             if words:
                 tags = _tags([(start, end) for start, end, _ in words], spans, entity)
                 texts = (tuple(word for _, _, word in words),)
-                examples.append(Example(f"{note.stem}_{number}", texts, tags, document=note.stem))
+                id, where = f"{note.stem}_{number}", f"{note}:{number + 1}"
+                examples.append(Example(id, texts, tags, document=note.stem, where=where))
     for left in mentions.values():
         raise InputError(f"{left[0].where}: there is no such note in {path / 'text'}")
     return examples
@@ -57,17 +59,18 @@ def _mentions(folder: Path) -> dict[str, list[Mention]]:
     """Note -> its mentions, from lines `file||type||CUI||start||end[||start||end...]`."""
     found: dict[str, list[Mention]] = defaultdict(list)
     for path in _files(folder):
-        with reading(path), path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    where = f"{path}:{number}"
-                    fields = line.strip().split("||")
-                    found[_note(fields[0])].append(Mention(where, _spans(fields, where)))
+        for number, line in text_lines(path):
+            if line.strip():
+                where = f"{path}:{number}"
+                fields = line.strip().split("||")
+                found[_note(fields[0])].append(Mention(where, _spans(fields, where)))
     return found
 
 
 def _spans(fields: list[str], where: str) -> tuple[tuple[int, int], ...]:
-    offsets = [int(field) for field in fields[3:] if field.strip().isdecimal()]
+    offsets = [
+        int(field) for field in fields[3:] if field.strip().isdecimal() and len(field) < LONGEST_OFFSET
+    ]
     spans = tuple(zip(offsets[::2], offsets[1::2], strict=False))
     complete = len(offsets) == len(fields) - 3 >= 2 and len(offsets) % 2 == 0
     if not complete or any(start >= end for start, end in spans):

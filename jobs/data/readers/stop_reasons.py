@@ -19,16 +19,14 @@ def read_boolean_classes(path: Path, spec: DataSpec) -> list[Example]:
     text, key = spec.columns.get("text_a", "text"), spec.columns.get("id")
     table = list(csv_rows(path, needs=[name for name in (text, key) if name is not None]))
     names = [name for name in (table[0][1] if table else ()) if name not in (text, key)]
-    classes = [name for name in names if _is_class(name, table)]
-    if table and not classes:
+    classes = [name for name in names if _is_class(name, table)] if spec.labelled else []
+    if table and spec.labelled and not classes:
         raise InputError(f"{path}: no column holds only true and false")
     examples = []
     for number, (where, row) in enumerate(table):
         words = tuple(row[text].split())
-        if not words:
-            raise InputError(f"{where}: '{text}' is empty")
         label = tuple(spec.label(name, where) for name in classes if row[name].strip().lower() in TRUE)
-        examples.append(Example(str(number) if key is None else row[key], (words,), label))
+        examples.append(Example(str(number) if key is None else row[key], (words,), label, where=where))
     return examples
 
 
@@ -38,12 +36,13 @@ def read_covid_stop_reasons(path: Path, spec: DataSpec) -> list[Example]:
     Whether a restart is expected was asked only about stops that name COVID-19: `NA` is false there.
     """
     examples = []
-    rows = csv_rows(path, needs=("nctid", "why_stopped", *COVID_CLASSES))
+    classes = COVID_CLASSES if spec.labelled else ()
+    rows = csv_rows(path, needs=("nctid", "why_stopped", *classes))
     for number, (where, row) in enumerate(rows):
-        label = tuple(spec.label(name, where) for name in COVID_CLASSES if _is_true(row, name, where))
+        label = tuple(spec.label(name, where) for name in classes if _is_true(row, name, where))
         if row["why_stopped"].strip() not in ("", NOT_APPLICABLE):
             words = tuple(row["why_stopped"].split())
-            examples.append(Example(f"{row['nctid']}_{number}", (words,), label))
+            examples.append(Example(f"{row['nctid']}_{number}", (words,), label, where=where))
     return examples
 
 

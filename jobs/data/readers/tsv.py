@@ -10,5 +10,6 @@ from jobs.data.readers.spec import DataSpec, pair_or_text
 def read_tsv(path: Path, spec: DataSpec) -> list[Example]:
     """Rows in order; line ends may be LF or CRLF. A double quote is a character like any other unless the
     spec says `quoting: csv`: then a cell may be quoted, with the quotes in it doubled."""
-    rows = csv_rows(path, delimiter="\t") if spec.quoting == "csv" else tab_rows(path)
+    needs = spec.needed_columns
+    rows = csv_rows(path, needs, "\t") if spec.quoting == "csv" else tab_rows(path, needs)
     return [pair_or_text(row, spec, number, where) for number, (where, row) in enumerate(rows)]

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.sums import Summed, summed
 from jobs.data.encoding import Encoding
 from jobs.data.examples import Example, Label
+from jobs.data.readers.marks import MARKS, marks_that_fit
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 
@@ -28,6 +29,30 @@ class TaskType(ABC):
     @abstractmethod
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         """What the head distinguishes."""
+
+    def unfit(self, example: Example) -> str:
+        """Why an example is none of this type, or nothing: how many texts it has, what its label is, and
+        whether the mentions of a relation are known."""
+        if len(example.texts) != self.texts:
+            return f"{len(example.texts)} text(s), where the task has {self.texts}"
+        wanted, what = self._label_type()
+        if not isinstance(example.label, wanted):
+            return f"expected {what} as label, found {type(example.label).__name__} {example.label!r:.40}"
+        if self.head == "token" and len(example.label) != example.words:  # type: ignore[arg-type]
+            return f"{len(example.label)} tags for {example.words} words"  # type: ignore[arg-type]
+        if self.unit == "entity_pair" and len(example.spans) != 2:
+            hint = marks_that_fit(" ".join(example.texts[0])) or f"; marks is one of {', '.join(MARKS)}"
+            return f"the two mentions of the relation are not known: the task's data needs marks{hint}"
+        return ""
+
+    def _label_type(self) -> tuple[type, str]:
+        if self.head == "token":
+            return tuple, "a tag per word"
+        kinds: dict[str, tuple[type, str]] = {
+            "regression": (float, "a number (target: number)"),
+            "multi_label_classification": (tuple, "classes (target: classes)"),
+        }
+        return kinds.get(self.problem, (str, "a class"))
 
     @abstractmethod
     def strange(self, example: Example, labels: Sequence[str]) -> str | None:

@@ -70,7 +70,10 @@ def test_a_file_is_parted_as_asked(tmp_path, separator, documents):
 def test_what_is_not_utf8_is_refused_or_read_in_the_encoding_that_is_named(tmp_path, separator):
     write(tmp_path / "a.txt", "Zoë")
     write(tmp_path / "b.txt", "Zoë \u2019".encode("cp1252"))
-    with pytest.raises(InputError, match="b.txt: not UTF-8; set fallback_encoding to latin-1 or cp1252$"):
+    with pytest.raises(
+        InputError,
+        match="b.txt:1: not UTF-8 at byte 2 of the line; set fallback_encoding to latin-1 or cp1252$",
+    ):
         read(tmp_path, "text", separator=separator)
     assert read(tmp_path, "text", separator=separator, fallback_encoding="cp1252") == ["Zoë", "Zoë \u2019"]
 
@@ -151,7 +154,7 @@ def test_trials_in_every_shape_of_the_api(tmp_path, wrap):
         ("xml-qa", "<a>\n<b></a>", "a.x:2: not XML"),
         ("xml-qa", "<a></a>", "no xml-qa document of 1 or more words"),
         ("pubmed-tsv", "1\ta\tb\n1\ta\n", "a.x:2: 2 columns, expected id, title and abstract"),
-        ("pubmed-tsv", b"1\ta\t\xff\n", "a.x: not UTF-8"),
+        ("pubmed-tsv", b"1\ta\t\xff\n", "a.x:1: not UTF-8"),
         ("registry", "[{", "a.x:1: not JSON"),
         ("registry", "3", "a.x: expected a list of trials, found int"),
         ("registry", '[{"protocolSection": []}]', "a.x: record 0: no protocolSection"),

@@ -4,7 +4,7 @@ import json
 import datasets
 import pytest
 
-from jobs.data.readers import READERS
+from jobs.data.readers import read_examples
 from jobs.data.readers.spec import DataSpec
 from jobs.data.source import find_data
 from jobs.tasks import load_task, task_names
@@ -12,7 +12,7 @@ from store.errors import InputError
 
 
 def read(path, form, **spec):
-    return READERS[form](path, DataSpec(format=form, files={"test": path.name}, **spec))
+    return read_examples(path, DataSpec(format=form, files={"test": path.name}, **spec))
 
 
 def write(path, text):
@@ -59,9 +59,12 @@ def test_json_lines(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"sentence1": "a", "sentence2": "b"}', ":1: no label"),
-        ('{"sentence1": "a", "sentence2": "b", "gold_label": null}', ":1: no label"),
-        ('{"sentence1": "a", "gold_label": "x"}', "unknown column 'sentence2'; did you mean 'sentence1'"),
+        ('{"pairID": 1, "sentence1": "a", "sentence2": "b"}', "bad.jsonl:1 'gold_label'"),
+        ('{"pairID": 1, "sentence1": "a", "sentence2": "b", "gold_label": null}', ":1: no label"),
+        (
+            '{"pairID": 1, "sentence1": "a", "gold_label": "x"}',
+            "unknown column in .*bad.jsonl:1 'sentence2'; did you mean 'sentence1'",
+        ),
         ('\n{"sentence1": ', ":2: not JSON"),
         ("[1]", ":1: expected an object, found list"),
     ],
@@ -78,7 +81,7 @@ def test_tsv_with_quotes_crlf_and_mapped_labels(tmp_path):
     (found,) = read(path, "tsv", columns=columns, label_map={"NEUTRAL": "neutral"})
     assert (found.id, found.texts, found.label) == ("1", (("say", '"no'), ("b", "c")), "neutral")
     with pytest.raises(InputError, match=":2: 3 columns, the header has 4"):
-        read(write(tmp_path / "b.txt", "a\tb\tc\td\n1\t2\t3\n"), "tsv", columns=columns)
+        read(write(tmp_path / "b.txt", "pair_ID\tA\tB\tjudgment\n1\t2\t3\n"), "tsv", columns=columns)
 
 
 BLUE = {"id": "index", "text_a": "sentence1", "text_b": "sentence2", "label": "label"}
@@ -193,12 +196,11 @@ def test_parquet_of_pairs(tmp_path):
 
 @pytest.mark.parametrize("form", ["conll", "jsonl", "tsv", "nli4ct", "parquet"])
 def test_a_file_that_is_not_there_is_one_line(tmp_path, form):
-    columns = {"text_a": "a", "label": "b"}
     with pytest.raises(InputError, match="absent.*No such file"):
-        read(tmp_path / "absent.x", form, columns=columns)
+        read(tmp_path / "absent.x", form)
 
 
 def test_bytes_that_are_not_utf8_are_named(tmp_path):
-    (tmp_path / "latin.tsv").write_bytes("caf\xe9\tO\n".encode("latin-1"))
-    with pytest.raises(InputError, match="not UTF-8 at byte 3"):
+    (tmp_path / "latin.tsv").write_bytes("a\tO\ncaf\xe9\tO\n".encode("latin-1"))
+    with pytest.raises(InputError, match="latin.tsv:2: not UTF-8 at byte 3"):
         read(tmp_path / "latin.tsv", "conll")

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from jobs.data.readers import READERS
+from jobs.data.readers import READERS, marks, read_examples
 from jobs.data.readers.chemprot import GoldCounts, count_gold
-from jobs.data.readers.mentions import mask_pair, mask_spans, separate_masks
+from jobs.data.readers.mentions import mask_pair
 from jobs.data.readers.spec import DataSpec
 from jobs.data.source import find_data
 from jobs.tasks import load_task
@@ -14,7 +14,7 @@ DRUGS = ("@DRUG$", "@DRUG$")
 
 
 def read(path, form, **spec):
-    return READERS[form](path, DataSpec(format=form, files={"test": path.name}, **spec))
+    return read_examples(path, DataSpec(format=form, files={"test": path.name}, **spec))
 
 
 def write(path, text):
@@ -51,13 +51,13 @@ def test_mentions_are_masked_by_words_of_their_own(text, one, other, words, span
 
 
 def test_masks_are_found_in_masked_text():
-    words = separate_masks("(@GENE$)-bound,@CHEMICAL$.").split()
-    assert words == ["(", "@GENE$", ")-bound,", "@CHEMICAL$", "."]
-    assert mask_spans(words) == ((1, 2), (3, 4))
-    assert mask_spans(["a", "@DRUG-DRUG$"]) == ((1, 2), (1, 2))
-    for strange in (["a", "@b", "c$"], ["@DRUG$"] * 3):
+    words, spans = marks.marked("(@GENE$)-bound,@CHEMICAL$.", "masks")
+    assert words == ("(", "@GENE$", ")-bound,", "@CHEMICAL$", ".")
+    assert spans == ((1, 2), (3, 4))
+    assert marks.marked("a @DRUG-DRUG$", "masks")[1] == ((1, 2), (1, 2))
+    for strange in ("a @b c$", "@DRUG$ @DRUG$ @DRUG$"):
         with pytest.raises(InputError, match="expected two masks, or one of two that overlap, found [03]"):
-            mask_spans(strange)
+            marks.marked(strange, "masks")
 
 
 TITLE, BODY = (
@@ -186,7 +186,7 @@ def test_no_gold_relation_of_chemprot_is_lost(corpora, split):
     assert min(missing.values()) >= 0
     assert sum(missing.values()) == merged
     assert len({example.id for example in found}) == len(found)
-    assert all(example.spans == mask_spans(example.texts[0]) for example in found)
+    assert all(example.spans == marks.marked(" ".join(example.texts[0]), "masks")[1] for example in found)
 
 
 def test_chemprot_of_thirteen_classes(corpora, monkeypatch):
@@ -271,7 +271,11 @@ def test_ddi_counts_are_those_of_the_corpus(corpora, monkeypatch):
     assert test == wanted
     documents = {split: {e.document for e in examples} for split, examples in found.items()}
     assert not documents["train"] & documents["dev"]
-    assert all(e.spans == mask_spans(e.texts[0]) for examples in found.values() for e in examples)
+    assert all(
+        e.spans == marks.marked(" ".join(e.texts[0]), "masks")[1]
+        for examples in found.values()
+        for e in examples
+    )
     assert "DDI-DrugBank.d236.s29.p0" not in {e.id for split in ("train", "dev") for e in found[split]}
 
 
