@@ -55,9 +55,11 @@ class Catalogue:
 
     def find(self, request: Request) -> Artifact | None:
         """The complete artifact of this request, or None."""
-        found = self.read(request.kind, request.folder)
-        if found is not None and found.id == request.id:
-            return found
+        path = self.root / request.kind / request.folder
+        if not path.is_symlink() and not path.parent.is_symlink():
+            found = self._find_among(request, [path.name])
+            if found is not None:
+                return found
         return self._find_among(request, self.names(request.kind))
 
     def find_all(self, requests: Iterable[Request]) -> dict[str, Artifact]:
@@ -177,8 +179,6 @@ class Catalogue:
     def read(self, kind: str, name: str) -> Artifact | None:
         """The artifact in `<root>/<kind>/<name>`, or None; what is damaged is told of once and left out."""
         path = self.root / kind / name
-        if path.is_symlink() or path.parent.is_symlink():
-            return None
         try:
             manifest = _check_kind(read_manifest(path), path)
         except StoreError as error:

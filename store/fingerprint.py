@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+PLAIN = {str, int, bool, type(None)}  # canonical as they are; most of what a manifest holds
 SHORT = 8  # hex digits of an id in a folder name
 
 
@@ -29,9 +30,14 @@ def _canonical(value: Any, where: str) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{where} has a {type(key).__name__} key {key!r}: use a string key")
-        return {key: _canonical(value[key], f"{where}.{key}") for key in sorted(value)}
+        return {
+            key: inner if type(inner := value[key]) in PLAIN else _canonical(inner, f"{where}.{key}")
+            for key in sorted(value)
+        }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [_canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [
+            item if type(item) in PLAIN else _canonical(item, f"{where}[{i}]") for i, item in enumerate(value)
+        ]
     raise TypeError(f"{where} is a {type(value).__name__}: convert it to JSON values first")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jobs.cli.analyses import named_cache
 from jobs.cli.options import console
-from jobs.cli.running import as_table
+from jobs.cli.running import print_rows
 from jobs.job import KINDS
 from jobs.plan import make_plan
 from jobs.suite import load_suite
@@ -43,7 +43,7 @@ def cache_ls(kind: str | None) -> None:
         for a in artifacts
         if kind in (None, a.kind)
     ]
-    console().print(as_table(pd.DataFrame(rows, columns=["id", "artifact", "MB", "made", "from"])))
+    print_rows(pd.DataFrame(rows, columns=["id", "artifact", "MB", "made", "from"]), console())
 
 
 def _made_from(artifact: Artifact, names: Mapping[str, str]) -> str:

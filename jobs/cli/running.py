@@ -13,6 +13,8 @@ from store.artifacts import Artifact, Store
 from store.errors import MicrotomeError
 from store.results import read_rows
 
+MANY_ROWS = 1000
+
 
 def run_by_hand(job: Job, store: Store, screen: Console) -> Artifact:
     """Run one job in this process, unless it is done; MicrotomeError with the job's reason if it fails."""
@@ -40,6 +42,21 @@ def show(artifact: Artifact, screen: Console) -> None:
     screen.print(f"{artifact.name}\nid {artifact.id}", soft_wrap=True)
 
 
+def print_rows(frame: pd.DataFrame, screen: Console) -> None:
+    """Print a table; one of very many rows as plain columns, since rich takes a millisecond for each."""
+    if len(frame) <= MANY_ROWS:
+        screen.print(as_table(frame))
+        return
+    columns = []
+    for column in frame.columns:
+        cells = [str(column), *map(_cell_text, frame[column])]
+        width = max(map(len, cells))
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        columns.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in cells])
+    lines = ("  ".join(cells).rstrip() + "\n" for cells in zip(*columns, strict=True))
+    screen.file.write("".join(lines))
+
+
 def as_table(frame: pd.DataFrame) -> Table:
     """A rich table; numbers to the right, missing cells empty."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -52,8 +69,12 @@ def as_table(frame: pd.DataFrame) -> Table:
 
 
 def _cell(value: Any) -> str:
+    return _cell_text(value).replace("[", "\\[")
+
+
+def _cell_text(value: Any) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float):
         return f"{value:g}" if value.is_integer() else f"{value:.4f}"
-    return str(value).replace("[", "\\[")
+    return str(value)

@@ -11,6 +11,7 @@ from jobs.data.readers.opening import reading, text_lines
 from jobs.data.readers.parsing import csv_rows, json_rows, read_json, refuse_entities
 from jobs.hub import offline
 from store.errors import InputError, MicrotomeError, MissingError, unknown
+from store.places import place
 
 HUB_FILES = {"parquet", "json", "csv", "text", "arrow"}  # what else `datasets` reads may be pickled
 HUB_CACHE = "cache"  # what `datasets` has kept of an earlier download, as Arrow files
@@ -133,7 +134,7 @@ def hub_rows(
 
     where = f"dataset '{hub}'"
     with _asking(where):
-        builder = datasets.load_dataset_builder(hub, config, revision=revision)
+        builder = datasets.load_dataset_builder(str(place(hub)), config, revision=revision)
         if builder.name not in {*HUB_FILES, HUB_CACHE}:
             raise InputError(
                 f"{where}: has {builder.name} files; only {', '.join(sorted(HUB_FILES))} are read"
