@@ -34,7 +34,7 @@ def _origin(model: ModelSource, jobs: Mapping[str, Job], store: Store) -> ModelS
     """The model that a checkpoint which is not in the store yet will be made from; else the model itself."""
     while model.artifact is not None and model.artifact in jobs:
         maker = jobs[model.artifact]
-        if store.find(maker.request) is not None:
+        if store.done(maker.request) is not None:
             break
         start = maker.sources.get("model") or maker.sources.get("base")
         if start is None:

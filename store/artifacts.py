@@ -14,12 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from store.checksums import FileRecord, record_files
+from store.contents import Contents
 from store.errors import MicrotomeError, MissingError, StoreError
 from store.files import folder_bytes, remove_if_empty, why_unwritable, write_json
 from store.fingerprint import SHORT, artifact_id
 from store.locks import alone, first_free, joined, let_go, lock_path, unheld
+from store.manifest import MANIFEST, parse_manifest, write_manifest
 
-MANIFEST = "manifest.json"
 SOURCES = "sources.json"
 STAGING = ".staging"
 SCRATCH = ".scratch"
@@ -69,6 +71,20 @@ class Artifact:
     def name(self) -> str:
         return f"{self.kind}/{self.path.name}"
 
+    @cached_property
+    def contents(self) -> Contents:
+        """Its files, to be read."""
+        return Contents(self.path, self.name, self.id, self.manifest["files"])
+
+    @property
+    def whole(self) -> bool:
+        """Whether all files are there, with their sizes; what is in them is not looked at."""
+        try:
+            self.contents.check_sizes()
+        except StoreError:
+            return False
+        return True
+
     def bytes(self) -> int:
         """Size on disk of all files, in bytes."""
         return folder_bytes(self.path)
@@ -78,7 +94,8 @@ class Artifact:
 class Staging:
     """A folder to write an artifact into. `outputs` becomes part of the manifest.
 
-    `overtaken` says that another process has finished the same artifact; nothing is left to do then.
+    `files` are those of which a job knows size and checksum; they are not read back. `overtaken` says that
+    another process has finished the same artifact; nothing is left to do then.
     """
 
     path: Path
@@ -86,6 +103,7 @@ class Staging:
     alone: Callable[[], None]  # of a shared folder: waits until no other process works in it
     overtaken: bool = False
     outputs: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileRecord] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -149,10 +167,10 @@ class Store:
 
     def _read(self, path: Path) -> Artifact | None:
         try:
-            return Artifact(path, json.loads((path / MANIFEST).read_text("utf-8")))
+            return Artifact(path, parse_manifest((path / MANIFEST).read_text("utf-8")))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise StoreError(
                 f"{path / MANIFEST} is damaged; remove the folder and run the job again"
             ) from None
@@ -239,8 +257,9 @@ class Store:
             "labels": dict(request.labels),
             "outputs": staging.outputs,
             "provenance": {"made": datetime.now(UTC).isoformat(timespec="seconds"), **staging.provenance},
+            "files": _record(staging),
         }
-        write_json(staging.path / MANIFEST, manifest)
+        write_manifest(staging.path, manifest)
         final = self.root / request.kind / request.folder
         final.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
@@ -254,6 +273,30 @@ class Store:
                     return
                 shutil.rmtree(final, ignore_errors=True)  # a removal that was cut short
         raise StoreError(f"cannot move the finished {request.kind} into {final}")
+
+    def done(self, request: Request) -> Artifact | None:
+        """The artifact of this request, if none of its files is missing or of another size."""
+        found = self.find(request)
+        return found if found is not None and found.whole else None
+
+    def make_way(self, request: Request) -> None:
+        """Remove the artifact of this request if it is not whole, so that it can be made again."""
+        found = self.find(request)
+        if found is None or found.whole:
+            return
+        aside = self.root / STAGING / f"{request.kind}.{found.path.name}.damaged.{os.getpid()}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            found.path.rename(aside)
+            if Artifact(aside, found.manifest).whole:  # another process has just made it anew
+                aside.rename(found.path)
+            else:
+                shutil.rmtree(aside)
+        except FileNotFoundError:
+            pass  # another process was faster
+        except OSError as error:
+            raise StoreError(f"cannot remove the damaged {found.path}: {error.strerror}") from None
+        remove_if_empty(aside.parent)
 
     def remove(self, artifact: Artifact) -> None:
         """Delete an artifact; its manifest goes first, so that a half-removed one is never read."""
@@ -321,6 +364,25 @@ class Store:
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""
         return self.root / "logs" / f"{request.kind}.{request.folder}.log"
+
+
+def _record(staging: Staging) -> dict[str, FileRecord]:
+    """Size and checksum of every file that a finished job leaves; what it knows itself is only looked up."""
+    (staging.path / MANIFEST).unlink(missing_ok=True)  # of a try that was killed as it ended
+    found: dict[str, FileRecord] = {}
+    for path in sorted(p for p in staging.path.rglob("*") if p.is_file()):
+        file = path.relative_to(staging.path).as_posix()
+        if file.startswith(f"{SCRATCH}/"):
+            continue
+        known = staging.files.get(file)
+        if known is not None and known["bytes"] == path.stat().st_size:
+            found[file] = known
+        else:
+            found |= record_files(staging.path, path)
+    lost = [file for file in staging.files if found.get(file) != staging.files[file]]
+    if lost:
+        raise StoreError(f"{staging.path}: {lost[0]} is not as it was written; run the job again")
+    return found
 
 
 def _is_gone(folder: Path, error: Exception) -> bool:
