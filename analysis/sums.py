@@ -4,17 +4,19 @@ What statistics.py resamples. The scores of all resamples are then one matrix pr
 holds each example, [resamples, examples], times what each example adds, [examples, k].
 """
 
+import io
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from analysis.metrics import indicators, merge
-from store.errors import InputError, MissingError, StoreError
+from store.artifacts import Artifact
+from store.errors import InputError
 from store.fingerprint import digest
+from store.results import SUMMED
 
 CONSTANT = 1e-12  # a variance below this share of the mean square is rounding
 
@@ -120,19 +122,14 @@ def write_summed(path: Path, scores: Mapping[str, Summed]) -> None:
         np.savez_compressed(stream, **arrays)
 
 
-def read_summed(path: Path) -> dict[str, Summed]:
-    """Read them back; MissingError if there is no such file, StoreError if it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            texts = [arrays[name].tolist() for name in ("names", "metrics", "formulas", "examples")]
-            return {
-                name: Summed(metric, arrays[f"terms{number}"], formula, examples)
-                for number, (name, metric, formula, examples) in enumerate(zip(*texts, strict=True))
-            }
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no scores by example; run the job that makes them again") from None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise StoreError(f"cannot read {path}: {error}. See: microtome cache verify") from None
+def read_summed(artifact: Artifact) -> dict[str, Summed]:
+    """Those of an artifact; StoreError if they are not as they were written."""
+    with np.load(io.BytesIO(artifact.contents.read(SUMMED)), allow_pickle=False) as arrays:
+        texts = [arrays[name].tolist() for name in ("names", "metrics", "formulas", "examples")]
+        return {
+            name: Summed(metric, arrays[f"terms{number}"], formula, examples)
+            for number, (name, metric, formula, examples) in enumerate(zip(*texts, strict=True))
+        }
 
 
 def _terms(

@@ -74,12 +74,13 @@ class LocalRunner:
 def run_job(job: Job, root: Path) -> tuple[Failure, float]:
     """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
 
-    A job whose artifact is there does nothing. Everything it prints goes to its log.
+    A job whose artifact is there does nothing; one that has lost files is made again. Everything it prints
+    goes to its log.
     """
     start = time.monotonic()
     keep_freed_memory()
     store = Store(root)
-    failure = _run(job, store) if store.find(job.request) is None else None
+    failure = _run(job, store) if store.done(job.request) is None else None
     return failure, time.monotonic() - start
 
 
@@ -88,6 +89,7 @@ def _run(job: Job, store: Store) -> Failure:
     try:
         with logged_to(log, private=job.private):
             try:
+                store.make_way(job.request)
                 with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
                     if not staging.overtaken:
                         kind.load()(job, store, staging)

@@ -176,7 +176,7 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
             if writer.missing():
                 model = loading.load_backbone(folder, device)
                 compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
-        described = writer.finish()
+        described, staging.files = writer.finish()
     staging.outputs["cache"] = described | {
         "task": task.name,
         "split": config.split,

@@ -47,11 +47,14 @@ class Plan:
     identities: Mapping[str, str]  # of what was found, for the store to remember
 
     def done(self, store: Store) -> set[str]:
-        """The ids of the jobs whose artifacts are there, and of artifacts that no job of the plan makes, such
-        as a checkpoint that a suite starts from: they were there when it was planned."""
+        """The ids of the jobs whose artifacts are whole, and of artifacts that no job of the plan makes,
+        such as a checkpoint that a suite starts from: they were there when it was planned."""
         made = {job.id for job in self.jobs}
         elsewhere = {need for job in self.jobs for need in job.needs if need not in made}
-        return set(store.find_all(job.request for job in self.jobs)) | elsewhere
+        whole = {
+            id for id, artifact in store.find_all(job.request for job in self.jobs).items() if artifact.whole
+        }
+        return whole | elsewhere
 
     def unknown(self) -> list[str]:
         """What was never on this machine, so that the ids of the jobs that need it are not the real ones."""

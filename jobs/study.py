@@ -49,10 +49,10 @@ def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
     found: Scores = {}
     for job in plan.jobs:
         artifact = artifacts.get(job.id) if job.kind in ("finetune", "probe") else None
-        if artifact is None or not (artifact.path / SUMMED).is_file():
+        if artifact is None or not artifact.contents.has(SUMMED):
             continue
         of = str(job.labels["model"]), float(job.labels["fraction"])
-        for name, summed in read_summed(artifact.path / SUMMED).items():
+        for name, summed in read_summed(artifact).items():
             item = job.kind, str(job.labels["task"]), name if job.kind == "probe" else ""
             found.setdefault(item, {}).setdefault(of, []).append(summed)
     return found

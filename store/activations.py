@@ -2,7 +2,7 @@
 
 A cache is an artifact folder:
 
-    manifest.json      outputs.cache says shapes, formats and the parts with their checksums
+    manifest.json      outputs.cache says shapes, formats and the parts with the checksums of their layers
     examples.npz       token ids, alignment, labels: everything about the examples but the activations
     parts/00000.zarr   hidden states and attentions of a contiguous range of examples
 """
@@ -15,31 +15,36 @@ from typing import Any
 import numpy as np
 
 from store.artifacts import Store, read_artifact
+from store.checked_parts import CheckedPart
 from store.errors import InputError, MissingError
 from store.examples import Examples
-from store.formats import PART_FORMATS
 from store.layout import ATTENTION, HIDDEN, Layout, starts, unpack_attention
-from store.parts import Part
 
 OPEN_PARTS = 16  # file handles that a reader keeps
 
 
 class ActivationCache:
-    """Reads a cache in plain numpy. Layers count from 0: hidden 0..layers, attention 0..layers-1."""
+    """Reads a cache in plain numpy. Layers count from 0: hidden 0..layers, attention 0..layers-1.
 
-    def __init__(self, path: str | Path) -> None:
+    Nothing is returned that was not written: files are looked up when the cache is opened, and a layer of a
+    part is compared with its checksum when this process first reads of it, unless `verify` is false.
+    """
+
+    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
         self.path = Path(path)
         artifact = read_artifact(self.path)
         self.manifest: dict[str, Any] = artifact.manifest
         described = artifact.manifest["outputs"].get("cache")
         if described is None:
             raise InputError(f"{self.path} is no activation cache but a {artifact.kind} artifact")
+        self._contents = artifact.contents
+        self._contents.check_sizes()
+        self._verify = verify
+        self._described = described
         self.layout = Layout.from_json(described["layout"])
-        self._format = PART_FORMATS[described["format"]]
         self._parts = [range(p["start"], p["stop"]) for p in described["parts"]]
-        self._files = [self.path / p["file"] for p in described["parts"]]
         self._open = functools.lru_cache(OPEN_PARTS)(self._open_part)
-        self.example_data = Examples.load(self.path / "examples.npz")
+        self.example_data = Examples.load(self._contents)
         self._part_of = np.repeat(np.arange(len(self._parts)), [len(p) for p in self._parts])
         self._starts = {
             name: starts(self.layout.extents(name, self.example_data.lengths)) for name in (HIDDEN, ATTENTION)
@@ -116,10 +121,23 @@ class ActivationCache:
     def _length(self, example: int) -> int:
         return int(self.offsets[example + 1] - self.offsets[example])
 
-    def _open_part(self, number: int) -> Part:
-        return self._format.open(self._files[number])
+    def _open_part(self, number: int) -> CheckedPart:
+        part = self._parts[number]
+        shapes = {
+            name: self.layout.shape(name, int(begin[part.stop] - begin[part.start]))
+            for name, begin in self._starts.items()
+        }
+        return CheckedPart(
+            self._contents,
+            self._described["parts"][number],
+            self._described["format"],
+            shapes,
+            self.dtype,
+            verify=self._verify,
+        )
 
 
-def open_cache(path_or_id: str | Path) -> ActivationCache:
-    """A cache by folder, or by id or readable name in the default store."""
-    return ActivationCache(Store().open(path_or_id).path)
+def open_cache(path_or_id: str | Path, *, verify: bool = True) -> ActivationCache:
+    """A cache by folder, or by id or readable name in the default store. With `verify` false, what is read is
+    not compared with its checksums."""
+    return ActivationCache(Store().open(path_or_id).path, verify=verify)

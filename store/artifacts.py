@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from store import leftovers, sources
-from store.catalogue import SCRATCH, STAGING, Catalogue, Request
+from store.artifact import Artifact, Request, read_artifact
+from store.catalogue import SCRATCH, STAGING, Catalogue
+from store.checksums import FileRecord, record_files
 from store.errors import MicrotomeError, StoreError
-from store.files import remove_if_empty, remove_strays, why_unwritable, write_json
+from store.files import remove_if_empty, remove_strays, why_unwritable
 from store.locks import alone, first_free, joined, let_go
-from store.manifests import MANIFEST, Artifact, read_artifact
+from store.manifest import MANIFEST, write_manifest
 from store.modes import make_folder, settle
 from store.places import place, place_from, there
 from store.removal import check_inside, remove
@@ -32,7 +34,8 @@ def default_root() -> Path:
 class Staging:
     """A folder to write an artifact into. `outputs` becomes part of the manifest.
 
-    `overtaken` says that another process has finished the same artifact; nothing is left to do then.
+    `files` are those of which a job knows size and checksum; they are not read back. `overtaken` says that
+    another process has finished the same artifact; nothing is left to do then.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class Staging:
     alone: Callable[[], None]  # of a shared folder: waits until no other process works in it
     overtaken: bool = False
     outputs: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileRecord] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -146,11 +150,12 @@ class Store(Catalogue):
             "labels": dict(request.labels),
             "outputs": staging.outputs,
             "provenance": {"made": datetime.now(UTC).isoformat(timespec="seconds"), **staging.provenance},
+            "files": _record(staging),
         }
         if request.private:
             manifest["private"] = True
         remove_strays(staging.path / MANIFEST)
-        write_json(staging.path / MANIFEST, manifest)
+        write_manifest(staging.path, manifest)
         settle(staging.path, staging.path / MANIFEST, private=request.private)
         self._put(staging)
 
@@ -186,6 +191,31 @@ class Store(Catalogue):
         if not final.is_dir():
             raise StoreError(f"{final} is in the way of an artifact, and is none; move it away")
         remove(final, inside=self.root)
+
+    def done(self, request: Request) -> Artifact | None:
+        """The artifact of this request, if none of its files is missing or of another size."""
+        artifact = self.find(request)
+        return artifact if artifact is not None and artifact.whole else None
+
+    def make_way(self, request: Request) -> None:
+        """Remove the artifact of this request if it is not whole, so that it can be made again."""
+        damaged = self.find(request)
+        if damaged is None or damaged.whole:
+            return
+        aside = self.root / STAGING / f"{request.kind}.{damaged.path.name}.{os.getpid()}"
+        try:
+            check_inside(damaged.path, self.root)
+            aside.parent.mkdir(exist_ok=True)
+            damaged.path.rename(aside)
+            if Artifact(aside, damaged.manifest).whole:  # another process has just made it anew
+                aside.rename(damaged.path)
+            else:
+                remove(aside, inside=self.root)
+        except FileNotFoundError:
+            pass  # another process was faster
+        except OSError as error:
+            raise StoreError(f"cannot remove the damaged {damaged.path}: {error.strerror}") from None
+        remove_if_empty(aside.parent)
 
     def remove(self, artifact: Artifact | Path) -> None:
         """Delete an artifact of this store, or the folder of one that is damaged; its manifest goes first,
@@ -228,6 +258,25 @@ class Store(Catalogue):
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""
         return self.root / "logs" / f"{request.kind}.{request.folder}.log"
+
+
+def _record(staging: Staging) -> dict[str, FileRecord]:
+    """Size and checksum of every file that a finished job leaves; what it knows itself is only looked up."""
+    remove(staging.path / MANIFEST, inside=staging.path)  # of a try that was killed as it ended
+    found: dict[str, FileRecord] = {}
+    for path in sorted(p for p in staging.path.rglob("*") if p.is_file()):
+        file = path.relative_to(staging.path).as_posix()
+        if file.startswith(f"{SCRATCH}/"):
+            continue
+        known = staging.files.get(file)
+        if known is not None and known["bytes"] == path.stat().st_size:
+            found[file] = known
+        else:
+            found |= record_files(staging.path, path)
+    lost = [file for file in staging.files if found.get(file) != staging.files[file]]
+    if lost:
+        raise StoreError(f"{staging.path}: {lost[0]} is not as it was written; run the job again")
+    return found
 
 
 def _is_gone(folder: Path, error: Exception) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +19,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from store.checksums import checksum
+from store.checksums import FileRecord, Known, checksum_of, record_files
 from store.errors import StoreError
-from store.examples import Examples
+from store.examples import EXAMPLES, Examples
 from store.files import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from store.formats import PART_FORMATS
 from store.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
+from store.parts import Place
 from store.removal import remove
 
 Allocate = Callable[[int], np.ndarray]  # bytes -> uint8 [bytes]
@@ -58,7 +59,7 @@ class CacheWriter:
             for buffer in writer.claims():
                 ...fill buffer...
                 writer.submit(buffer)
-            described = writer.finish()
+            described, files = writer.finish()
 
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
     """
@@ -100,7 +101,7 @@ class CacheWriter:
 
     def missing(self) -> list[int]:
         """The numbers of the parts that are not on disk yet."""
-        return [number for number in range(len(self.parts)) if not self._record(number).exists()]
+        return [number for number in range(len(self.parts)) if not self._is_written(number)]
 
     def claims(self) -> Iterator[PartBuffer]:
         """Buffers to fill and submit, one after the other: each part that is not on disk and that no other
@@ -129,22 +130,26 @@ class CacheWriter:
             self._under_way.result()
             self._under_way = None
 
-    def finish(self) -> dict[str, Any]:
-        """Write `examples.npz` and gather the records; returns the manifest's `cache` section."""
+    def finish(self) -> tuple[dict[str, Any], dict[str, FileRecord]]:
+        """Write `examples.npz` and gather the records; returns the manifest's `cache` section, and every file
+        with its size and checksum."""
         self.wait()
         if self.missing():
             raise StoreError(f"parts {self.missing()} of {self.folder} are not written")
-        self.examples.save(self.folder / "examples.npz")
-        records = [json.loads(self._record(n).read_text("utf-8")) for n in range(len(self.parts))]
-        return {
+        self.examples.save(self.folder / EXAMPLES)
+        files = record_files(self.folder, self.folder / EXAMPLES)
+        records = [self._recorded(number) for number in range(len(self.parts))]
+        for record in records:
+            files |= record.pop("files")
+        described = {
             "format": self.format_name,
             "compression": self.compression,
             "layout": asdict(self.layout),
             "examples": len(self.examples.rows),
             "tokens": int(self.examples.offsets[-1]),
             "parts": records,
-            "examples_checksum": checksum(self.folder / "examples.npz"),
         }
+        return described, files
 
     def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
         part = self.parts[number]
@@ -174,22 +179,36 @@ class CacheWriter:
         for leftover in (aside, path):
             remove(leftover, inside=self.folder)
         try:
-            known = self.format.write(aside, buffer.arrays, self.compression)
-            digest = checksum(aside, known)
+            places = self.format.write(aside, buffer.arrays, self.compression)
+            files = record_files(aside, aside, _known(places, buffer.arrays))
+            arrays = {n: _described(v, places.get(n), aside) for n, v in buffer.arrays.items()}
             flush(aside)  # a record must not outlive its part when a machine goes down
         except BaseException:
             remove(aside, inside=self.folder)
             raise
         aside.rename(path)
+        file = path.relative_to(self.folder)
         record = {
-            "file": str(path.relative_to(self.folder)),
+            "file": file.as_posix(),
             "start": buffer.examples.start,
             "stop": buffer.examples.stop,
-            "checksum": digest,
             "bytes": folder_bytes(path),
+            "arrays": arrays,
+            "files": {(file / name).as_posix(): found for name, found in files.items()},
         }
         write_json(self._record(buffer.number), record)
         self._release(buffer.number)
+
+    def _is_written(self, number: int) -> bool:
+        """Whether a part is recorded, and its files are there with their sizes."""
+        try:
+            files = self._recorded(number)["files"]
+            return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
+        except (OSError, ValueError, KeyError):
+            return False  # a record that a machine that went down has left empty counts as none
+
+    def _recorded(self, number: int) -> dict[str, Any]:
+        return json.loads(self._record(number).read_text("utf-8"))
 
     def _record(self, number: int) -> Path:
         return self.scratch / f"{number:05d}.json"
@@ -199,7 +218,7 @@ class CacheWriter:
         lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._record(number).exists():
+            if not self._is_written(number):
                 self._claims[number] = lock
                 return True
         os.close(lock)
@@ -207,6 +226,23 @@ class CacheWriter:
 
     def _release(self, number: int) -> None:
         os.close(self._claims.pop(number))
+
+
+def _described(values: np.ndarray, place: Place | None, part: Path) -> dict[str, Any]:
+    """What the manifest says of an array of a part: the checksum of each layer's values and, where they lie
+    in a file as they are, which file of the part that is and where in it the first layer begins."""
+    described: dict[str, Any] = {"checksums": [checksum_of(layer) for layer in values]}
+    if place is None:
+        return described
+    return described | {"file": place.file.relative_to(part).as_posix(), "offset": place.offset}
+
+
+def _known(places: Mapping[str, Place], arrays: Mapping[str, np.ndarray]) -> Known:
+    """By file, what lies where in it."""
+    known: dict[Path, list[tuple[int, np.ndarray]]] = {}
+    for name, place in sorted(places.items(), key=lambda item: item[1].offset):
+        known.setdefault(place.file, []).append((place.offset, arrays[name]))
+    return known
 
 
 def _give_way() -> None:

@@ -4,15 +4,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from store.artifact import Artifact, Request, read_artifact
 from store.errors import DamagedError, InputError, MicrotomeError, MissingError, StoreError
-from store.fingerprint import SHORT, artifact_id
-from store.manifests import MANIFEST, Artifact, read_artifact, read_manifest
-from store.names import folder_name
+from store.fingerprint import SHORT
+from store.manifest import MANIFEST, read_manifest
 from store.places import place, shown, there
 from store.removal import check_inside
 
@@ -20,30 +18,6 @@ STAGING = ".staging"
 SCRATCH = ".scratch"
 ID_DIGITS = re.compile(f"[0-9a-f]{{{SHORT},64}}")
 FOLDER = re.compile(f".+-[0-9a-f]{{{SHORT}}}")  # of an artifact
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for. `inputs` maps a role to the id it plays; `slug` and `labels` only name things.
-
-    What is `private` is made of data under an agreement, and nobody but its owner may read it.
-    """
-
-    kind: str
-    version: int
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    slug: str
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    private: bool = False
-
-    @cached_property
-    def id(self) -> str:
-        return artifact_id(self.kind, self.version, self.config, self.inputs)
-
-    @property
-    def folder(self) -> str:
-        return f"{folder_name(self.slug)}-{self.id[:SHORT]}"
 
 
 class Catalogue:

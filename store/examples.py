@@ -1,14 +1,15 @@
 """What a cache says of its examples, in `examples.npz`: everything but the activations."""
 
-from collections.abc import Mapping
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 
-from store.errors import StoreError
+from store.contents import Contents
+
+EXAMPLES = "examples.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,7 @@ class Examples:
         np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read them back; StoreError if the file is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                loaded: Mapping[str, np.ndarray] = {f.name: arrays[f.name] for f in fields(cls)}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise StoreError(f"cannot read {path}: {error}. See: microtome cache verify") from None
-        return cls(**loaded)
+    def load(cls, contents: Contents) -> Self:
+        """Read those of a cache back; StoreError if the file is missing or damaged."""
+        with np.load(io.BytesIO(contents.read(EXAMPLES)), allow_pickle=False) as arrays:
+            return cls(**{f.name: arrays[f.name] for f in fields(cls)})

@@ -1,16 +1,15 @@
 """A part as one HDF5 file."""
 
-from collections.abc import Mapping
-from operator import itemgetter
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
 import numpy as np
 
-from store.checksums import Known
 from store.files import ALIGNMENT, write_bytes
-from store.parts import CompressedPart, LayerMap, Part, PartFormat, PlainPart, chunk_shape
+from store.parts import PartFormat, Place, chunk_shape
 
 FILTERS = {
     "lz4": hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE),
@@ -26,24 +25,20 @@ class Hdf5Parts(PartFormat):
 
     suffix = ".h5"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> dict[str, Place]:
         if compression != "none":
             path.write_bytes(_compressed(arrays, compression))
             return {}
         align = {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT}
         with h5py.File(path, "w-", libver="latest", **align) as file:
-            places = [(_make_room(file, name, values), values) for name, values in arrays.items()]
-        for offset, values in places:
-            write_bytes(path, offset, values)
-        return {path: sorted(places, key=itemgetter(0))}
+            places = {name: Place(path, _make_room(file, name, values)) for name, values in arrays.items()}
+        for name, place in places.items():
+            write_bytes(path, place.offset, arrays[name])
+        return places
 
-    def read(self, path: Path) -> Part:
+    def read(self, path: Path, names: Collection[str]) -> Mapping[str, Any]:
         file = h5py.File(path, "r")
-        datasets = {name: file[name] for name in file}
-        if any(dataset.chunks for dataset in datasets.values()):
-            return CompressedPart(path, datasets)
-        with file:
-            return PlainPart({name: _locate(path, dataset) for name, dataset in datasets.items()})
+        return {name: file[name] for name in names}
 
 
 def _compressed(arrays: Mapping[str, np.ndarray], compression: str) -> bytes:
@@ -65,9 +60,3 @@ def _make_room(file: h5py.File, name: str, values: np.ndarray) -> int:
     space = h5py.h5s.create_simple(values.shape)
     dtype = h5py.h5t.py_create(values.dtype)
     return int(h5py.h5d.create(file.id, name.encode(), dtype, space, plan).get_offset())
-
-
-def _locate(path: Path, dataset: h5py.Dataset) -> LayerMap:
-    layers = dataset.shape[0]
-    offsets = dataset.id.get_offset() + np.arange(layers) * (dataset.nbytes // layers)
-    return LayerMap(path, dataset.dtype, dataset.shape, offsets)

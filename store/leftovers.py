@@ -11,7 +11,7 @@ from store.errors import StoreError
 from store.files import remove_if_empty
 from store.fingerprint import SHORT
 from store.locks import SUFFIX, lock_path, unheld
-from store.manifests import MANIFEST
+from store.manifest import MANIFEST
 from store.places import there
 from store.removal import check_inside, remove
 

@@ -1,25 +1,25 @@
 """A part on disk: a contiguous range of examples, written by a format.
 
 Uncompressed, a layer of an array is stored as it lies in memory. So a format only says in which file and
-where each layer begins, and a read is a system call into the place where the values are wanted.
+where the first layer begins, and a read is a system call into the place where the values are wanted.
 Compressed, a layer is cut into chunks along its ragged axis, and the format's own library reads them.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from store.checksums import Known
 from store.errors import StoreError
 from store.layout import RAGGED_AXIS
 
 COMPRESSIONS = ("none", "lz4", "zstd")
 CHUNK_BYTES = 1 << 20  # of a compressed chunk: what one read has to unpack
+NEXT = "See: microtome store verify"
 
 
 class Part(Protocol):
@@ -33,70 +33,77 @@ class Part(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an array [layer, ...] lies as it is: from byte `offset` of `file` on."""
+
+    file: Path
+    offset: int
+
+
 class PartFormat(ABC):
-    """How a part is written and opened. One class per format, one contract for all."""
+    """How a part is written, and opened if it is compressed. One class per format, one contract for all."""
 
     suffix: str
 
     @abstractmethod
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> dict[str, Place]:
         """Write the arrays [layer, ...] of a part to `path`, a name that does not exist yet.
 
-        Returns where in which file they lie as they are, for the checksum.
+        Returns where they lie as they are; nothing of a compressed part does.
         """
 
     @abstractmethod
-    def read(self, path: Path) -> Part:
-        """What `open` does; any error of the format's library may come out."""
+    def read(self, path: Path, names: Collection[str]) -> Mapping[str, Any]:
+        """Arrays of a compressed part, to be indexed; any error of the format's library may come out."""
 
-    def open(self, path: Path) -> Part:
-        """Open a part for reading; StoreError if it cannot be."""
+    def open(self, path: Path, names: Collection[str]) -> "CompressedPart":
+        """Open a compressed part that has arrays of these names; StoreError if it cannot be."""
         try:
-            return self.read(path)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(f"cannot open part {path}: {error}. See: microtome cache verify") from None
-
-
-@dataclass(frozen=True)
-class LayerMap:
-    """Where the layers of one array [layer, ...] begin: byte offsets int64 [layers] in `file`."""
-
-    file: Path
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    offsets: np.ndarray
+            return CompressedPart(path, self.read(path, names))
+        except Exception as error:  # the libraries raise what they like at bytes that are no part
+            raise StoreError(f"cannot open part {path}: {_first_line(error)}. {NEXT}") from None
 
 
 class PlainPart:
-    """A part whose layers lie on disk as they lay in memory."""
+    """A part whose layers lie on disk as they lay in memory: arrays of these shapes at these places."""
 
-    def __init__(self, maps: Mapping[str, LayerMap]) -> None:
-        self._maps = dict(maps)
-        self._files = {path: os.open(path, os.O_RDONLY) for path in {m.file for m in maps.values()}}
+    def __init__(
+        self, places: Mapping[str, Place], shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype
+    ) -> None:
+        self._places = dict(places)
+        self._shapes = dict(shapes)
+        self._dtype = dtype
+        self._files: dict[Path, int] = {}
+        for place in places.values():
+            if place.file not in self._files:
+                self._files[place.file] = _opened(place.file)
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        found = self._maps[name]
-        rows, columns = found.shape[1:]
-        offset, item = int(found.offsets[layer]), found.dtype.itemsize
+        place, (_, rows, columns), item = self._places[name], self._shapes[name], self._dtype.itemsize
+        offset = place.offset + layer * rows * columns * item
         if RAGGED_AXIS[name] == 1:
-            out = np.empty((stop - start, columns), found.dtype) if out is None else out
-            self._fill(found.file, out, offset + start * columns * item)
+            out = np.empty((stop - start, columns), self._dtype) if out is None else out
+            self._fill(place.file, out, offset + start * columns * item)
             return out
-        out = np.empty((rows, stop - start), found.dtype) if out is None else out
+        out = np.empty((rows, stop - start), self._dtype) if out is None else out
         if stop - start == columns:
-            self._fill(found.file, out, offset)
+            self._fill(place.file, out, offset)
             return out
         for head in range(rows):
-            self._fill(found.file, out[head], offset + (head * columns + start) * item)
+            self._fill(place.file, out[head], offset + (head * columns + start) * item)
         return out
 
     def _fill(self, file: Path, out: np.ndarray, position: int) -> None:
         """Fill the contiguous `out` with the bytes of a file from `position` on."""
         target = memoryview(out.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
         while target:
-            count = os.preadv(self._files[file], [target], position)
+            try:
+                count = os.preadv(self._files[file], [target], position)
+            except OSError as error:
+                raise StoreError(f"cannot read {file}: {error.strerror}. {NEXT}") from None
             if count == 0:
-                raise StoreError(f"{file} ends too early. See: microtome cache verify")
+                raise StoreError(f"{file} ends too early. {NEXT}")
             target, position = target[count:], position + count
 
     def __del__(self) -> None:
@@ -113,15 +120,26 @@ class CompressedPart:
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         window = slice(start, stop)
-        array = self._arrays[name]
         try:
+            array = self._arrays[name]
             values = array[layer, window] if RAGGED_AXIS[name] == 1 else array[layer, :, window]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(f"cannot unpack {self._path}: {error}. See: microtome cache verify") from None
-        if out is None:
-            return values
-        out[:] = values
+            if out is None:
+                return np.ascontiguousarray(values)
+            out[:] = values
+        except Exception as error:  # the libraries raise what they like at bytes that are no part
+            raise StoreError(f"cannot unpack {self._path}: {_first_line(error)}. {NEXT}") from None
         return out
+
+
+def _opened(file: Path) -> int:
+    try:
+        return os.open(file, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"cannot open {file}: {error.strerror}. {NEXT}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def chunk_shape(name: str, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -53,11 +53,11 @@ def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read_rows(artifact: Artifact) -> list[dict[str, Any]]:
     """The rows of one artifact with its kind and id; an artifact that measures nothing has none."""
-    path = artifact.path / ROWS
-    if not path.is_file():
+    if not artifact.contents.has(ROWS):
         return []
-    with path.open(encoding="utf-8") as stream:
-        return [{"kind": artifact.kind, "artifact": artifact.id, **json.loads(line)} for line in stream]
+    lines = artifact.contents.read(ROWS).decode("utf-8").split("\n")
+    known = {"kind": artifact.kind, "artifact": artifact.id}
+    return [{**known, **json.loads(line)} for line in lines if line]
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

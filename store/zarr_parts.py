@@ -4,7 +4,9 @@ Uncompressed, zarr writes the metadata; the shard is the array as it lies in mem
 index that the sharding codec asks for. Any Zarr v3 reader opens it; a test reads it back with zarr's own.
 """
 
-from collections.abc import Mapping
+import atexit
+import functools
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import google_crc32c
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.core import sync
 
-from store.checksums import Known
 from store.files import write_bytes
-from store.parts import CompressedPart, LayerMap, Part, PartFormat, PlainPart, chunk_shape
+from store.parts import PartFormat, Place, chunk_shape
 
 INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
 INDEX_CHECKSUM = 4  # bytes: crc32c of the entries, little-endian
@@ -30,25 +32,38 @@ class ZarrParts(PartFormat):
 
     suffix = ".zarr"
 
-    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> Known:
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> dict[str, Place]:
+        _end_zarr_in_peace()
         group = zarr.open_group(path, mode="w-", zarr_format=3)
-        known = {}
+        places = {}
         for name, values in arrays.items():
             if compression == "none":
                 _create(group, name, values, (1, *values.shape[1:]), None)
-                known[_shard(path, name)] = _write_shard(_shard(path, name), values)
+                places[name] = _write_shard(_shard(path, name), values)
             else:
                 chunks = chunk_shape(name, values.shape, values.itemsize)
                 shards = tuple(-(-n // c) * c for n, c in zip(values.shape, chunks, strict=True))
                 _create(group, name, values, chunks, CODECS[compression], shards)[:] = values
-        return known
+        return places
 
-    def read(self, path: Path) -> Part:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-        arrays = dict(group.arrays())
-        if any(array.compressors for array in arrays.values()):
-            return CompressedPart(path, arrays)
-        return PlainPart({name: _locate(_shard(path, name), array) for name, array in arrays.items()})
+    def read(self, path: Path, names: Collection[str]) -> Mapping[str, Any]:
+        _end_zarr_in_peace()
+        return {name: zarr.open_array(path / name, mode="r", zarr_format=3) for name in names}
+
+
+@functools.cache
+def _end_zarr_in_peace() -> None:
+    """When the program ends, zarr gives the thread of its event loop a fifth of a second to stop, and closes
+    the loop even if it still runs: a traceback after good work, on a busy machine. What is to be called at
+    the end is called last in, first out, so this comes before zarr's, and waits."""
+    atexit.register(_stop_event_loop)
+
+
+def _stop_event_loop() -> None:
+    loop, thread = sync.loop[0], sync.iothread[0]
+    if loop is not None and thread is not None and not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 def _create(
@@ -71,12 +86,12 @@ def _create(
     )
 
 
-def _write_shard(shard: Path, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def _write_shard(shard: Path, values: np.ndarray) -> Place:
     shard.parent.mkdir(parents=True)
     shard.touch(exist_ok=False)
     write_bytes(shard, 0, values)
     write_bytes(shard, values.nbytes, _index(values))
-    return [(0, values)]
+    return Place(shard, 0)
 
 
 def _shard(path: Path, name: str) -> Path:
@@ -89,11 +104,3 @@ def _index(values: np.ndarray) -> np.ndarray:
     entries = np.array([(layer * size, size) for layer in range(len(values))], "<u8").tobytes()
     checksum = google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM, "little")
     return np.frombuffer(entries + checksum, np.uint8)
-
-
-def _locate(file: Path, array: zarr.Array) -> LayerMap:
-    layers = array.shape[0]
-    with file.open("rb") as stream:
-        stream.seek(-(layers * INDEX_ENTRY + INDEX_CHECKSUM), 2)
-        index = np.frombuffer(stream.read(layers * INDEX_ENTRY), "<u8").reshape(layers, 2)
-    return LayerMap(file, np.dtype(array.dtype), array.shape, index[:, 0].astype(np.int64))

@@ -1,21 +1,17 @@
 """`cache`: what the store holds."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import pandas as pd
 
-from jobs.cli.analyses import named_cache
 from jobs.cli.options import console
 from jobs.cli.running import print_rows
 from jobs.job import KINDS
 from jobs.plan import make_plan
 from jobs.suite import load_suite
 from store.artifacts import Artifact, Store
-from store.checksums import damaged_parts
-from store.errors import InputError, MissingError
+from store.errors import MissingError
 from store.files import folder_bytes
 
 DAY = 24 * 60 * 60
@@ -23,7 +19,7 @@ DAY = 24 * 60 * 60
 
 @click.group("cache")
 def cache_group() -> None:
-    """Look at, check and remove what is in the store."""
+    """Look at and remove what is in the store."""
 
 
 @cache_group.command("ls")
@@ -60,70 +56,6 @@ def _made_from(artifact: Artifact, names: Mapping[str, str]) -> str:
 def cache_show(reference: str) -> None:
     """Print the manifest of an artifact: id, name or folder."""
     console().print_json(data=Store().open(reference).manifest)
-
-
-@cache_group.command("verify")
-@click.argument("references", nargs=-1)
-@click.option(
-    "--recompute",
-    "share",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="SHARE",
-    help="also run this share of the examples, at least one, through the model again; e.g. 0.01",
-)
-@click.option("--seed", default=0, show_default=True, help="of the sample that is recomputed")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="REFERENCE",
-    help="where a checkpoint is that cannot be found by itself; may be repeated",
-)
-def cache_verify(
-    references: tuple[str, ...], share: float | None, seed: int, models: tuple[str, ...]
-) -> None:
-    """Compare caches with their checksums; all caches if none is named.
-
-    With --recompute, a sample of each cache's examples is computed again and compared with what is
-    stored. This loads the model; its weights must be those that the cache was made with.
-    """
-    if models and share is None:
-        raise click.UsageError("--model goes with --recompute SHARE")
-    store = Store()
-    artifacts = [named_cache(reference, store) for reference in references] or store.list("extract")
-    bad = []
-    for artifact in artifacts:
-        bad += [f"{artifact.name}/{file}: {reason}" for file, reason in damaged_parts(artifact)]
-    for line in bad:
-        click.echo(line)
-    if bad:
-        raise InputError(f"{len(bad)} damaged files; remove their caches and extract again")
-    click.echo(f"{len(artifacts)} caches are as they were written")
-    if share is not None:
-        _recompute(artifacts, store, share, seed, models)
-
-
-def _recompute(
-    artifacts: Sequence[Artifact], store: Store, share: float, seed: int, models: Sequence[str]
-) -> None:
-    try:
-        from jobs.recompute import checkpoint_of, recompute
-    except ModuleNotFoundError as error:
-        raise MissingError(
-            f"--recompute runs the model and needs {error.name}: pip install 'microtome[models]'"
-        ) from None
-    checkpoints = [checkpoint_of(artifact, store, models) for artifact in artifacts]
-    wrong = []
-    with TemporaryDirectory() as scratch:
-        for artifact, checkpoint in zip(artifacts, checkpoints, strict=True):
-            folder = checkpoint.folder(store, Path(scratch))
-            compared = recompute(artifact, folder, share=share, seed=seed)
-            click.echo(f"{artifact.name}: {compared}")
-            if compared.beyond:
-                wrong.append(f"{artifact.name}: {compared.beyond}")
-    if wrong:
-        more = f" (and {len(wrong) - 1} more caches)" if len(wrong) > 1 else ""
-        raise InputError(f"{wrong[0]} from what its model makes{more}; remove it and extract again")
 
 
 @cache_group.command("rm")

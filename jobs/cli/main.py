@@ -12,6 +12,7 @@ from jobs.cli.checkpoints import adapt_command, extract_command, finetune_comman
 from jobs.cli.generation import generate_command
 from jobs.cli.listings import model_group, task_group
 from jobs.cli.publishing import export_command, push_command
+from jobs.cli.store import store_group
 from jobs.cli.suites import report_command, results_command, suite_group
 from store.errors import MicrotomeError
 
@@ -61,6 +62,7 @@ for _command in (
     task_group,
     model_group,
     cache_group,
+    store_group,
     export_command,
     push_command,
 ):

@@ -18,7 +18,7 @@ MANY_ROWS = 1000
 
 def run_by_hand(job: Job, store: Store, screen: Console) -> Artifact:
     """Run one job in this process, unless it is done; MicrotomeError with the job's reason if it fails."""
-    found = store.find(job.request)
+    found = store.done(job.request)
     if found is not None:
         screen.print(f"already done: {found.name}")
         return found

@@ -1,6 +1,7 @@
 """Where a task's files are: a local folder first, then the hub; and its examples, read and checked."""
 
 import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -13,6 +13,7 @@ from store.fingerprint import digest, files_digest
 from store.places import place, place_from, shown, there
 
 CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
+WEIGHTS = (".safetensors",)
 CHECKPOINT_KINDS = ("adapt", "finetune", "randomise")
 ADAPTER = "adapter_config.json"  # in a checkpoint that holds a LoRA adapter in place of weights
 
@@ -34,6 +35,8 @@ class ModelSource:
         """The folder to load from; downloads a hub model that is not here yet. A LoRA adapter and its base
         are merged into a plain folder in `scratch`, which the caller removes."""
         folder = self.description(store)
+        if self.artifact is not None:
+            folder = store.open(self.artifact).contents.path(CHECKPOINT)
         if not (folder / ADAPTER).is_file():
             return folder
         from jobs.models.lora import merge  # torch, which planning does without
@@ -49,7 +52,7 @@ class ModelSource:
         if self.absent:
             raise MissingError(self.absent)
         if self.artifact is not None:
-            return store.open(self.artifact).path / CHECKPOINT
+            return store.open(self.artifact).contents.path(CHECKPOINT, unread=WEIGHTS)
         if self.path is not None:
             return self.path
         return download_files(str(self.hub), self.commit, MODEL_FILES)

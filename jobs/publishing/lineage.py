@@ -79,7 +79,7 @@ def task_of(step: Artifact) -> Task | None:
 
 def holds_adapter(artifact: Artifact) -> bool:
     """Whether a checkpoint is a LoRA adapter beside the config of its base."""
-    return (artifact.path / CHECKPOINT / ADAPTER).is_file()
+    return artifact.contents.has(f"{CHECKPOINT}/{ADAPTER}")
 
 
 def _parent(step: Artifact, store: Store) -> Artifact | None:

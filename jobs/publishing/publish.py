@@ -129,7 +129,7 @@ def _check_kind(artifact: Artifact, adapter: bool) -> None:
 
 def _assemble(artifact: Artifact, store: Store, aside: Path, name: str, adapter: bool, licence: str) -> Path:
     """The whole folder, below `aside`."""
-    source = artifact.path / CHECKPOINT
+    source = artifact.contents.path(CHECKPOINT)
     if not adapter:
         source = ModelSource(artifact.path.name, artifact.id, artifact=artifact.id).folder(store, aside)
     chain = lineage(artifact, store)

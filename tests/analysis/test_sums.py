@@ -3,7 +3,9 @@ import pytest
 
 from analysis import metrics
 from analysis.sums import read_summed, summed, write_summed
-from store.errors import InputError, MissingError, StoreError
+from store.artifacts import Request, Store
+from store.errors import InputError, StoreError
+from store.results import SUMMED
 
 TYPES = ["DNA", "RNA"]
 TAGS = ["O", "O", "B-DNA", "I-DNA", "B-RNA", "I-RNA"]
@@ -137,27 +139,42 @@ def test_classes_that_are_needed_and_lengths_that_differ_are_refused():
         summed("accuracy", ["a", "b"], ["a", "b"], ids=["x"])
 
 
+def artifact_of(scores, root):
+    """An artifact that holds these scores."""
+    request = Request("probe", 1, {}, {}, "scores")
+    with Store(root).begin(request) as staging:
+        write_summed(staging.path / SUMMED, scores)
+    return Store(root).find(request)
+
+
 def test_scores_come_back_from_a_file(tmp_path):
     gold, predicted = ["a", "b", "b"], ["a", "a", "b"]
     scores = {
         "accuracy": summed("accuracy", gold, predicted, ids=["1", "2", "3"]),
         "3/../macro_f1 é": summed("macro_f1", gold, predicted),
     }
-    write_summed(tmp_path / "scores.npz", scores)
-    found = read_summed(tmp_path / "scores.npz")
+    found = read_summed(artifact_of(scores, tmp_path / "one"))
     assert list(found) == list(scores)
     for name, score in scores.items():
         np.testing.assert_array_equal(found[name].terms, score.terms)
         assert (found[name].metric, found[name].examples) == (score.metric, score.examples)
         assert found[name].value() == score.value()
     assert found["accuracy"].examples != ""
-    write_summed(tmp_path / "none.npz", {})
-    assert read_summed(tmp_path / "none.npz") == {}
+    assert read_summed(artifact_of({}, tmp_path / "other")) == {}
 
 
-def test_a_missing_and_a_damaged_file_are_one_line(tmp_path):
-    with pytest.raises(MissingError, match="scores by example"):
-        read_summed(tmp_path / "none.npz")
-    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(StoreError, match="cannot read"):
-        read_summed(tmp_path / "bad.npz")
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.unlink(), "summed.npz is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "summed.npz has"),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), "summed.npz differs"),
+    ],
+)
+def test_a_missing_and_a_damaged_file_are_one_line(tmp_path, damage, said):
+    artifact = artifact_of({"accuracy": summed("accuracy", ["a"], ["a"])}, tmp_path)
+    damage(artifact.path / SUMMED)
+    with pytest.raises(
+        StoreError, match=rf"^probe/scores-\w+: {said}.*microtome cache rm {artifact.id[:8]}$"
+    ):
+        read_summed(artifact)

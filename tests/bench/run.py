@@ -154,7 +154,7 @@ class Bench:
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
                 compute_parts(writer, encodings, self.model, self.tokenizer, self.batch_tokens)
-                described = writer.finish()
+                described, staging.files = writer.finish()
             staging.outputs["cache"] = described | {
                 "unit": self.task.kind.unit,
                 "classes": list(self.task.classes),

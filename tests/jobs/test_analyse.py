@@ -6,7 +6,7 @@ from analysis.attention import AttentionConfig
 from analysis.probing import ProbeConfig
 from analysis.sums import read_summed
 from jobs.analyse import attention_job, probe_job
-from store.results import SUMMED, read_rows
+from store.results import read_rows
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_probe_and_attention_load_no_model_tokenizer_or_dataset(bench, tiny_mode
     rows = read_rows(probed)
     assert {row["layer"] for row in rows} == {0, 1, 2, None}
     assert {row["probe"] for row in rows} == {"linear", "majority", "bag-of-words"}
-    sums = read_summed(probed.path / SUMMED)
+    sums = read_summed(probed)
     primary = "token_macro_f1" if kind == "ner" else "accuracy"
     for row in rows:
         if row["metric"] == primary:

@@ -12,7 +12,7 @@ import pytest
 from jobs.executor import run_job
 from store.activations import ActivationCache
 from store.artifacts import Store
-from store.checksums import damaged_parts
+from store.verify import check
 
 FORK = multiprocessing.get_context("fork")
 OURS = (f"{os.sep}store{os.sep}", f"{os.sep}models{os.sep}forward.py")
@@ -120,7 +120,7 @@ def test_two_extractions_at_the_same_time_share_the_parts_of_one_cache(bench, ti
     job = job_of(bench, tiny_models)
     assert both_at_once(bench.store.root, job, 0, 0) == [0, 0]
     [artifact] = bench.store.list("extract")
-    assert damaged_parts(artifact) == []
+    assert list(check(artifact)) == []
     assert not (bench.store.root / ".staging").exists()
     lines = bench.store.log_path(job.request).read_text().splitlines()
     done = sorted(line for line in lines if line.startswith("» part "))

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ from jobs.models.source import CHECKPOINT, find_model
 from jobs.recompute import checkpoint_of, recompute
 from store.activations import ActivationCache
 from store.errors import InputError, MissingError
+from store.manifest import write_manifest
 
 ARCHITECTURES = ["bert", "gpt2", "biogpt"]
 
@@ -36,7 +36,7 @@ def other_bert(tmp_path):
 def with_manifest(artifact, **changes):
     """The artifact, its manifest changed on disk as well."""
     manifest = artifact.manifest | changes
-    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(artifact.path, {k: v for k, v in manifest.items() if k != "checksum"})
     return replace(artifact, manifest=manifest)
 
 

@@ -12,7 +12,7 @@ from store import open_cache, parts
 from store.activations import ActivationCache
 from store.artifacts import Request, Store
 from store.cache_writer import CacheWriter
-from store.checksums import checksum, damaged_parts
+from store.checksums import checksum
 from store.errors import DtypeOverflowError, InputError, MissingError, StoreError
 from store.examples import Examples
 from store.files import aligned_memory, folder_bytes
@@ -83,7 +83,7 @@ class CacheContract:
             ) as writer:
                 for buffer in writer.claims():
                     writer.submit(self.filled(buffer, layout, spoil))
-                described = writer.finish()
+                described, staging.files = writer.finish()
             staging.outputs["cache"] = described | {"unit": "word", "classes": [], "split": "test"}
         return store.find(request)
 
@@ -183,8 +183,12 @@ class CacheContract:
             values = aligned_memory(int(np.prod(shape)) * 2).view(np.float16).reshape(shape)
             values[:] = rng.normal(size=shape)
             arrays[name] = values
-        known = PART_FORMATS[self.format].write(path, arrays, "none")
-        assert checksum(path, known) == checksum(path)
+        places = PART_FORMATS[self.format].write(path, arrays, "none")
+        for name, place in places.items():
+            assert checksum(place.file, [(place.offset, arrays[name])]) == checksum(place.file)
+            raw = np.fromfile(place.file, np.float16, arrays[name].size, offset=place.offset)
+            np.testing.assert_array_equal(raw, arrays[name].reshape(-1))
+        assert set(places) == set(arrays)
         for name, (found, chunks) in self.read_with_the_library(path).items():
             np.testing.assert_array_equal(found, arrays[name])
             assert chunks in ((1, *arrays[name].shape[1:]), None)
@@ -231,8 +235,8 @@ class CacheContract:
         raw = bytearray(largest.read_bytes())
         raw[200:] = bytes(len(raw) - 200)
         largest.write_bytes(raw)
-        cache = open_cache(artifact.path)
-        with pytest.raises(StoreError, match="microtome cache verify"):
+        cache = open_cache(artifact.path, verify=False)
+        with pytest.raises(StoreError, match="microtome store verify"):
             for layer in range(LAYERS):
                 cache.hidden(layer)
                 list(cache.iter_attention(layer))
@@ -258,7 +262,7 @@ class CacheContract:
                 second.finish()
             for buffer in second.claims():
                 second.submit(self.filled(buffer, layout))
-            records = second.finish()["parts"]
+            records = second.finish()[0]["parts"]
         assert records == whole.manifest["outputs"]["cache"]["parts"]
         assert not list((folder / "parts").glob(".*"))
 
@@ -280,22 +284,9 @@ class CacheContract:
                 writers[turn % 2].submit(self.filled(buffer, layout))
             assert [next(left, None) for left in claims] == [None, None]
             other.wait()
-            records = one.finish()["parts"]
+            records = one.finish()[0]["parts"]
         assert sorted(done[0] + done[1]) == list(range(len(records)))
         assert min(map(len, done.values())) > 0
-
-    def test_a_flipped_byte_a_truncated_and_a_missing_file_are_named(self, tmp_path):
-        artifact = self.write(tmp_path, part_bytes=900)
-        assert damaged_parts(artifact) == []
-        paths = sorted((artifact.path / "parts").iterdir())
-        largest = [max((f for f in [p, *p.rglob("*")] if f.is_file()), key=self.size) for p in paths[:3]]
-        raw = bytearray(largest[0].read_bytes())
-        raw[len(raw) // 2] ^= 1
-        largest[0].write_bytes(raw)
-        largest[1].write_bytes(largest[1].read_bytes()[:-1])
-        largest[2].unlink()
-        bad = dict(damaged_parts(artifact))
-        assert list(bad) == [f"parts/{path.name}" for path in paths[:3]]
 
     @staticmethod
     def size(path):

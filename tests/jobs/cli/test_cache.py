@@ -1,6 +1,5 @@
 import json
 import os
-import re
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +7,6 @@ from click.testing import CliRunner
 from jobs.cli import main
 from jobs.plan import make_plan
 from jobs.suite import load_suite
-from store.activations import ActivationCache
 from store.artifacts import Request, Store
 
 DAY = 24 * 60 * 60
@@ -40,61 +38,9 @@ def age(folder, days):
         os.utime(path, times=(path.stat().st_atime, path.stat().st_mtime - days * DAY))
 
 
-@pytest.fixture
-def cache(bench, tiny_models):
-    return bench.run(bench.extract("ner", tiny_models / "bert", dtype="float32"))
-
-
-def test_recompute_says_how_much_each_cache_differs(bench, cache, tiny_models):
-    hidden = bench.run(bench.extract("nli", tiny_models / "gpt2", keep=["hidden"]))
-    models = ("--model", str(tiny_models / "bert"), "--model", str(tiny_models / "gpt2"))
-    printed = call("cache", "verify", "--recompute", "0.1", *models).splitlines()
-    assert printed[0] == "2 caches are as they were written"
-    number = r"(0|[0-9.e-]+)"
-    said = f"3 of 30 examples recomputed, hidden states differ by at most {number}, attentions "
-    assert {line.partition(":")[0] for line in printed[1:]} == {cache.name, hidden.name}
-    for line in printed[1:]:
-        end = f"differ by at most {number}" if cache.name in line else "not kept"
-        assert re.fullmatch(f"extract/.*: {said}{end}", line), line
-
-
-def test_recompute_refuses_a_cache_that_is_not_what_its_model_makes(cache, tiny_models, monkeypatch):
-    read = ActivationCache.hidden
-    monkeypatch.setattr(ActivationCache, "hidden", lambda self, *where: read(self, *where) + 0.01)
-    arguments = "cache", "verify", cache.id, "--recompute", "0.01", "--model", str(tiny_models / "bert")
-    printed, line = refused(*arguments)
-    assert "1 of 30 examples recomputed, hidden states differ by at most 0.01, attentions" in printed
-    assert line.startswith(f"error: {cache.name}: hidden of layer 0, example ")
-    assert "differs by 0.01 from what its model makes" in line
-
-
-def test_recompute_without_the_model_says_how_to_get_it(cache, tiny_models):
-    assert "name the model: --model REFERENCE" in refused("cache", "verify", "--recompute", "1")[1]
-    wrong = "--model", str(tiny_models / "gpt2")
-    assert "has other weights" in refused("cache", "verify", "--recompute", "1", *wrong)[1]
-
-
-def test_recompute_comes_after_the_checksums(cache):
-    (cache.path / "examples.npz").write_bytes(b"x")
-    printed, line = refused("cache", "verify", "--recompute", "1")
-    assert "examples.npz: differs from its checksum" in printed
-    assert "1 damaged files" in line
-
-
-def test_verify_help_says_that_it_loads_the_model():
-    assert "This loads the model" in call("cache", "verify", "--help")
-
-
-def test_only_caches_are_verified():
-    assert "is no activation cache" in refused("cache", "verify", make().id)[1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("verify", "--model", "bert"), "--model goes with --recompute SHARE"),
-        (("verify", "--recompute", "0"), "not in the range"),
-        (("verify", "--recompute", "2"), "not in the range"),
         (("gc", "--unreferenced"), "--unreferenced needs --suite NAME"),
     ],
 )

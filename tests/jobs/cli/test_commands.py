@@ -60,7 +60,7 @@ def test_one_job_after_another_by_hand(tiny_models, small_tasks, tmp_path):
         "probe", "--train", train, "--test", after, "--layers", "1", "--layers", "2"
     )
     assert "jensen_shannon" in call("attention", "--before", before, "--after", after)
-    assert "3 caches are as they were written" in call("cache", "verify")
+    assert "artifacts are as they were written" in call("store", "verify")
     listed = call("cache", "ls")
     assert {kind for kind in ("finetune/", "extract/", "probe/", "attention/") if kind in listed} == {
         "finetune/",

@@ -1,15 +1,15 @@
-"""The manifest of an artifact, read and checked: whether a folder is one of ours."""
+"""The manifest of an artifact: what it is, what it was made from, its files, and a checksum of itself."""
 
 import json
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.errors import DamagedError, MissingError, StoreError
-from store.files import folder_bytes
+from store.checksums import checksum_of
+from store.errors import DamagedError, StoreError
+from store.files import write_json
 from store.fingerprint import SHORT, artifact_id
-from store.places import place, shown
 
 MANIFEST = "manifest.json"
 HUGE = 64 << 20  # bytes; a cache of a terabyte has a manifest of a few megabytes
@@ -22,54 +22,15 @@ FIELDS: dict[str, type] = {
     "labels": dict,
     "outputs": dict,
     "provenance": dict,
+    "files": dict,
+    "checksum": str,
 }
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A complete artifact: `path` is its folder, `manifest` what it is and what it was made from."""
-
-    path: Path
-    manifest: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        return self.manifest["id"]
-
-    @property
-    def kind(self) -> str:
-        return self.manifest["kind"]
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}/{self.path.name}"
-
-    @property
-    def private(self) -> bool:
-        """Whether it is made of data under an agreement."""
-        return self.manifest.get("private") is True
-
-    def bytes(self) -> int:
-        """Size of all files in bytes: as its manifest says, or where that does not say it, as they are."""
-        files = self.manifest.get("files")
-        if not isinstance(files, dict):
-            return folder_bytes(self.path)
-        return sum(file["bytes"] for file in files.values()) + (self.path / MANIFEST).stat().st_size
-
-
-def read_artifact(folder: str | Path) -> Artifact:
-    """The artifact in a folder, in a store or not; MissingError if there is none, StoreError if the manifest
-    is not one of ours or not that of this folder."""
-    path = place(folder)
-    try:
-        manifest = read_manifest(path.resolve())
-    except DamagedError as error:
-        raise StoreError(f"{path} is no artifact: {error}. See: microtome cache ls") from None
-    except (OSError, RuntimeError, ValueError):  # no name of a file, or links in a circle
-        manifest = None
-    if manifest is None:
-        raise MissingError(f"no artifact in {shown(path)}. See: microtome cache ls")
-    return Artifact(path, manifest)
+def write_manifest(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write `values` with their checksum; ValueError for a number that is not finite."""
+    plain = json.loads(json.dumps(values, allow_nan=False))  # what a reader will see: text keys, lists
+    write_json(folder / MANIFEST, {**plain, "checksum": _checksum(plain)})
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -113,6 +74,14 @@ def _checked(text: str, folder_name: str) -> dict[str, Any]:
         raise DamagedError(f"{MANIFEST} has no identity") from None
     if manifest["id"] != wanted or not all(isinstance(v, str) for v in manifest["inputs"].values()):
         raise DamagedError(f"{MANIFEST} does not have the id of what it describes")
+    if manifest["checksum"] != _checksum({k: v for k, v in manifest.items() if k != "checksum"}):
+        raise DamagedError(f"{MANIFEST} differs from its checksum")
     if not folder_name.endswith(f"-{wanted[:SHORT]}"):
         raise DamagedError(f"its name does not end in -{wanted[:SHORT]}, as its manifest says")
     return manifest
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Of canonical JSON: keys sorted, no spaces."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return checksum_of(text.encode())
