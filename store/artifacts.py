@@ -222,7 +222,8 @@ class Store(Catalogue):
         so that a half-removed one is never read. InputError for a folder that is not in this store."""
         folder = self.own(artifact if isinstance(artifact, Path) else artifact.path)
         try:
-            remove(folder / MANIFEST, inside=self.root)
+            if not (folder / MANIFEST).is_symlink():  # a link goes with the folder
+                remove(folder / MANIFEST, inside=self.root)
             remove(folder, inside=self.root)
         except OSError as error:
             raise StoreError(f"cannot remove {folder}: {error.strerror}") from None

@@ -1,7 +1,8 @@
 """How long a store of many artifacts takes to be asked: python tests/bench/many.py [COUNT] [FOLDER]
 
 Artifacts of a probe's size are written without the store's own care (no fsync), and then looked at as a
-person would: each command in a process of its own, start included. What a command takes on an empty store stands beside it.
+person would: each command in a process of its own, start included. What a command takes on an empty store
+stands beside it.
 """
 
 import json

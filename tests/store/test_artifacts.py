@@ -139,8 +139,9 @@ def test_a_damaged_manifest_says_what_to_do(tmp_path):
     store = Store(tmp_path)
     made = make(store, request())
     (made.path / "manifest.json").write_text("{")
-    with pytest.raises(StoreError, match="damaged"):
-        store.find(request())
+    assert store.find(request()) is None
+    with pytest.raises(StoreError, match="is no artifact: manifest.json is not JSON. See: microtome"):
+        store.open(made.id)
 
 
 @pytest.mark.parametrize("call", [Store.check_writable, lambda store: make(store, request())])

@@ -1,0 +1,150 @@
+"""Everything that deletes or moves a file, and what guards it. A new call fails here until it is listed."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ALWAYS = {
+    *("rmtree", "unlink", "rmdir", "removedirs", "renames", "truncate"),
+    *("mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"),
+    *("remove_if_empty", "remove_strays"),
+}
+OF_MODULES = {"os": {"remove", "rename", "replace"}, "shutil": {"move"}}  # elsewhere these names are others'
+SEVERAL_MEANINGS = {"rename", "replace"}  # of a path: one argument; of a text or a table it is another
+
+GUARDS = {
+    # the one place that deletes what has content
+    ("store/removal.py", "remove", "rmtree"): "check_inside: below a folder of ours, over no symbolic link",
+    ("store/removal.py", "remove", "unlink"): "the same",
+    # the store: what `remove` is given
+    ("store/artifacts.py", "Store.begin", "remove"): "staging folder that this process holds the lock of",
+    ("store/artifacts.py", "Store.begin", "remove_if_empty"): "only what holds nothing",
+    ("store/artifacts.py", "Store._claimed_folder", "remove_if_empty"): "only what holds nothing",
+    ("store/artifacts.py", "Store._commit", "remove_strays"): "in a staging folder that this process holds",
+    ("store/artifacts.py", "Store._put", "rename"): "check_inside before; a folder that is not empty stays",
+    ("store/artifacts.py", "Store._put", "remove"): "scratch of the new artifact, or own staging",
+    (
+        "store/artifacts.py",
+        "Store._clear",
+        "remove",
+    ): "a folder named as the artifact, that read says is none",
+    (
+        "store/artifacts.py",
+        "Store.remove",
+        "remove",
+    ): "Catalogue.own: <root>/<kind>/<name>-<id8> of this store",
+    (
+        "store/leftovers.py",
+        "discard",
+        "remove",
+    ): "_checked: staging, scratch or artifact of this store, no lock",
+    ("store/leftovers.py", "discard", "remove_if_empty"): "only what holds nothing",
+    (
+        "store/cache_writer.py",
+        "CacheWriter._write",
+        "remove",
+    ): "a part in the staging folder, claimed by a lock",
+    (
+        "store/cache_writer.py",
+        "CacheWriter._write",
+        "rename",
+    ): "from and to a name in that folder, removed before",
+    ("store/locks.py", "let_go", "unlink"): "the lock file that this process holds, by its inode",
+    (
+        "store/files.py",
+        "write_json",
+        "replace",
+    ): "a file of this write's own, onto the path it was asked to write",
+    ("store/files.py", "write_json", "unlink"): "that file of its own",
+    ("store/files.py", "remove_strays", "unlink"): "names of write_json's own form, under the caller's lock",
+    ("store/files.py", "remove_if_empty", "rmdir"): "the system refuses a folder that holds anything",
+    ("store/sources.py", "remember", "remove_strays"): "under the lock of sources.json",
+    # no files at all: the name of a column of a table
+    ("analysis/correlation.py", "_averaged", "rename"): "a column",
+    ("analysis/correlation.py", "_scores", "rename"): "a column",
+    # the report: one page onto the page before
+    ("analysis/report/page.py", "_put", "replace"): "a file of its own, onto index.html of --out",
+    # jobs: inside a job's scratch
+    (
+        "jobs/models/training.py",
+        "last_complete_checkpoint",
+        "remove",
+    ): "checkpoint-N in the job's own scratch",
+    ("jobs/models/lora.py", "merge", "mkdtemp"): "a new folder in the job's own scratch",
+    ("jobs/models/lora.py", "merge", "rename"): "that folder; one that is there and not empty stays",
+    ("jobs/models/lora.py", "merge", "remove"): "that folder",
+    ("jobs/models/lora.py", "save_adapter", "remove"): "README.md that peft has just written into staging",
+    # --out: refused if there is something already
+    ("jobs/models/fetch.py", "fetch", "TemporaryDirectory"): "a new folder beside --out",
+    ("jobs/models/fetch.py", "fetch", "rename"): "refused before if --out exists",
+    ("jobs/publishing/publish.py", "export", "TemporaryDirectory"): "a new folder beside --out",
+    ("jobs/publishing/publish.py", "export", "rename"): "refused before if --out is not empty",
+    ("jobs/publishing/publish.py", "push", "TemporaryDirectory"): "a new folder of the system's",
+    ("jobs/cli/cache.py", "_recompute", "TemporaryDirectory"): "a new folder of the system's",
+    ("jobs/cli/generation.py", "generate_command", "TemporaryDirectory"): "a new folder of the system's",
+    ("jobs/cli/generation.py", "_answer", "TemporaryDirectory"): "a new folder of the system's",
+    ("jobs/cli/cache.py", "cache_rm", "remove"): "Store.locate, then Store.remove",
+    ("jobs/cli/cache.py", "cache_gc", "remove"): "an artifact that Store.list found",
+    ("jobs/cli/cache.py", "cache_gc", "discard"): "Store.leftovers found it",
+    ("store/artifacts.py", "Store.discard", "discard"): "store/leftovers.py",
+}
+OURS = {"remove", "discard"}  # of the store; a list's and a set's are told apart by who they are called on
+COLLECTIONS = {"waiting", "running", "tasks"}
+
+
+def called(node):
+    """The name of what is called, if it may take something away, else None."""
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
+    owner = function.value if isinstance(function, ast.Attribute) else None
+    module = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", None)
+    if name in ALWAYS or name in OF_MODULES.get(module, ()):
+        return name
+    if name in SEVERAL_MEANINGS and owner is not None:
+        return name if len(node.args) == 1 and not node.keywords else None
+    return name if name in OURS and module not in COLLECTIONS else None
+
+
+def calls(path):
+    """(file, function, name of the call) of every call in a file that may take something away."""
+    found = Counter()
+
+    def visit(node, names):
+        if isinstance(node, ast.Call) and called(node):
+            found[path.relative_to(ROOT).as_posix(), ".".join(names), called(node)] += 1
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [*names, node.name]
+        for child in ast.iter_child_nodes(node):
+            visit(child, names)
+
+    visit(ast.parse(path.read_text("utf-8")), [])
+    return found
+
+
+def test_every_call_that_deletes_or_moves_is_listed_with_its_guard():
+    files = [path for room in ("store", "analysis", "jobs") for path in (ROOT / room).rglob("*.py")]
+    found = set().union(*(calls(path) for path in files))
+    assert found - set(GUARDS) == set(), "say what guards these, or call store.removal.remove"
+    assert set(GUARDS) - found == set(), "these are gone"
+
+
+def test_a_call_is_seen_however_it_is_written():
+    path = ROOT / "store" / "removal.py"
+    seen = [
+        "shutil.rmtree(a)",
+        "rmtree(a)",
+        "a.unlink()",
+        "os.remove(a)",
+        "os.rename(a, b)",
+        "a.b.rename(c)",
+        "a.with_name(x).replace(b)",
+        "shutil.move(a, b)",
+        "remove(a, inside=b)",
+    ]
+    unseen = ["text.replace('a', 'b')", "frame.rename(columns=x)", "waiting.remove(job)", "a.read_text()"]
+    for line in seen:
+        assert called(ast.parse(line).body[0].value), line
+    for line in unseen:
+        assert called(ast.parse(line).body[0].value) is None, line
+    assert ("store/removal.py", "remove", "rmtree") in calls(path)
