@@ -367,6 +367,6 @@ def test_the_whole_store_is_checked(tmp_path):
     assert said[1].startswith(f"{bad.name}/.scratch/00000.json is no file of this artifact. ")
     assert said[1].endswith("microtome cache gc")
     assert said[2].startswith(f"{bad.name}/stray.txt is no file of this artifact. Move it")
-    assert said[3].startswith(f"{cut.name}/manifest.json is damaged")
+    assert said[3].startswith(f"{cut.name} is damaged")
     assert said[4].startswith(f"{half.name} has no manifest")
     assert len(said) == 5

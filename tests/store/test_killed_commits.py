@@ -9,7 +9,7 @@ import pytest
 
 from store import sources
 from store.artifacts import Request, Store
-from store.manifests import read_manifest
+from store.manifest import read_manifest
 
 FORK = multiprocessing.get_context("fork")
 # Every call of the system by which a commit changes what is on disk, and the writing of JSON halfway.
