@@ -7,10 +7,11 @@ from transformers import AutoModel
 
 from jobs.data.encoding import Encoder
 from jobs.data.source import find_data
+from jobs.executor import run_job
 from jobs.models.loading import load_tokenizer
 from jobs.tasks import load_task
 from store.activations import ActivationCache
-from store.errors import InputError
+from store.errors import InputError, MissingError
 
 ARCHITECTURES = ["bert", "gpt2", "biogpt"]
 FORMATS = ["zarr", "hdf5"]
@@ -90,8 +91,7 @@ def test_texts_encoded_separately_never_see_each_other(bench, tiny_models, encod
         hidden = cache.hidden(2, example)
         np.testing.assert_allclose(hidden[:cut], first[2], atol=1e-4)
         second, _ = direct(tiny_models / name, encoding, cut)
-        if name != "bert":  # BERT's second text keeps its token type, also on its own
-            np.testing.assert_allclose(hidden[cut:], second[2], atol=1e-4)
+        np.testing.assert_allclose(hidden[cut:], second[2], atol=1e-4)
 
 
 def test_separate_texts_have_no_common_attention(bench, tiny_models):
@@ -118,16 +118,36 @@ def test_a_sample_is_the_same_for_every_model(bench, tiny_models):
         job = bench.extract("ner", tiny_models / name, keep=["hidden"], examples=7)
         rows.append(ActivationCache(bench.run(job).path).example_data.rows.tolist())
     assert rows[0] == rows[1] == rows[2]
-    assert len(rows[0]) == 7
+    assert len(set(rows[0])) == 7
+    assert rows[0] != list(range(7))
 
 
 def test_chosen_layers(bench, tiny_models):
     job = bench.extract("ner", tiny_models / "bert", hidden_layers=[0, 2], attention_layers=[1])
     cache = ActivationCache(bench.run(job).path)
     assert cache.layout.hidden_layers == (0, 2)
-    assert cache.attention(1, 0).shape[0] == 2
-    job = bench.extract("ner", tiny_models / "bert", hidden_layers=[3])
+    whole = ActivationCache(bench.run(bench.extract("ner", tiny_models / "bert")).path)
+    for layer in (0, 2):
+        np.testing.assert_array_equal(cache.hidden(layer), whole.hidden(layer))
+    np.testing.assert_array_equal(cache.attention(1, 4), whole.attention(1, 4))
+    for read in (lambda: cache.hidden(1), lambda: cache.attention(0, 0)):
+        with pytest.raises(MissingError, match="was not kept"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden_layers": [3]}, "hidden layer 3 does not exist: this model has 0..2"),
+        ({"attention_layers": [2]}, "attention layer 2 does not exist: this model has 0..1"),
+    ],
+)
+def test_a_layer_that_the_model_lacks_fails_the_job_and_leaves_nothing(bench, tiny_models, options, said):
+    job = bench.extract("ner", tiny_models / "bert", **options)
+    error, _ = run_job(job, bench.store.root)
+    assert error == said
     assert bench.store.find(job.request) is None
+    assert not (bench.store.root / ".staging").exists()
 
 
 def test_batch_size_is_no_part_of_the_identity_but_dtype_is(bench, tiny_models):
@@ -141,8 +161,10 @@ def test_batch_size_is_no_part_of_the_identity_but_dtype_is(bench, tiny_models):
 def test_text_never_enters_the_cache(bench, tiny_models):
     artifact = bench.run(bench.extract("ner", tiny_models / "bert", keep=["hidden"]))
     words = {w for e in find_data(load_task(str(bench.tasks["ner"]))).read("test") for w in e.texts[0]}
-    long = [word.encode() for word in words if len(word) > 7]
-    assert len(long) > 20
+    long = [
+        word.encode(code) for word in words if len(word) > 7 for code in ("utf-8", "utf-16-le", "utf-32-le")
+    ]
+    assert len(long) > 60
     for path in artifact.path.rglob("*"):
         if path.is_file():
             raw = path.read_bytes()

@@ -2,44 +2,51 @@
 
 import multiprocessing
 import os
+import re
 import signal
-import sys
-import threading
 
 import numpy as np
 import pytest
 
 from jobs.executor import run_job
+from store import files, hdf5_parts, zarr_parts
 from store.activations import ActivationCache
 from store.artifacts import Store
 from store.verify import check
 
 FORK = multiprocessing.get_context("fork")
-OURS = (f"{os.sep}store{os.sep}", f"{os.sep}models{os.sep}forward.py")
-POINTS = 8
+POINTS = 12
+STEPS = {os: ("fsync", "rename", "replace", "pwrite"), files: ("write_bytes",)}  # what reaches the disk
 
 
 def job_of(bench, tiny_models, form="zarr"):
     return bench.extract("ner", tiny_models / "gpt2", format=form, batch_tokens=64)
 
 
-def run_and_die(job, root, at, calls):
-    """Run a job; at the `at`-th call of a function of the store or of the forward pass, be killed."""
-    count = 0
+def dying(step, at, calls, after):
+    """A function that counts its calls together with others, and kills the process at one of them."""
 
-    def profile(frame, event, argument):
-        nonlocal count
-        if event == "call" and any(part in frame.f_code.co_filename for part in OURS):
-            count += 1
-            if count == at:
-                os.kill(os.getpid(), signal.SIGKILL)
+    def counted(*args, **more):
+        calls.value += 1
+        found = step(*args, **more) if after else None
+        if calls.value == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found if after else step(*args, **more)
 
-    sys.setprofile(profile)
-    threading.setprofile(profile)
+    return counted
+
+
+def run_and_die(job, root, at, calls, after=False):
+    """Run a job; be killed before or after the `at`-th step that reaches the disk. `calls` says how many
+    there were."""
+    calls.value = 0
+    for module, names in STEPS.items():
+        for name in names:
+            setattr(module, name, dying(getattr(module, name), at, calls, after))
+    for module in (zarr_parts, hdf5_parts):
+        module.write_bytes = files.write_bytes
     error, _ = run_job(job, root)
-    sys.setprofile(None)
     assert error is None, error
-    calls.value = count
 
 
 def in_child(target, *arguments):
@@ -66,21 +73,59 @@ def small_parts(monkeypatch):
     )
 
 
+def saved_parts(store):
+    """How many parts a killed extraction has recorded; none if it had not begun, or was at its end."""
+    return len(list((store.root / ".staging").glob("extract.*.0/.scratch/*.json")))
+
+
+def parts_to_do(store, job):
+    """What the last try said when it began: (parts, of which to do)."""
+    said = re.findall(r"examples in (\d+) parts, (\d+) to do", store.log_path(job.request).read_text())
+    return tuple(map(int, said[-1]))
+
+
 @pytest.mark.parametrize("form", ["zarr", "hdf5"])
-def test_killed_anywhere_it_ends_with_the_same_arrays(bench, tiny_models, tmp_path, small_parts, form):
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
+    bench, tiny_models, tmp_path, small_parts, form, after
+):
     job = job_of(bench, tiny_models, form)
     calls = FORK.Value("l", 0)
     assert in_child(run_and_die, job, bench.store.root, 0, calls) == 0
     wanted = arrays(bench.store, job)
-    points = np.random.default_rng(7).integers(1, calls.value, POINTS).tolist()
-    for number, point in enumerate(points):
-        store = Store(tmp_path / f"killed-{number}")
-        assert in_child(run_and_die, job, store.root, point, calls) == -signal.SIGKILL
+    seen = []
+    for point in np.linspace(1, calls.value, POINTS, dtype=int).tolist():
+        store = Store(tmp_path / f"killed-{point}")
+        assert in_child(run_and_die, job, store.root, point, calls, after) == -signal.SIGKILL
+        saved, ended = saved_parts(store), store.find(job.request) is not None
         assert run_job(job, store.root)[0] is None
+        if not ended:
+            parts, to_do = parts_to_do(store, job)
+            assert to_do == parts - saved
+            seen.append(saved)
         for found, expected in zip(arrays(store, job), wanted, strict=True):
             np.testing.assert_array_equal(found, expected)
+        assert [f for f in check(store.find(job.request)) if ".scratch" not in f.where] == []
         names = {path.name for path in store.find(job.request).path.iterdir()}
-        assert names == {"examples.npz", "manifest.json", "parts"}
+        assert names - {".scratch"} == {"examples.npz", "manifest.json", "parts"}
+    assert len(set(seen)) > POINTS / 2  # kills came in many parts, not before the first
+
+
+def test_a_saved_part_that_was_lost_is_computed_again(bench, tiny_models, small_parts, tmp_path):
+    job = job_of(bench, tiny_models)
+    calls = FORK.Value("l", 0)
+    assert in_child(run_and_die, job, bench.store.root, 0, calls) == 0
+    store = Store(tmp_path / "killed")
+    assert in_child(run_and_die, job, store.root, calls.value // 2, calls) == -signal.SIGKILL
+    saved = saved_parts(store)
+    assert saved > 1
+    [shard, *_] = sorted((store.root / ".staging").rglob("00000.zarr/hidden/c/0/0/0"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert run_job(job, store.root)[0] is None
+    parts, to_do = parts_to_do(store, job)
+    assert to_do == parts - saved + 1
+    for found, expected in zip(arrays(store, job), arrays(bench.store, job), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_parts, monkeypatch):
@@ -99,10 +144,11 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
     monkeypatch.setattr(forward, "fill", fill)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, bench.store.root)
+    assert saved_parts(bench.store) == 4
     assert run_job(job, bench.store.root)[0] is None
-    assert filled[:5] == [0, 1, 2, 3, 4]
-    assert filled[5] == 4  # the four before it were on disk
-    assert filled[5:] == sorted(set(filled[5:]))
+    parts = len(bench.store.find(job.request).manifest["outputs"]["cache"]["parts"])
+    assert filled == [0, 1, 2, 3, 4, *range(4, parts)]  # the four before it were on disk
+    assert parts > 5
 
 
 def both_at_once(root, job, *points):
