@@ -133,6 +133,7 @@ def _train(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         warmup=recipe.warmup,
+        warmup_steps=recipe.warmup_steps,
         weight_decay=recipe.weight_decay,
         metric=model.kind.primary,
         keep_last=recipe.keep == "last",

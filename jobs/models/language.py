@@ -120,13 +120,14 @@ class MaskingCollator:
 
 
 class CausalCollator:
-    """Targets are the ids themselves; the model shifts them."""
+    """Targets are the ids themselves; the model shifts them, and asks nobody for the first."""
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        return _batch([(f["input_ids"], f["input_ids"]) for f in features], self.pad_token_id)
+        rows = [(f["input_ids"], [IGNORED, *f["input_ids"][1:]]) for f in features]
+        return _batch(rows, self.pad_token_id)
 
 
 def _batch(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:

@@ -92,11 +92,13 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     from jobs.models import loading
+    from jobs.models.finite import check_weights
 
     auto = AutoModelForCausalLM if loading.is_causal(loading.load_config(base)) else AutoModelForMaskedLM
     tokenizer = loading.load_tokenizer(adapter)
     model, _ = loading.load_language_model(base, auto, tokenizer.pad_token_id)
     merged = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").merge_and_unload()
+    check_weights(merged, "with the adapter merged into them")
     staged = Path(tempfile.mkdtemp(dir=out.parent))
     merged.save_pretrained(staged)
     tokenizer.save_pretrained(staged)
