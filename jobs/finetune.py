@@ -17,7 +17,7 @@ from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
-from jobs.tasks import Recipe, Task
+from jobs.tasks import TRAINS_ONLY, Recipe, Task
 from store.artifacts import Staging, Store
 from store.config import Config
 from store.errors import InputError
@@ -32,6 +32,14 @@ class FinetuneConfig(Config):
     fraction: float = Field(100, ge=0, le=100, description="per cent of the training data; 0 trains nothing")
     seed: int = Field(1, ge=0, description="of the head, the order of the data and the subset")
     recipe: Recipe
+
+    def identity(self) -> dict[str, Any]:
+        """At fraction 0 without what only training uses: the untrained model is the same for every recipe."""
+        fields = super().identity()
+        if self.fraction == 0:
+            recipe = {name: value for name, value in fields["recipe"].items() if name not in TRAINS_ONLY}
+            fields["recipe"] = recipe
+        return fields
 
 
 def finetune_job(

@@ -40,6 +40,20 @@ class Recipe(Warmup):
     )
 
 
+# What of a recipe has no effect where nothing is trained.
+TRAINS_ONLY = (
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "warmup",
+    "warmup_steps",
+    "weight_decay",
+    "keep",
+    "positive_weight",
+    "train_examples",
+)
+
+
 class HubSpec(DataSpec):
     """The same data on the hub, for when no local folder has it."""
 

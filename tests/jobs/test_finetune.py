@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
+from jobs.data.source import find_data
 from jobs.executor import run_job
+from jobs.finetune import finetune_job
 from jobs.models import training
 from jobs.models.losses import loss_of_classes, loss_of_sets
-from jobs.models.source import CHECKPOINT
-from jobs.tasks import Recipe
+from jobs.models.source import CHECKPOINT, find_model
+from jobs.tasks import Recipe, load_task
 from store.errors import InputError
 from store.results import read_rows
 
@@ -253,3 +255,42 @@ def test_relations_can_weigh_more_than_their_absence():
     loss = loss_of_classes([1, 4, 4])
     expected = (each * torch.tensor([1.0, 4.0, 4.0])).mean()
     torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), expected)
+
+
+OTHER = {
+    "learning_rate": 7e-4,
+    "epochs": 1.0,
+    "batch_size": 3,
+    "max_length": 40,
+    "warmup": 0.5,
+    "warmup_steps": 2,
+    "weight_decay": 0.5,
+    "keep": "last",
+    "positive_weight": 2.0,
+    "train_examples": 5,
+    "keep_logits": True,
+    "label_subword": "last",
+}
+
+
+@pytest.mark.parametrize("name", Recipe.model_fields)
+def test_what_only_training_uses_is_no_part_of_the_identity_where_nothing_is_trained(
+    bench, tiny_models, name
+):
+    data = find_data(load_task(str(bench.tasks["nli"])))
+    task = data.task.model_copy(update={"type": "relation"})  # which takes a positive weight
+    model = find_model(str(tiny_models / "bert"), bench.store)
+    changed = task.recipe.model_copy(update={name: OTHER[name]})
+    same = {
+        fraction: len({finetune_job(task, data, model, fraction, 1, r).id for r in (task.recipe, changed)})
+        == 1
+        for fraction in (0, 0.1, 100)
+    }
+    assert same == {0: name not in ("max_length", "keep_logits", "label_subword"), 0.1: False, 100: False}
+
+
+def test_the_untrained_model_is_scored_once_for_all_learning_rates(bench, tiny_models):
+    made = bench.run(bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=1e-3))
+    again = bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=7e-4, epochs=9)
+    assert bench.store.find(again.request).path == made.path
+    assert set(made.manifest["config"]["recipe"]) == {"max_length", "keep_logits", "label_subword"}
