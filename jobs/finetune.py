@@ -204,4 +204,4 @@ def _write_predictions(path: Path, examples: Sequence[Example], predicted: Seque
     with path.open("w", encoding="utf-8") as stream:
         for example, label in zip(examples, predicted, strict=True):
             row = {"id": example.id, "gold": example.label, "predicted": label}
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from store.errors import StoreError
+
 CANNOT_WRITE = {
     errno.EACCES,
     errno.EPERM,
@@ -25,10 +27,17 @@ FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename."""
+    """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename.
+
+    StoreError for a number that is not finite, which JSON cannot say.
+    """
+    try:
+        json.dumps(value, allow_nan=False)  # first: it leaves nothing behind if it fails
+    except ValueError as error:
+        raise StoreError(f"cannot write {path.name}: a number in it is not finite ({error})") from None
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, ensure_ascii=False)
+        json.dump(value, stream, indent=1, ensure_ascii=False, allow_nan=False)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)

@@ -8,7 +8,7 @@ import click
 import pandas as pd
 
 from jobs.cli.analyses import named_cache
-from jobs.cli.options import console
+from jobs.cli.options import Number, console
 from jobs.cli.running import as_table
 from jobs.job import KINDS
 from jobs.plan import make_plan
@@ -67,7 +67,7 @@ def cache_show(reference: str) -> None:
 @click.option(
     "--recompute",
     "share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     metavar="SHARE",
     help="also run this share of the examples, at least one, through the model again; e.g. 0.01",
 )
@@ -140,7 +140,7 @@ def cache_rm(references: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="only say what would be removed")
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=1,
     show_default=True,
     metavar="DAYS",

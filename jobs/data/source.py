@@ -113,7 +113,7 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
     for example in examples:
         strange = data.task.kind.strange(example, data.task.labels)
         if strange is not None:
-            known = ", ".join(data.task.labels)
+            known = ", ".join(data.task.labels) or "finite numbers"
             raise InputError(f"{path}: example {example.id}: unknown label '{strange}' (known: {known})")
     return examples
 

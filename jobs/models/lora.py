@@ -80,7 +80,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
     described = folder / "adapter_config.json"
     values = json.loads(described.read_text("utf-8")) | {"base_model_name_or_path": None}
-    described.write_text(json.dumps(values, indent=2, sort_keys=True), "utf-8")
+    described.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False), "utf-8")
     (folder / "README.md").unlink(missing_ok=True)  # peft's template of a model card
     model.get_base_model().config.save_pretrained(folder)
 
