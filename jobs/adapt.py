@@ -19,6 +19,7 @@ from jobs.data.corpora import (
 from jobs.data.packing import pack
 from jobs.job import Job, slug
 from jobs.logs import report
+from jobs.models.architecture import Architecture
 from jobs.models.lora import Lora
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
@@ -83,6 +84,8 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
     inputs = {"corpus": corpus.identity}
     if base is not None:
         inputs["model"] = base.identity
+    shape = base.architecture if base is not None else None
+    start = Architecture(shape.kind, shape.positions) if shape is not None else new_architecture(config)
     return Job(
         kind="adapt",
         slug=slug(name),
@@ -91,7 +94,13 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
         sources={"base": base, "corpus": corpus},
         needs=(base.artifact,) if base is not None and base.artifact else (),
         labels={"model": name, "seed": config.seed},
+        refused=start.refusal(length=config.tokens_per_block, length_named="block_size") if start else "",
     )
+
+
+def new_architecture(config: AdaptConfig) -> Architecture | None:
+    """That of a model from nothing."""
+    return Architecture(config.new.architecture, config.new.max_length) if config.new is not None else None
 
 
 def adapt(job: Job, store: Store, staging: Staging) -> None:

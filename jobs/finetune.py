@@ -59,6 +59,7 @@ def finetune_job(
             f"positive_weight is for multi-label and relation tasks; '{task.name}' is {task.type}. "
             "Set it for the tasks that it is meant for, under 'recipes'"
         )
+    shape = model.architecture
     return Job(
         kind="finetune",
         slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
@@ -67,6 +68,7 @@ def finetune_job(
         sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
+        refused=shape.refusal(head=task.kind.head, length=recipe.max_length) if shape else "",
     )
 
 

@@ -52,7 +52,8 @@ def slug(name: str) -> str:
 class Job:
     """`inputs` maps a role to an identity; `sources` maps it to where the thing is (never in the identity).
 
-    `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table.
+    `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table. `refused`
+    says why this cannot be done by anyone, where that is known.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Job:
     sources: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
 
     @cached_property
     def request(self) -> Request:

@@ -26,6 +26,7 @@ def randomise_job(name: str, config: RandomConfig, model: ModelSource) -> Job:
         sources={"model": model},
         needs=(model.artifact,) if model.artifact else (),
         labels={"model": name, "seed": config.seed},
+        refused=model.architecture.refusal() if model.architecture else "",
     )
 
 

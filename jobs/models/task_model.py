@@ -41,7 +41,7 @@ class TaskModel:
         self, folder: Path, name: str, kind: TaskType, labels: Sequence[str], recipe: Recipe
     ) -> None:
         config = loading.load_config(folder)
-        loading.check_length(config, recipe.max_length)
+        loading.check_usable(config, recipe.max_length, kind.head)
         self.kind = kind
         self.labels = tuple(labels)
         self.classes = kind.classes(labels)

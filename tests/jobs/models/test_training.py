@@ -147,7 +147,7 @@ def test_out_of_memory_changes_no_step(case, batch_size, memory, tmp_path, monke
     assert max(pieces) <= memory
     assert {step for step, _, _ in whole} == set(range(steps))
     if case == "tags":  # pieces without any target are passed over
-        assert set(cut) < set(whole)
+        assert set(cut) <= set(whole)
     else:
         assert cut == whole
     assert {(step, rate) for step, _, rate in cut} == {(step, rate) for step, _, rate in whole}
