@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -23,6 +24,7 @@ from jobs.models.registry import MODELS
 from store.errors import InputError
 
 HEADS = {"token": AutoModelForTokenClassification, "sequence": AutoModelForSequenceClassification}
+SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size")  # of what is extracted
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -52,7 +54,7 @@ def load_config(folder: Path) -> Any:
     """The checkpoint's configuration."""
     try:
         return AutoConfig.from_pretrained(folder, **SAFE)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise InputError(f"{folder}: cannot read config.json ({_first_line(error)})") from None
 
 
@@ -97,6 +99,11 @@ def max_positions(config: Any) -> int | None:
 def check_usable(config: Any, length: int, head: str | None = None) -> None:
     """InputError if a model cannot be extracted, or fine-tuned with a head, on sequences of a length."""
     _refuse(architecture_of(config.to_dict()).refusal(head=head, length=length))
+    for name in SHAPE:
+        if not isinstance(getattr(config, name, None), int):
+            _refuse(
+                f"{config.model_type} models cannot be used: their config has no {name}, one for all layers"
+            )
 
 
 def check_length(config: Any, length: int, what: str) -> None:

@@ -1,14 +1,19 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import transformers
 from click.testing import CliRunner
 
+from jobs import hub
 from jobs.cli import main
 from jobs.executor import run_job
-from jobs.models import loading
+from jobs.models import loading, source
 from jobs.models.architecture import WITH_BOTH_HEADS, architecture_of, has_head, read_architecture
 from jobs.plan import make_plan
 from jobs.suite import load_suite
+from store.artifacts import Store
+from store.errors import InputError, MissingError
 
 SIZES = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 ENCODER = {**SIZES, "intermediate_size": 16, "pad_token_id": 1, "max_position_embeddings": 50}
@@ -208,3 +213,53 @@ def test_a_config_that_says_nothing_is_left_to_the_loader(tmp_path):
     assert read_architecture(tmp_path / "nowhere") is None
     (tmp_path / "config.json").write_text('{"model_type": "new", "layer_types": ["conv", "full_attention"]}')
     assert read_architecture(tmp_path).unusable == "some of their layers have no attention heads"
+
+
+def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
+    folder = family("mamba", **MAMBA)
+    asked = []
+
+    def download(repo, commit, patterns):
+        asked.append((repo, commit, patterns))
+        return folder
+
+    monkeypatch.setattr(source, "model_commit", lambda repo: ("abc", True))
+    monkeypatch.setattr(source, "download_files", download)
+    found = source.find_model("state-spaces/mamba-130m-hf", Store())
+    assert asked == [("state-spaces/mamba-130m-hf", "abc", ["config.json"])]
+    assert found.architecture.unusable == "their layers have no attention heads"
+
+
+def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda *args: str(tmp_path / "config.json")
+    )
+    with pytest.raises(MissingError, match="the weights of model 'a/b' are not in the hub's local cache"):
+        hub.model_commit.__wrapped__("a/b")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    assert hub.model_commit.__wrapped__("a/b") == (tmp_path.name, False)
+
+
+def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):
+    folder = family("bert", **ENCODER)
+    loading.check_usable(loading.load_config(folder), 48, "token")
+    values = SIZES | {"model_type": "bert", "num_attention_heads": None}
+    config = SimpleNamespace(**values, to_dict=lambda: values)
+    with pytest.raises(
+        InputError, match="bert models cannot be used: their config has no num_attention_heads"
+    ):
+        loading.check_usable(config, 48)
+
+
+def test_a_config_of_wrong_types_is_one_line(bench, family):
+    folder = family("bert", **ENCODER)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(
+        text.replace('"num_attention_heads": 2', '"num_attention_heads": [2]')
+    )
+    with pytest.raises(InputError, match="cannot read config.json") as caught:
+        loading.load_config(folder)
+    assert "\n" not in str(caught.value)
