@@ -4,6 +4,7 @@ Beside every score stand what it means: a control task of the same labels withou
 Liang 2019), the description length of the labels (Voita & Titov 2020), and baselines without a model.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -213,7 +214,8 @@ class _Probing:
         rng = np.random.default_rng([self.config.seed, 3])
         bits = online_codelength(np.arange(len(y)), y, classes=classes, fit=fit, groups=groups, rng=rng)
         ratio = compression(bits, y.size, 2 if y.ndim == 2 else classes)
-        self._row(layer, "codelength", bits, n=len(y))
+        if math.isfinite(bits):  # it is not if a label was held impossible; the compression is 0 then
+            self._row(layer, "codelength", bits, n=len(y))
         self._row(layer, "compression", ratio, n=len(y))
         return f"compression {ratio:.2f}"
 

@@ -213,6 +213,8 @@ def _gaussian(x: np.ndarray, threshold: float) -> np.ndarray:
     products = x @ x.T
     norms = np.diag(products)
     squared = norms[:, None] + norms[None, :] - 2 * products
+    if np.median(squared) == 0:  # most rows are alike: there is no bandwidth, and the kernel tells none apart
+        return np.zeros_like(squared)
     kernel = np.exp(-squared / (2 * threshold**2 * np.median(squared)))
     return kernel - kernel.mean(0) - kernel.mean(1, keepdims=True) + kernel.mean()
 
@@ -248,12 +250,19 @@ def _draw(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
 def _tables(sides: dict[str, list[np.ndarray]], product: Product) -> dict[str, np.ndarray]:
     """Normalised products [layers, layers] within each side, and across if there are two."""
     products = {stage: _within(kept, product) for stage, kept in sides.items()}
-    norms = {stage: np.sqrt(np.diag(table)) for stage, table in products.items()}
+    norms = {stage: np.sqrt(_positive(np.diag(table))) for stage, table in products.items()}
     tables = {stage: table / np.outer(norms[stage], norms[stage]) for stage, table in products.items()}
     if len(sides) == 2:
         across = np.array([[product(x, y) for y in sides["after"]] for x in sides["before"]])
         tables["across"] = across / np.outer(norms["before"], norms["after"])
     return tables
+
+
+def _positive(squares: np.ndarray) -> np.ndarray:
+    """NaN where a layer tells no rows apart: it is like no other, and like itself neither."""
+    if not np.isfinite(squares).all():
+        raise InputError("hidden states are so large that their products are not finite; scale them down")
+    return np.where(squares > 0, squares, np.nan)
 
 
 def _within(kept: Sequence[np.ndarray], product: Product) -> np.ndarray:
@@ -271,4 +280,5 @@ def _pair_rows(
         {**about, "layer": layer, "other_layer": other, "value": float(table[i, j])}
         for i, layer in enumerate(layers)
         for j, other in enumerate(others)
+        if not np.isnan(table[i, j])
     ]

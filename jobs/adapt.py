@@ -19,9 +19,11 @@ from jobs.data.corpora import (
 from jobs.data.packing import pack
 from jobs.job import Job, slug
 from jobs.logs import report
+from jobs.models.architecture import Architecture
 from jobs.models.lora import Lora
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
+from jobs.warmup import Warmup
 from store.artifacts import Staging, Store
 from store.config import Config, runtime
 from store.errors import InputError
@@ -43,7 +45,7 @@ class NewModel(Config):
     max_length: int = Field(128, ge=16, description="positions of a new model")
 
 
-class AdaptConfig(Config):
+class AdaptConfig(Warmup):
     """What is trained on what."""
 
     objective: Literal["mlm", "clm"] = Field(description="masked or causal language modelling")
@@ -54,7 +56,6 @@ class AdaptConfig(Config):
     epochs: float = Field(3, gt=0, description="passes over the training documents")
     learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of AdamW")
     batch_size: int = Field(16, ge=1, description="blocks per optimisation step")
-    warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
     block_size: int | None = Field(
         None, ge=16, description="tokens per block; 512 for clm and 128 for mlm if unset"
     )
@@ -83,6 +84,8 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
     inputs = {"corpus": corpus.identity}
     if base is not None:
         inputs["model"] = base.identity
+    shape = base.architecture if base is not None else None
+    start = Architecture(shape.kind, shape.positions) if shape is not None else new_architecture(config)
     return Job(
         kind="adapt",
         slug=slug(name),
@@ -92,7 +95,13 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
         needs=(base.artifact,) if base is not None and base.artifact else (),
         labels={"model": name, "seed": config.seed},
         private=base is not None and base.private,
+        refused=start.refusal(length=config.tokens_per_block, length_named="block_size") if start else "",
     )
+
+
+def new_architecture(config: AdaptConfig) -> Architecture | None:
+    """That of a model from nothing."""
+    return Architecture(config.new.architecture, config.new.max_length) if config.new is not None else None
 
 
 def adapt(job: Job, store: Store, staging: Staging) -> None:
@@ -100,6 +109,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     import transformers
 
     from jobs.models import language, loading, lora, training
+    from jobs.models.finite import check_scores
 
     config: AdaptConfig = job.config  # type: ignore[assignment]
     base: ModelSource | None = job.sources["base"]
@@ -140,12 +150,14 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
         return language.evaluate(model, asked, config.objective, tokenizer.pad_token_id)
 
     before = evaluate()
+    check_scores(before, "before training")
     report(f"before: {_said(before)} on {len(asked)} held-out blocks")
     schedule = training.Schedule(
         learning_rate=config.learning_rate,
         epochs=config.epochs,
         batch_size=config.batch_size,
         warmup=config.warmup,
+        warmup_steps=config.warmup_steps,
         weight_decay=0.01,
         metric="loss",
         keep_last=True,

@@ -22,6 +22,9 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     for job in plan.jobs:
         if job.kind != "extract":
             continue
+        if job.refused:
+            found[job.id] = None
+            continue
         model = _origin(job.sources["checkpoint"], jobs, done)
         config: SplitConfig = job.config  # type: ignore[assignment]
         key = model.identity, job.inputs["data"], config.model_dump_json()

@@ -90,6 +90,7 @@ def extract_job(
             "max_length": config.max_length or task.recipe.max_length,
         }
     )
+    model = checkpoint.architecture
     view = "+".join(settled.keep) + (".separate" if segments == "separate" else "")
     return Job(
         kind="extract",
@@ -100,6 +101,7 @@ def extract_job(
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
+        refused=model.refusal(length=int(settled.max_length or 0)) if model else "",
     )
 
 
@@ -127,7 +129,7 @@ def prepare(job: Job, folder: Path, name: str) -> Prepared:
     kind = TASK_TYPES[config.type]
     max_length = int(options.max_length or 0)
     model_config = loading.load_config(folder)
-    loading.check_length(model_config, max_length)
+    loading.check_usable(model_config, max_length)
     tokenizer = loading.load_tokenizer(folder, name)
     rows = read_as_planned(data, config.split, job.inputs["data"])
     chosen = sample(len(rows), options.examples, options.sample_seed)

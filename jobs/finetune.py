@@ -17,7 +17,7 @@ from jobs.job import Job, slug
 from jobs.logs import report
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
-from jobs.tasks import Recipe, Task
+from jobs.tasks import TRAINS_ONLY, Recipe, Task
 from store.artifacts import Staging, Store
 from store.config import Config
 from store.errors import InputError
@@ -32,6 +32,14 @@ class FinetuneConfig(Config):
     fraction: float = Field(100, ge=0, le=100, description="per cent of the training data; 0 trains nothing")
     seed: int = Field(1, ge=0, description="of the head, the order of the data and the subset")
     recipe: Recipe
+
+    def identity(self) -> dict[str, Any]:
+        """At fraction 0 without what only training uses: the untrained model is the same for every recipe."""
+        fields = super().identity()
+        if self.fraction == 0:
+            recipe = {name: value for name, value in fields["recipe"].items() if name not in TRAINS_ONLY}
+            fields["recipe"] = recipe
+        return fields
 
 
 def finetune_job(
@@ -51,6 +59,7 @@ def finetune_job(
             f"positive_weight is for multi-label and relation tasks; '{task.name}' is {task.type}. "
             "Set it for the tasks that it is meant for, under 'recipes'"
         )
+    shape = model.architecture
     return Job(
         kind="finetune",
         slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
@@ -60,6 +69,7 @@ def finetune_job(
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
         private=task.credentialed or model.private,
+        refused=shape.refusal(head=task.kind.head, length=recipe.max_length) if shape else "",
     )
 
 
@@ -134,6 +144,7 @@ def _train(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         warmup=recipe.warmup,
+        warmup_steps=recipe.warmup_steps,
         weight_decay=recipe.weight_decay,
         metric=model.kind.primary,
         keep_last=recipe.keep == "last",
@@ -196,4 +207,4 @@ def _write_predictions(path: Path, examples: Sequence[Example], predicted: Seque
     with path.open("w", encoding="utf-8") as stream:
         for example, label in zip(examples, predicted, strict=True):
             row = {"id": example.id, "gold": example.label, "predicted": label}
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")

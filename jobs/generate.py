@@ -162,7 +162,9 @@ def text_statistics(samples: Sequence[Mapping[str, Any]]) -> Rows:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON Lines."""
-    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
+    path.write_text(
+        "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows), "utf-8"
+    )
 
 
 def _prompt_of(row: Mapping[str, Any], where: str) -> str:

@@ -47,6 +47,12 @@ def model_commit(repo: str) -> tuple[str, bool]:
         if not isinstance(config, str):
             raise MissingError(f"model '{repo}' is not in the hub's local cache and HF_HUB_OFFLINE is set")
         folder = Path(config).parent
+        if not any(
+            path.suffix in (".safetensors", ".bin") for path in folder.iterdir()
+        ):  # it was only planned
+            raise MissingError(
+                f"the weights of model '{repo}' are not in the hub's local cache, and HF_HUB_OFFLINE is set"
+            )
         return folder.name, any(folder.glob("*.safetensors"))
     try:
         info = HfApi().model_info(repo)

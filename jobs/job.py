@@ -31,9 +31,9 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "adapt": Kind("jobs.adapt:adapt", version=2, gpus=1, cpus=1, resumable=True),
+    "adapt": Kind("jobs.adapt:adapt", version=3, gpus=1, cpus=1, resumable=True),
     "randomise": Kind("jobs.randomise:randomise", version=1, gpus=0, cpus=1),
-    "finetune": Kind("jobs.finetune:finetune", version=2, gpus=1, cpus=1, resumable=True),
+    "finetune": Kind("jobs.finetune:finetune", version=3, gpus=1, cpus=1, resumable=True),
     "extract": Kind("jobs.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True),
     "generate": Kind("jobs.generate:run_generate", version=1, gpus=1, cpus=1),
     "answer": Kind("jobs.answer:run_answer", version=1, gpus=1, cpus=1),
@@ -55,7 +55,8 @@ class Job:
     """`inputs` maps a role to an identity; `sources` maps it to where the thing is (never in the identity).
 
     `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table. What a
-    `private` job makes is for its owner alone: it comes of data under an agreement.
+    `private` job makes is for its owner alone: it comes of data under an agreement. `refused` says why this
+    cannot be done by anyone, where that is known.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Job:
     needs: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
+    refused: str = ""
 
     @cached_property
     def request(self) -> Request:

@@ -1,10 +1,10 @@
 """From a suite to jobs with identities, in an order in which they can run."""
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.adapt import adapt_job
+from jobs.adapt import adapt_job, new_architecture
 from jobs.analyse import attention_job, probe_job, similarity_job
 from jobs.answer import answer_job
 from jobs.data import source as data_source
@@ -16,6 +16,7 @@ from jobs.finetune import finetune_job
 from jobs.generate import generate_job
 from jobs.job import Job, slug
 from jobs.models import source as model_source
+from jobs.models.architecture import Architecture
 from jobs.models.source import ModelSource, find_model
 from jobs.randomise import RandomConfig, randomise_job
 from jobs.suite import Suite, View
@@ -72,7 +73,8 @@ class Plan:
         for job in self.jobs:
             if job.id in done:
                 continue
-            why = [source.absent for source in job.sources.values() if getattr(source, "absent", "")]
+            why = [job.refused] if job.refused else []
+            why += [source.absent for source in job.sources.values() if getattr(source, "absent", "")]
             for need in job.needs:
                 if need in reasons:
                     why.append(reasons[need])
@@ -106,25 +108,36 @@ def make_plan(suite: Suite, store: Store) -> Plan:
                 start = f"{task.name}.{slug(model.name)}.f000"
                 _comparisons(suite, start, started[base.base], started[model.name], labels, jobs)
     _language(suite, models, finder, jobs)
-    return Plan(suite, tuple(jobs.values()), tuple(finder.missing), finder.identities)
+    missing = (*finder.missing, *_refused(jobs.values()))
+    return Plan(suite, tuple(jobs.values()), missing, finder.identities)
+
+
+def _refused(jobs: Iterable[Job]) -> list[Missing]:
+    """What no job can do with a model of the suite, once for each model and reason."""
+    reasons = dict.fromkeys((str(job.labels["model"]), job.refused) for job in jobs if job.refused)
+    return [Missing("model", model, why, "change that, or leave the model out") for model, why in reasons]
 
 
 def _models(suite: Suite, finder: "_Finder", jobs: dict[str, Job]) -> dict[str, ModelSource]:
     models: dict[str, ModelSource] = {}
     for name, spec in suite.models.items():
+        shape: Architecture | None
         if spec.adapt is not None:
             start = spec.adapt.base
             base = None if start is None else models.get(start) or finder.model(start)
             corpus = finder.corpus(name, spec.adapt.corpus)
             job = adapt_job(name, spec.adapt, base, corpus)
+            shape = base.architecture if base is not None else new_architecture(spec.adapt)
         elif spec.weights == "random":
             start = spec.source or name
-            job = randomise_job(name, RandomConfig(seed=spec.seed), models.get(start) or finder.model(start))
+            model = models.get(start) or finder.model(start)
+            job = randomise_job(name, RandomConfig(seed=spec.seed), model)
+            shape = model.architecture
         else:
             models[name] = replace(finder.model(spec.source or name), name=name)
             continue
         job = _add(jobs, job)
-        models[name] = ModelSource(name, job.id, artifact=job.id, private=job.private)
+        models[name] = ModelSource(name, job.id, artifact=job.id, private=job.private, architecture=shape)
     return models
 
 
@@ -155,8 +168,13 @@ def _study(suite: Suite, task: Task, data: TaskData, model: ModelSource, jobs: d
             if fraction == 0:
                 continue
             labels = dict(job.labels)
-            name = f"{slug(model.name)}.f{fraction:03g}.s{seed}"
-            checkpoint = ModelSource(name, job.id, artifact=job.id, private=job.private)
+            checkpoint = ModelSource(
+                f"{slug(model.name)}.f{fraction:03g}.s{seed}",
+                job.id,
+                artifact=job.id,
+                private=job.private,
+                architecture=model.architecture,
+            )
             after = _caches(suite.extract, task, data, checkpoint, labels, jobs)
             _probes(suite, job.slug, after, labels, jobs)
             _comparisons(suite, job.slug, before, after, labels, jobs)

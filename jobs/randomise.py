@@ -27,6 +27,7 @@ def randomise_job(name: str, config: RandomConfig, model: ModelSource) -> Job:
         needs=(model.artifact,) if model.artifact else (),
         labels={"model": name, "seed": config.seed},
         private=model.private,
+        refused=model.architecture.refusal() if model.architecture else "",
     )
 
 
@@ -35,12 +36,14 @@ def randomise(job: Job, store: Store, staging: Staging) -> None:
     import transformers
 
     from jobs.models import loading
+    from jobs.models.finite import check_weights
 
     config: RandomConfig = job.config  # type: ignore[assignment]
     source: ModelSource = job.sources["model"]
     folder = source.description(store)
     transformers.set_seed(config.seed)
     model = transformers.AutoModel.from_config(loading.load_config(folder))
+    check_weights(model, "as this architecture draws them")
     model.save_pretrained(staging.path / CHECKPOINT)
     loading.load_tokenizer(folder, source.name).save_pretrained(staging.path / CHECKPOINT)
     staging.provenance.update(provenance())

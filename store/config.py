@@ -16,9 +16,10 @@ def runtime(default: Any, description: str, **limits: Any) -> Any:
 
 
 class Config(BaseModel):
-    """A frozen, strict settings object: an unknown key or a value out of range is an InputError."""
+    """A frozen, strict settings object: an unknown key, a value out of range, or a number that is not finite
+    is an InputError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:

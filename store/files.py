@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from store.errors import StoreError
+
 CANNOT_WRITE = {
     errno.EACCES,
     errno.EPERM,
@@ -30,12 +32,17 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the whole file or none: temporary name, fsync, rename.
 
     The temporary name is this write's own, so that any number of processes may write the same path.
+    StoreError for a number that is not finite, which JSON cannot say.
     """
+    try:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise StoreError(f"cannot write {path.name}: a number in it is not finite ({error})") from None
     temporary = path.with_name(f"{_stray(path)}{os.getpid()}.{secrets.token_hex(4)}{STRAY}")
     try:
         # What UTF-8 cannot hold is written as JSON's own escape.
         with temporary.open("x", encoding="utf-8", errors="backslashreplace") as stream:
-            json.dump(value, stream, indent=1, ensure_ascii=False)
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

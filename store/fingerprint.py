@@ -43,7 +43,9 @@ def _canonical(value: Any, where: str) -> Any:
 
 def canonical_json(value: Any) -> str:
     """One text per value: no spaces, sorted keys, UTF-8 as it is."""
-    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest(value: Any) -> str:

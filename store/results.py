@@ -1,6 +1,7 @@
 """Result rows: one number per row, in the same columns for every kind of job."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from store.artifacts import Artifact
+from store.errors import StoreError
 
 ROWS = "rows.jsonl"
 SUMMED = "summed.npz"  # beside the rows: scores as sums over examples, which intervals are drawn from
@@ -41,13 +43,17 @@ LABELS = ("task", "model", "fraction", "seed")
 
 
 def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows.jsonl` into an artifact under construction. Every row needs a metric and a value."""
+    """Write `rows.jsonl` into an artifact under construction. Every row needs a metric and a value.
+
+    Raises StoreError for a number that is not finite: what is not defined has no row.
+    """
     lines = []
     for row in rows:
         strange = set(row) - set(COLUMNS)
         if strange or "metric" not in row or "value" not in row:
             raise ValueError(f"not a result row: {dict(row)}")
-        lines.append(json.dumps(row, ensure_ascii=False))
+        _refuse_non_finite(row)
+        lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
     (folder / ROWS).write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
@@ -57,7 +63,36 @@ def read_rows(artifact: Artifact) -> list[dict[str, Any]]:
         return []
     lines = artifact.contents.read(ROWS).decode("utf-8").split("\n")
     known = {"kind": artifact.kind, "artifact": artifact.id}
-    return [{**known, **json.loads(line)} for line in lines if line]
+    return [
+        {**known, **_parsed(line, f"{artifact.name}: {ROWS}:{number}")}
+        for number, line in enumerate(lines, start=1)
+        if line
+    ]
+
+
+def _parsed(line: str, where: str) -> dict[str, Any]:
+    try:
+        return json.loads(line, parse_float=_finite, parse_constant=_finite)
+    except ValueError as error:
+        raise StoreError(
+            f"{where}: not a row ({error}); remove the artifact (microtome cache rm) and run its job again"
+        ) from None
+
+
+def _refuse_non_finite(row: Mapping[str, Any]) -> None:
+    for column, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            about = {k: v for k, v in row.items() if k not in ("metric", column)}
+            where = ", ".join(f"{k} {v}" for k, v in about.items())
+            raise StoreError(f"the {column} of {row['metric']} is {value}, which is no result ({where})")
+
+
+def _finite(text: str) -> float:
+    """What JSON says is a number, NaN, Infinity and 1e999 among it."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no result")
+    return value
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

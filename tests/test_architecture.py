@@ -58,6 +58,26 @@ def test_imports_run_one_way(path):
     assert imported(path) & forbidden == ALLOWED.get(name, set())
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_written_as_json_is_json(path):
+    """By default Python writes NaN and Infinity, which no other reader of JSON takes."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    for call in calls:
+        if ast.unparse(call.func) in ("json.dump", "json.dumps", "dump", "dumps"):
+            options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+            assert options.get("allow_nan") == "False", f"{path}:{call.lineno}"
+
+
+def test_json_is_written_by_calls_that_can_be_looked_at():
+    """`map(json.dumps, ...)` and the like would pass by the test above."""
+    for path in FILES:
+        tree = ast.parse(path.read_text("utf-8"))
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.dump", "json.dumps"):
+                assert id(node) in called, f"{path}:{node.lineno}"
+
+
 def test_only_one_file_imports_ray():
     users = [path.name for path in FILES if "ray" in imported(path)]
     assert users == ["ray_executor.py"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import click
 import pandas as pd
 
-from jobs.cli.options import console
+from jobs.cli.options import Number, console
 from jobs.cli.running import print_rows
 from jobs.job import KINDS
 from jobs.plan import make_plan
@@ -72,7 +72,7 @@ def cache_rm(references: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="only say what would be removed")
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=1,
     show_default=True,
     metavar="DAYS",

@@ -125,7 +125,7 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     else:
         examples, texts = read_texts(Path(source), TASK_TYPES[config["type"]], config["labels"])
     rows = predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts)
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
     if out is None:
         click.echo("\n".join(lines))
     else:

@@ -125,7 +125,7 @@ def _write(rows: Iterable[dict[str, Any]], out: str | None) -> None:
     found = list(rows)
     if out is None:
         for row in found:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
         return
     try:
         write_lines(Path(out), found)

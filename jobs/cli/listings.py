@@ -80,7 +80,9 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
         encoder = Encoder(tokenizer, max_length=max_length or task.recipe.max_length)
     splits = check(find_data(task), encoder)
     if form == "json":
-        click.echo(json.dumps({"task": task.name, "splits": splits}, indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps({"task": task.name, "splits": splits}, indent=1, ensure_ascii=False, allow_nan=False)
+        )
         return
     out = console()
     frame = pd.DataFrame([{k: v for k, v in s.items() if k not in ("labels", "file")} for s in splits])

@@ -1,5 +1,6 @@
 """Options shared by commands, and click options made from the fields of a Config."""
 
+import math
 import sys
 import types
 import typing
@@ -14,6 +15,16 @@ from store.places import place
 
 C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click itself takes nan, which is in every range, and inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return found
 
 
 def format_option(about: str) -> Decorator:

@@ -10,7 +10,7 @@ from jobs.executor import LocalRunner, execute
 from jobs.job import Job
 from jobs.screen import Screen
 from store.artifacts import Artifact, Store
-from store.errors import MicrotomeError
+from store.errors import InputError, MicrotomeError
 from store.results import read_rows
 
 MANY_ROWS = 1000
@@ -22,6 +22,8 @@ def run_by_hand(job: Job, store: Store, screen: Console) -> Artifact:
     if found is not None:
         screen.print(f"already done: {found.name}")
         return found
+    if job.refused:
+        raise InputError(job.refused)
     store.check_writable()
     with Screen(screen, store, total=1) as watcher:
         outcome = execute([job], set(job.needs), {}, LocalRunner(store.root), watcher)

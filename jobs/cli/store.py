@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from jobs.cli.analyses import named_cache
+from jobs.cli.options import Number
 from jobs.job import KINDS
 from store.artifacts import Artifact, Store
 from store.errors import InputError, MissingError, StoreError
@@ -23,7 +24,7 @@ def store_group() -> None:
 @click.option(
     "--recompute",
     "share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     metavar="SHARE",
     help="also run this share of the examples of caches, at least one, through the model again; e.g. 0.01",
 )

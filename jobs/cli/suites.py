@@ -11,7 +11,7 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from jobs.cli.options import UserPath, console, format_option
+from jobs.cli.options import Number, UserPath, console, format_option
 from jobs.cli.running import as_table
 from jobs.disk import cache_bytes
 from jobs.executor import LocalRunner, Outcome, Runner, execute
@@ -62,7 +62,7 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
             {"kind": j.kind, "job": j.slug, "id": j.id, "done": j.id in done, "bytes": predicted.get(j.id)}
             for j in plan.jobs
         ]
-        click.echo(json.dumps({"suite": plan.suite.name, "jobs": rows}, indent=1))
+        click.echo(json.dumps({"suite": plan.suite.name, "jobs": rows}, indent=1, allow_nan=False))
         return
     _print_counts(plan, done, out)
     _print_caches(plan, done, predicted, out)
@@ -94,7 +94,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option("--address", help="of a running Ray cluster; a Ray of this machine's own otherwise")
 @click.option(
     "--gpus-per-job",
-    type=click.FloatRange(0, 8),
+    type=Number(0, 8),
     default=1.0,
     show_default=True,
     help="below 1, jobs share a GPU",

@@ -40,6 +40,6 @@ def rows_digest(examples: Iterable[Example]) -> str:
         row: list[object] = [example.id, example.texts, example.label]
         if example.spans:
             row.append(example.spans)
-        total.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        total.update(json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass"))
         total.update(b"\n")
     return total.hexdigest()

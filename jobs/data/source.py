@@ -119,7 +119,7 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
             raise InputError(f"{example.where or path}: {unfit}")
         strange = data.task.kind.strange(example, data.task.labels)
         if strange is not None:
-            known = ", ".join(data.task.labels)
+            known = ", ".join(data.task.labels) or "finite numbers"
             where = example.where or path
             raise InputError(f"{where}: example {example.id}: unknown label '{strange}' (known: {known})")
     return examples

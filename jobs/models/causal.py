@@ -18,7 +18,7 @@ from transformers import (
 
 from jobs.data.encoding import special_tokens
 from jobs.models import language, loading
-from store.errors import InputError
+from store.errors import InputError, MicrotomeError
 
 UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
 Warper = Callable[[Any, Any], Any]  # ids so far, scores [prompts, vocabulary] -> scores
@@ -127,6 +127,11 @@ def log_likelihoods(
     for batch in longest_first([len(p) for p in prompts], batch_size):
         with torch.inference_mode():
             found[batch] = _of_batch(asked, [prompts[i] for i in batch], choices).cpu().numpy()
+        if not np.isfinite(found[batch]).all():
+            raise MicrotomeError(
+                f"the model's log-likelihoods after prompt {batch[0] + 1} and those like it are not finite: "
+                "its weights, or what they make of this text, are beyond what numbers can hold"
+            )
         done += len(batch)
         report(f"{done} of {len(prompts)} prompts")
     return found
@@ -151,6 +156,10 @@ def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -
 
     def choose(ids: Any, scores: Any) -> Any:
         step = ids.shape[1] - mask.shape[1]
+        if bool((scores.isnan() | scores.isposinf()).any()):
+            raise MicrotomeError(
+                f"the model's scores of new token {step + 1} are not finite; it cannot write"
+            )
         if penalty != 1:
             real = torch.cat([mask, mask.new_ones(len(mask), step)], 1)
             said = torch.zeros_like(scores).scatter_add_(1, ids, real.to(scores.dtype)) > 0
@@ -161,6 +170,8 @@ def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -
         for warp in warpers:
             scores = warp(ids, scores)
         cumulative = scores.double().softmax(-1).cumsum(-1)
+        if not bool(cumulative[:, -1].isfinite().all()):
+            raise MicrotomeError("at this temperature the scores are beyond what numbers can hold; raise it")
         level = draws[:, step, None] * cumulative[:, -1:]
         drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=scores.shape[1] - 1)
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)

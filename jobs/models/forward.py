@@ -47,6 +47,7 @@ def fill(
             output_hidden_states=HIDDEN in buffer.arrays,
             output_attentions=ATTENTION in buffer.arrays,
         )
+        _check_shapes(output, layout, batch["input_ids"].shape, buffer)
         part.next_batch(rows)
         for index, layer in enumerate(layout.hidden_layers):
             part.put_hidden(index, output.hidden_states[layer])
@@ -72,6 +73,24 @@ def _pieces(encodings: Sequence[Encoding], buffer: PartBuffer) -> list[Piece]:
             pieces.append(Piece(example, start, length, token + start, pair))
             start += length
     return pieces
+
+
+def _check_shapes(output: Any, layout: Layout, shape: Sequence[int], buffer: PartBuffer) -> None:
+    """MicrotomeError if what the model returns is not what its config says: one stack of equal layers."""
+    wanted = {
+        "hidden_states": (HIDDEN, layout.layers + 1, (*shape, layout.dim)),
+        "attentions": (ATTENTION, layout.layers, (shape[0], layout.heads, shape[1], shape[1])),
+    }
+    for name, (array, count, each) in wanted.items():
+        if array not in buffer.arrays:
+            continue
+        found = [tuple(layer.shape) for layer in getattr(output, name, None) or () if layer is not None]
+        if found and found != [tuple(each)] * count:
+            odd = next((layer for layer in found if layer != tuple(each)), tuple(each))
+            raise MicrotomeError(
+                f"the model returned {len(found)} {name.replace('_', ' ')}, one of them {list(odd)}, where "
+                f"its config promises {count} of {list(each)}; this architecture cannot be cached"
+            )
 
 
 def _attention(maps: Sequence[torch.Tensor | None], layer: int) -> torch.Tensor:

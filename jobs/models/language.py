@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from jobs.models import loading
 from jobs.models.batching import length_sorted_batches, padded
 from jobs.models.training import IGNORED, half_precision
-from store.errors import InputError
+from store.errors import InputError, MicrotomeError
 
 AUTO = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
 EVALUATION_LOGITS = 64 << 20  # numbers per batch: tokens times vocabulary
@@ -77,6 +77,8 @@ def evaluate(model: Any, rows: Sequence[Row], objective: str, pad_token_id: int)
         right += int((logits.argmax(-1) == targets).sum())
         count += len(targets)
     mean = loss / max(1, count)
+    if not math.isfinite(mean):
+        raise MicrotomeError(f"the loss on held-out text is {mean}: the model's weights are of no use")
     return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "token_accuracy": right / max(1, count)}
 
 
@@ -120,13 +122,14 @@ class MaskingCollator:
 
 
 class CausalCollator:
-    """Targets are the ids themselves; the model shifts them."""
+    """Targets are the ids themselves; the model shifts them, and asks nobody for the first."""
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        return _batch([(f["input_ids"], f["input_ids"]) for f in features], self.pad_token_id)
+        rows = [(f["input_ids"], [IGNORED, *f["input_ids"][1:]]) for f in features]
+        return _batch(rows, self.pad_token_id)
 
 
 def _batch(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -18,10 +19,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
+from jobs.models.architecture import Architecture, architecture_of
 from jobs.models.registry import MODELS
 from store.errors import InputError
 
 HEADS = {"token": AutoModelForTokenClassification, "sequence": AutoModelForSequenceClassification}
+SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size")  # of what is extracted
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -51,7 +54,7 @@ def load_config(folder: Path) -> Any:
     """The checkpoint's configuration."""
     try:
         return AutoConfig.from_pretrained(folder, **SAFE)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise InputError(f"{folder}: cannot read config.json ({_first_line(error)})") from None
 
 
@@ -90,14 +93,28 @@ def is_causal(config: Any) -> bool:
 
 def max_positions(config: Any) -> int | None:
     """The longest sequence the architecture has positions for."""
-    return getattr(config, "max_position_embeddings", None)
+    return architecture_of(config.to_dict()).positions
 
 
-def check_length(config: Any, length: int, what: str = "max_length") -> None:
+def check_usable(config: Any, length: int, head: str | None = None) -> None:
+    """InputError if a model cannot be extracted, or fine-tuned with a head, on sequences of a length."""
+    _refuse(architecture_of(config.to_dict()).refusal(head=head, length=length))
+    for name in SHAPE:
+        if not isinstance(getattr(config, name, None), int):
+            _refuse(
+                f"{config.model_type} models cannot be used: their config has no {name}, one for all layers"
+            )
+
+
+def check_length(config: Any, length: int, what: str) -> None:
     """InputError if `length`, an option named `what`, exceeds the positions of the model."""
-    positions = max_positions(config)
-    if positions is not None and length > positions:
-        raise InputError(f"{what} {length} exceeds the {positions} positions of this {config.model_type}")
+    positions = Architecture(config.model_type, max_positions(config))
+    _refuse(positions.refusal(length=length, length_named=what))
+
+
+def _refuse(why: str) -> None:
+    if why:
+        raise InputError(why)
 
 
 def best_device() -> torch.device:

@@ -80,7 +80,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
     described = folder / "adapter_config.json"
     values = json.loads(described.read_text("utf-8")) | {"base_model_name_or_path": None}
-    described.write_text(json.dumps(values, indent=2, sort_keys=True), "utf-8")
+    described.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False), "utf-8")
     remove(folder / "README.md", inside=folder)  # peft's template of a model card
     model.get_base_model().config.save_pretrained(folder)
 
@@ -92,11 +92,13 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     from jobs.models import loading
+    from jobs.models.finite import check_weights
 
     auto = AutoModelForCausalLM if loading.is_causal(loading.load_config(base)) else AutoModelForMaskedLM
     tokenizer = loading.load_tokenizer(adapter)
     model, _ = loading.load_language_model(base, auto, tokenizer.pad_token_id)
     merged = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").merge_and_unload()
+    check_weights(merged, "with the adapter merged into them")
     staged = Path(tempfile.mkdtemp(dir=out.parent))
     merged.save_pretrained(staged)
     tokenizer.save_pretrained(staged)

@@ -6,19 +6,17 @@ from typing import Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-# Outputs, targets, and how many targets there are in all micro-batches of a step: so that the gradient does
-# not depend on how a step is cut into them.
+# Outputs, targets -> the mean over the targets; what else the Trainer says of them is not needed.
 Loss = Callable[..., torch.Tensor]
 
 
 def loss_of_sets(positive_weight: float) -> Loss:
     """Binary cross-entropy of each class, where a class that is there weighs more (or less)."""
 
-    def loss(outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        total = binary_cross_entropy_with_logits(
-            outputs.logits.float(), targets, reduction="sum", pos_weight=targets.new_tensor(positive_weight)
-        )
-        return total / (targets.numel() if num_items_in_batch is None else num_items_in_batch)
+    def loss(outputs: Any, targets: torch.Tensor, **_: Any) -> torch.Tensor:
+        logits = outputs.logits.float()
+        weight = targets.new_tensor(positive_weight)
+        return binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
 
     return loss
 
@@ -26,9 +24,9 @@ def loss_of_sets(positive_weight: float) -> Loss:
 def loss_of_classes(weights: Sequence[float]) -> Loss:
     """Cross-entropy, where each class has a weight of its own."""
 
-    def loss(outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    def loss(outputs: Any, targets: torch.Tensor, **_: Any) -> torch.Tensor:
         logits = outputs.logits.float()
-        total = cross_entropy(logits, targets, weight=logits.new_tensor(weights), reduction="sum")
-        return total / (targets.numel() if num_items_in_batch is None else num_items_in_batch)
+        # torch's own mean would be over the weights: a batch of common classes would then weigh as much
+        return cross_entropy(logits, targets, weight=logits.new_tensor(weights), reduction="none").mean()
 
     return loss

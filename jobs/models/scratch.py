@@ -176,7 +176,7 @@ def biogpt_tokenizer(texts: list[str], vocabulary: int, max_length: int, out: Pa
     )
     trained.train_from_iterator(corpus, trainer)
     vocab, merges = _vocabulary_and_merges(trained)
-    (out / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
+    (out / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     (out / "merges.txt").write_text("".join(f"{left} {right}\n" for left, right in merges), encoding="utf-8")
     return BioGptTokenizer(str(out / "vocab.json"), str(out / "merges.txt"), model_max_length=max_length)
 

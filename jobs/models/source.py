@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.hub import MODEL_FILES, download_files, model_commit
+from jobs.models.architecture import Architecture, read_architecture
 from jobs.models.registry import MODELS
 from store.artifacts import Artifact, Store
 from store.errors import InputError, MicrotomeError, MissingError, unknown
@@ -30,6 +31,7 @@ class ModelSource:
     artifact: str | None = None  # id of the artifact whose checkpoint this is
     absent: str = ""  # why it cannot be loaded, where only its identity is known
     private: bool = False  # it was trained on data under an agreement
+    architecture: Architecture | None = None  # where it is known without loading
 
     def folder(self, store: Store, scratch: Path) -> Path:
         """The folder to load from; downloads a hub model that is not here yet. A LoRA adapter and its base
@@ -62,7 +64,8 @@ def find_model(reference: str, store: Store) -> ModelSource:
     """A model by short name, folder, hub id, or the id or name of a checkpoint in the store."""
     local = _local_folder(reference)
     if local is not None:
-        return ModelSource(reference, _folder_identity(local), path=local)
+        shape = read_architecture(local)
+        return ModelSource(reference, _folder_identity(local), path=local, architecture=shape)
     if reference not in MODELS:
         artifact = _in_store(reference, store)
         if artifact is not None:
@@ -158,8 +161,13 @@ def _in_store(reference: str, store: Store) -> ModelSource | None:
 
 
 def _checkpoint(artifact: Artifact) -> ModelSource:
-    name, identity = artifact.path.name, artifact.id
-    return ModelSource(name, identity, artifact=identity, private=artifact.private)
+    return ModelSource(
+        artifact.path.name,
+        artifact.id,
+        artifact=artifact.id,
+        private=artifact.private,
+        architecture=read_architecture(artifact.path / CHECKPOINT),
+    )
 
 
 def _on_hub(reference: str) -> ModelSource:
@@ -170,4 +178,6 @@ def _on_hub(reference: str) -> ModelSource:
         raise MissingError(f"{error}. {how_to_get(reference)}") from None
     if not safe:
         raise MissingError(f"model '{repo}' has only pickled weights. {how_to_get(reference)}")
-    return ModelSource(reference, digest({"hub": repo, "commit": commit}), hub=repo, commit=commit)
+    identity = digest({"hub": repo, "commit": commit})
+    shape = read_architecture(download_files(repo, commit, ["config.json"]))
+    return ModelSource(reference, identity, hub=repo, commit=commit, architecture=shape)

@@ -11,6 +11,7 @@ from jobs.data.encoding import Encoder, Encoding
 from jobs.data.examples import Example
 from jobs.models import loading, training
 from jobs.models.batching import takes_segments
+from jobs.models.finite import check_weights
 from jobs.models.losses import Loss, loss_of_classes, loss_of_sets
 from jobs.tasks import Recipe
 from jobs.tasks.types.task_type import TaskType
@@ -40,7 +41,7 @@ class TaskModel:
         self, folder: Path, name: str, kind: TaskType, labels: Sequence[str], recipe: Recipe
     ) -> None:
         config = loading.load_config(folder)
-        loading.check_length(config, recipe.max_length)
+        loading.check_usable(config, recipe.max_length, kind.head)
         self.kind = kind
         self.labels = tuple(labels)
         self.classes = kind.classes(labels)
@@ -89,7 +90,9 @@ class TaskModel:
         return self.kind.score(data.examples, self.decode(data, self.logits(data)), self.labels)
 
     def save(self, folder: Path) -> None:
-        """Write a plain Hugging Face folder: safetensors, config and tokenizer."""
+        """Write a plain Hugging Face folder: safetensors, config and tokenizer. MicrotomeError if a weight
+        is not finite."""
+        check_weights(self.model, "in the end")
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 

@@ -1,5 +1,6 @@
 """Training with transformers' Trainer: resumes where it was last saved, survives running out of memory."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from jobs.models.batching import length_sorted_batches, padded
+from jobs.models.finite import check_logits, check_scores, check_weights
 from jobs.models.losses import Loss
 from store.errors import MicrotomeError
 from store.removal import remove
 
 Scores = dict[str, float]
+Collate = Callable[[Sequence[dict[str, Any]]], dict[str, torch.Tensor]]
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
 # A state is three times the model: to save each of many short epochs takes longer than they do.
@@ -36,13 +39,24 @@ class Schedule:
     learning_rate: float
     epochs: float
     batch_size: int
-    warmup: float
+    warmup: float  # share of the steps, unless `warmup_steps` counts them
+    warmup_steps: int | None
     weight_decay: float
     metric: str
     keep_last: bool
     seed: int
     by_length: bool = True
     evaluate_every: int = 1
+
+    def steps(self, examples: int) -> int:
+        """Optimisation steps of the whole training."""
+        return math.ceil(self.epochs * math.ceil(examples / self.batch_size))
+
+    def rising_steps(self, examples: int) -> int:
+        """Steps in which the learning rate rises."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return math.ceil(self.warmup * self.steps(examples))
 
 
 class Collator:
@@ -63,10 +77,23 @@ class Collator:
         return batch
 
 
+class MicroBatches:
+    """Collates the examples of one optimisation step in pieces that go through the model one by one: each at
+    most `size` examples, padded no further than its own longest."""
+
+    def __init__(self, collate: Collate, size: int) -> None:
+        self.collate = collate
+        self.size = size
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, torch.Tensor]]]:
+        starts = range(0, len(features), self.size)
+        return {"pieces": [self.collate(features[start : start + self.size]) for start in starts]}
+
+
 def train(
     model: Any,
     features: Sequence[dict[str, Any]],
-    collator: Callable[[Sequence[dict[str, Any]]], dict[str, torch.Tensor]],
+    collator: Collate,
     evaluate: Callable[[], Scores],
     schedule: Schedule,
     folder: Path,
@@ -75,18 +102,21 @@ def train(
 ) -> list[dict[str, float]]:
     """Train in place; `folder` holds the state to resume from. Returns the scores of each scored epoch.
 
-    Out of GPU memory: the micro-batch is halved and the accumulation doubled, so that the optimisation
-    steps stay the same, and training goes on from the last state. `loss` stands in for the model's own.
+    Out of GPU memory: the examples of a step go through the model in smaller pieces, and training goes on
+    from the last state. A step still sees the same examples and each of their targets weighs the same; only
+    dropout is drawn anew for each piece. `loss` stands in for the model's own; both are means over targets.
+    Raises MicrotomeError if a loss, a gradient, a score or a weight is not finite.
     """
+    check_weights(model, "before training")
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     micro = schedule.batch_size
     while True:
         trainer = _EpochTrainer(
             model=model,
-            args=_arguments(schedule, micro, folder),
+            args=_arguments(schedule, len(features), folder),
             train_dataset=features,
             eval_dataset=features,  # never read: `evaluate` knows its own examples
-            data_collator=collator,
+            data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
             callbacks=[_Report(report), _Saving(mid_epoch=not schedule.by_length), _Epochs(collator)],
         )
@@ -107,6 +137,7 @@ def train(
         torch.cuda.empty_cache()
     if trainer.best is not None:
         model.load_state_dict(trainer.best.weights)
+    check_weights(model, f"after step {trainer.state.global_step}")
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
     return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
 
@@ -127,7 +158,15 @@ def predict(
         logits = logits.float().cpu().numpy()
         for row, index in enumerate(indices):
             results[index] = logits[row, : lengths[index]] if logits.ndim == 3 else logits[row]
+    check_logits(results)
     return results
+
+
+def diverged(step: int, what: str, value: float) -> MicrotomeError:
+    """Training that has left the numbers behind."""
+    return MicrotomeError(
+        f"training diverged: the {what} of step {step} is {value}; lower the learning rate, or warm up longer"
+    )
 
 
 def half_precision(device: torch.device) -> torch.dtype:
@@ -171,17 +210,45 @@ class _Best:
 
 class _EpochTrainer(Trainer):
     """Scores with the task's own metrics: the Trainer would shuffle and pad the evaluation data. Keeps the
-    best epoch in memory, and on disk only beside a state to resume from."""
+    best epoch in memory, and on disk only beside a state to resume from. A step goes through the model in
+    the pieces that its collator made."""
 
     score: Callable[[], Scores]
     schedule: Schedule
     best: _Best | None = None
+    share = 1.0  # of the targets of a step, that the piece at hand has
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """The loss of a step: the mean over all its targets, whatever pieces they come in."""
+        counts = [_targets(piece["labels"]) for piece in inputs["pieces"]]
+        total = torch.zeros((), device=self.args.device)
+        for piece, count in zip(inputs["pieces"], counts, strict=True):
+            if count:  # the mean over no target is not a number, and weighs nothing
+                self.share = count / sum(counts)
+                total += super().training_step(model, piece)
+        value = float(total)
+        if not math.isfinite(value):
+            raise diverged(self.state.global_step + 1, "loss", value)
+        return total
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The share of a piece in the loss of its step. The Trainer's own way leaves to each model whether
+        it looks at the number of targets in the step, and many do not."""
+        return super().compute_loss(*args, **kwargs) * self.share
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        # In float16 the loss is scaled as far up as it goes: a step that goes over is left out, by design.
+        if not self.args.fp16 and not math.isfinite(float(norm)):
+            raise diverged(self.state.global_step + 1, "gradient norm", float(norm))
+        return norm
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Scores:
         epoch, epochs = self.state.epoch or 0, self.args.num_train_epochs
         if epoch < epochs and round(epoch) % self.schedule.evaluate_every:
             return {}
         found = self.score()
+        check_scores(found, f"after step {self.state.global_step}")
         scores = {f"eval_{name}": value for name, value in found.items()}
         self.log(scores)
         if not self.schedule.keep_last:
@@ -243,6 +310,11 @@ class _Epochs(TrainerCallback):
         self.collator.epoch = int(state.epoch or 0)
 
 
+def _targets(labels: torch.Tensor) -> int:
+    """How many targets a loss is the mean of; a number that is to be predicted is never left out."""
+    return labels.numel() if labels.is_floating_point() else int((labels != IGNORED).sum())
+
+
 def _fits(trainer: Trainer, resume: Path | None) -> bool:
     """Train; False if the GPU's memory ran out. What the attempt held is free once this returns."""
     try:
@@ -252,21 +324,21 @@ def _fits(trainer: Trainer, resume: Path | None) -> bool:
     return True
 
 
-def _arguments(schedule: Schedule, micro: int, folder: Path) -> TrainingArguments:
+def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArguments:
     cuda = torch.cuda.is_available()
     half = half_precision(torch.device("cuda")) if cuda else None
     arguments = TrainingArguments(
         output_dir=str(folder),
         learning_rate=schedule.learning_rate,
         num_train_epochs=schedule.epochs,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=-(-schedule.batch_size // micro),
-        warmup_steps=schedule.warmup,
+        per_device_train_batch_size=schedule.batch_size,
+        warmup_steps=schedule.rising_steps(examples),
         weight_decay=schedule.weight_decay,
         train_sampling_strategy="group_by_length" if schedule.by_length else "random",
         eval_strategy="epoch",
         save_strategy="no",  # `_Saving` says when
         logging_strategy="epoch",
+        logging_nan_inf_filter=False,  # it would hide a loss that is not finite behind the mean of the others
         save_total_limit=1,
         seed=schedule.seed,
         bf16=half is torch.bfloat16,

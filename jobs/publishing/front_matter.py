@@ -3,7 +3,6 @@
 Defined in https://huggingface.co/docs/hub/model-cards and in modelcard.md of huggingface/hub-docs.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +96,7 @@ def _results(artifact: Artifact) -> Iterator[dict[str, Any]]:
             {"type": _metric_type(row["metric"]), "value": row["value"], "name": metric_name(row["metric"])}
             for row in overall_rows(artifact)
             if row["split"] == split and row.get("stage", "after") == "after"
-            if _metric_type(row["metric"]) and math.isfinite(row["value"])
+            if _metric_type(row["metric"])
         ]
         if metrics:
             yield {

@@ -1,6 +1,5 @@
 """The model card of a checkpoint: the front matter that the hub reads, and a text, both from manifests."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,8 +137,6 @@ def _class_table(artifact: Artifact) -> Table | None:
 def _number(row: Mapping[str, Any]) -> str:
     """A value, with its 95 % interval where there is one; a count has no decimals."""
     value = float(row["value"])
-    if not math.isfinite(value):
-        return "not defined"
     text = (
         f"{value:.0f}"
         if value.is_integer() and row["metric"].endswith(("words", "support"))

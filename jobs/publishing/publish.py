@@ -140,7 +140,9 @@ def _assemble(artifact: Artifact, store: Store, aside: Path, name: str, adapter:
             values = without_places(json.loads(path.read_text("utf-8")))
             if path.name == ADAPTER:
                 values["base_model_name_or_path"] = chain.parent
-            (folder / path.name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            (folder / path.name).write_text(
+                json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+            )
         else:
             shutil.copyfile(path, folder / path.name)
     if not any(folder.glob("*.safetensors")):

@@ -8,6 +8,7 @@ from pydantic import Field
 from jobs.data.readers.spec import DataSpec
 from jobs.tasks.types import TASK_TYPES
 from jobs.tasks.types.task_type import TaskType
+from jobs.warmup import Warmup
 from store.config import Config
 from store.errors import InputError, MissingError, unknown
 from store.places import place, shown, there
@@ -15,14 +16,13 @@ from store.places import place, shown, there
 TASKS = Path(__file__).parent
 
 
-class Recipe(Config):
+class Recipe(Warmup):
     """How a model is fine-tuned on a task, unless a suite or an option says otherwise."""
 
     learning_rate: float = Field(2e-5, gt=0, description="peak learning rate of AdamW")
     epochs: float = Field(3, gt=0, description="passes over the training data")
     batch_size: int = Field(32, ge=1, description="examples per optimisation step")
     max_length: int = Field(128, ge=8, description="tokens per sequence, special tokens included")
-    warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
     positive_weight: float = Field(
@@ -39,6 +39,20 @@ class Recipe(Config):
         pattern="^(auto|first|last)$",
         description="subword that carries a word's label; auto: first for encoders, last for causal models",
     )
+
+
+# What of a recipe has no effect where nothing is trained.
+TRAINS_ONLY = (
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "warmup",
+    "warmup_steps",
+    "weight_decay",
+    "keep",
+    "positive_weight",
+    "train_examples",
+)
 
 
 class HubSpec(DataSpec):

@@ -170,3 +170,22 @@ def test_other_tokens_no_hidden_states_and_other_layers_are_refused(make_cache):
         compare_similarity(SimilarityConfig(), one, other)
     with pytest.raises(InputError, match="layer 3 is not in"):
         compare_similarity(SimilarityConfig(layers=(3,)), one, one)
+
+
+def test_a_layer_that_tells_no_tokens_apart_is_like_no_other_and_has_no_row(make_cache):
+    old, new = states(1), states(2)
+    old[1] = 0.5
+    config = SimilarityConfig(measures=tuple(MEASURES))
+    with np.errstate(all="raise"):
+        rows = compare_similarity(config, cache(make_cache, "old", old), cache(make_cache, "new", new))
+    for metric in MEASURES:
+        assert set(cells(rows, "before", metric)) == {(i, j) for i in (0, 2) for j in (0, 2)}
+        assert set(cells(rows, "across", metric)) == {(i, j) for i in (0, 2) for j in (0, 1, 2)}
+        assert len(cells(rows, "after", metric)) == 9
+    assert np.isfinite([row["value"] for row in rows]).all()
+
+
+def test_states_beyond_what_products_can_hold_are_refused(make_cache):
+    with pytest.raises(InputError, match="so large that their products are not finite"):
+        large = cache(make_cache, "large", 1e30 * states(1))
+        compare_similarity(SimilarityConfig(measures=("linear_cka",)), large, large)

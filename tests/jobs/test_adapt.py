@@ -176,6 +176,39 @@ def test_a_corpus_of_which_nothing_falls_on_one_side_is_refused(bench, tiny_mode
     assert error.startswith(f"no document of the corpus is {side} at heldout_share")
 
 
+@pytest.mark.parametrize("warmup", [{"warmup": 1.0}, {"warmup_steps": 1}])
+def test_a_share_of_the_steps_warms_up_or_a_count(bench, tiny_models, monkeypatch, warmup):
+    real, rates = training.Trainer.training_step, []
+
+    def training_step(self, *args, **kwargs):
+        rates.append(self.optimizer.param_groups[0]["lr"] / self.args.learning_rate)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(training.Trainer, "training_step", training_step)
+    bench.run(job(bench, "a", tiny_models / "gpt2", objective="clm", **warmup))
+    steps = len(rates)
+    rising = steps if "warmup" in warmup else 1
+    expected = [i / rising if i < rising else (steps - i) / (steps - rising) for i in range(steps)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_share_and_a_count_together_are_refused():
+    values = QUICK | {"objective": "clm", "warmup": 0.5, "warmup_steps": 0}
+    with pytest.raises(InputError, match="warmup 0.5 is a share and warmup_steps 0 a count: set one"):
+        AdaptConfig.parse(values, where="test")
+
+
+@pytest.mark.parametrize("adapter", [None, {"rank": 1}])
+@pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
+def test_training_that_diverged_leaves_nothing(bench, tiny_models, name, objective, adapter):
+    options = {"objective": objective, "lora": adapter, "learning_rate": 1e30}
+    wrong = job(bench, "a", tiny_models / name, **options)
+    error, _ = run_job(wrong, bench.store.root)
+    assert error.startswith("training diverged: the ")
+    assert "\n" not in error
+    assert bench.store.find(wrong.request) is None
+
+
 def _run_and_die(job, root, step):
     real = training.Trainer.training_step
 
@@ -192,7 +225,7 @@ def _run_and_die(job, root, step):
 @pytest.mark.parametrize("adapter", [None, {"rank": 1, "dropout": 0.1}])
 @pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
 def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
-    bench, tiny_models, tmp_path, name, objective, adapter
+    bench, tiny_models, tmp_path, monkeypatch, name, objective, adapter
 ):
     wanted = job(bench, "a", tiny_models / name, objective=objective, epochs=2, lora=adapter)
     whole = bench.run(wanted)
@@ -205,7 +238,15 @@ def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert other.store.find(wanted.request) is None
+    real, seen = training.Trainer.training_step, []
+
+    def training_step(self, *args, **kwargs):
+        seen.append(self.state.global_step)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(training.Trainer, "training_step", training_step)
     resumed = other.run(wanted)
+    assert seen == list(range(steps + steps // 2, 2 * steps))
     log = other.store.log_path(wanted.request).read_text()
     assert f"resuming from checkpoint-{steps + steps // 2}" in log
     for key, value in weights(whole).items():

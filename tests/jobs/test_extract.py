@@ -8,6 +8,7 @@ from transformers import AutoModel
 from jobs.data.encoding import Encoder
 from jobs.data.source import find_data
 from jobs.executor import run_job
+from jobs.models import loading
 from jobs.models.loading import load_tokenizer
 from jobs.tasks import load_task
 from store.activations import ActivationCache
@@ -169,3 +170,29 @@ def test_text_never_enters_the_cache(bench, tiny_models):
         if path.is_file():
             raw = path.read_bytes()
             assert not any(word in raw for word in long)
+
+
+@pytest.mark.parametrize(("keep", "said"), [("hidden", "3 hidden states"), ("attention", "2 attentions")])
+def test_layers_that_are_not_as_the_config_says_are_refused(bench, tiny_models, monkeypatch, keep, said):
+    real = loading.load_backbone
+
+    def pooling(*args):
+        model = real(*args)
+        forward = model.forward
+
+        def pooled(*args, **more):
+            output = forward(*args, **more)
+            if output.hidden_states:
+                output.hidden_states = (*output.hidden_states[:-1], output.hidden_states[-1][:, ::2])
+            if output.attentions:
+                output.attentions = tuple(maps[:, :1] for maps in output.attentions)
+            return output
+
+        model.forward = pooled
+        return model
+
+    monkeypatch.setattr(loading, "load_backbone", pooling)
+    job = bench.extract("nli", tiny_models / "bert", examples=2, keep=(keep,))
+    error, _ = run_job(job, bench.store.root)
+    assert error.startswith(f"the model returned {said}, one of them [")
+    assert bench.store.find(job.request) is None

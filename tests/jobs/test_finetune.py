@@ -1,17 +1,25 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
+from jobs.data.source import find_data
 from jobs.executor import run_job
+from jobs.finetune import finetune_job
 from jobs.models import training
 from jobs.models.losses import loss_of_classes, loss_of_sets
-from jobs.models.source import CHECKPOINT
+from jobs.models.source import CHECKPOINT, find_model
+from jobs.tasks import Recipe, load_task
+from store.errors import InputError
 from store.results import read_rows
 
 
@@ -114,7 +122,9 @@ def _run_and_die(job, root, epoch):
     run_job(job, root)
 
 
-def test_a_killed_run_resumes_from_its_last_epoch_and_ends_the_same(bench, tiny_models, tmp_path):
+def test_a_killed_run_resumes_from_its_last_epoch_and_ends_the_same(
+    bench, tiny_models, tmp_path, monkeypatch
+):
     job = bench.finetune("ner", tiny_models / "bert", epochs=4)
     whole = bench.run(job)
     other = type(bench)(tmp_path / "other", bench.tasks)
@@ -125,7 +135,9 @@ def test_a_killed_run_resumes_from_its_last_epoch_and_ends_the_same(bench, tiny_
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert other.store.find(job.request) is None
+    seen = steps_of(monkeypatch)
     resumed = other.run(job)
+    assert [step for step, _ in seen] == list(range(16, 32))  # of eight steps an epoch
     assert "resuming from checkpoint-16" in other.store.log_path(job.request).read_text()
     assert len(resumed.manifest["outputs"]["history"]) == 4
     for name, value in _weights(whole).items():
@@ -133,23 +145,73 @@ def test_a_killed_run_resumes_from_its_last_epoch_and_ends_the_same(bench, tiny_
     assert scores(resumed) == scores(whole)
 
 
-def test_out_of_memory_halves_the_micro_batch_and_keeps_the_steps(bench, tiny_models, monkeypatch):
-    real, sizes = training.Trainer.training_step, []
+def steps_of(monkeypatch, memory=float("inf")):
+    """Notes (optimisation step, examples) of every piece that goes through a model on a device that holds
+    `memory` examples."""
+    real, seen = training.Trainer.training_step, []
 
     def step(self, model, inputs, *args, **kwargs):
-        sizes.append(len(inputs["input_ids"]))
-        if sizes[-1] > 2:
+        size = len(inputs["input_ids"])
+        if size > memory:
             raise torch.OutOfMemoryError("pretended")
+        seen.append((self.state.global_step, size))
         return real(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(training.Trainer, "training_step", step)
-    artifact = bench.run(bench.finetune("ner", tiny_models / "bert", epochs=1))
-    assert (sizes[0], sizes[1]) == (8, 4)
-    assert max(sizes[2:]) == 2
+    return seen
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_steps(bench, tiny_models, monkeypatch):
+    seen = steps_of(monkeypatch, memory=2)
+    job = bench.finetune("ner", tiny_models / "bert", epochs=1, batch_size=7)
+    artifact = bench.run(job)
+    examples = Counter()
+    for step, size in seen:
+        examples[step] += size
+    assert examples == {**dict.fromkeys(range(8), 7), 8: 60 - 8 * 7}
     assert artifact.manifest["outputs"]["training_examples"] == 60
-    log = bench.store.log_path(bench.finetune("ner", tiny_models / "bert", epochs=1).request).read_text()
+    log = bench.store.log_path(job.request).read_text()
     assert "going on with 4 examples at a time" in log
     assert "going on with 2 examples at a time" in log
+
+
+@pytest.mark.parametrize("fraction", [0, 100])
+def test_training_that_diverged_leaves_nothing(bench, tiny_models, fraction):
+    good = bench.run(bench.finetune("nli", tiny_models / "bert", fraction=0))
+    weights = load_file(good.path / CHECKPOINT / "model.safetensors")
+    shutil.copytree(good.path / CHECKPOINT, bench.store.root / "broken")
+    weights["bert.encoder.layer.1.output.dense.bias"][3] = float("nan")
+    save_file(weights, bench.store.root / "broken" / "model.safetensors", metadata={"format": "pt"})
+    for job, why in (
+        (
+            bench.finetune("nli", tiny_models / "bert", learning_rate=1e30),
+            "training diverged: the loss of step",
+        ),
+        (bench.finetune("nli", bench.store.root / "broken", fraction), "not finite before|answers example"),
+    ):
+        error, _ = run_job(job, bench.store.root)
+        assert re.search(why, error)
+        assert "\n" not in error
+        assert bench.store.find(job.request) is None
+
+
+@pytest.mark.parametrize(("warmup", "rising"), [({"warmup": 1.0}, 16), ({"warmup_steps": 1}, 1)])
+def test_a_share_of_the_steps_warms_up_or_a_count(bench, tiny_models, monkeypatch, warmup, rising):
+    real, rates = training.Trainer.training_step, []
+
+    def step(self, *args, **kwargs):
+        rates.append(self.optimizer.param_groups[0]["lr"] / self.args.learning_rate)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(training.Trainer, "training_step", step)
+    bench.run(bench.finetune("nli", tiny_models / "bert", **warmup))
+    expected = [i / rising if i < rising else (16 - i) / (16 - rising) for i in range(16)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_share_and_a_count_together_are_refused():
+    with pytest.raises(InputError, match="warmup 0.1 is a share and warmup_steps 3 a count: set one"):
+        Recipe.parse({"warmup": 0.1, "warmup_steps": 3}, where="test")
 
 
 def test_a_checkpoint_cut_short_is_not_resumed_from(tmp_path):
@@ -163,8 +225,6 @@ def test_a_checkpoint_cut_short_is_not_resumed_from(tmp_path):
 
 
 def test_the_identity_is_what_decides_the_weights(bench, tiny_models, tmp_path):
-    import shutil
-
     job = bench.finetune("ner", tiny_models / "bert")
     moved = tmp_path / "elsewhere"
     shutil.copytree(tiny_models / "bert", moved)
@@ -179,22 +239,13 @@ def test_the_identity_is_what_decides_the_weights(bench, tiny_models, tmp_path):
     assert bench.finetune("ner", tiny_models / "bert", fraction=50).id != job.id
 
 
-def in_micro_batches(loss, logits, targets):
-    """The loss of a step of three examples that is cut into micro-batches of two and one."""
-    return sum(
-        loss(SimpleNamespace(logits=logits[rows]), targets[rows], num_items_in_batch=targets.numel())
-        for rows in ([0, 1], [2])
-    )
-
-
-def test_present_classes_can_weigh_more_and_micro_batches_do_not_change_the_loss():
+def test_present_classes_can_weigh_more():
     logits = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.5, 0.7]])
     targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     for weight in (1.0, 5.0):
         expected = torch.nn.BCEWithLogitsLoss(pos_weight=torch.full((2,), weight))(logits, targets)
         loss = loss_of_sets(weight)
         torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), expected)
-        torch.testing.assert_close(in_micro_batches(loss, logits, targets), expected)
 
 
 def test_relations_can_weigh_more_than_their_absence():
@@ -204,4 +255,42 @@ def test_relations_can_weigh_more_than_their_absence():
     loss = loss_of_classes([1, 4, 4])
     expected = (each * torch.tensor([1.0, 4.0, 4.0])).mean()
     torch.testing.assert_close(loss(SimpleNamespace(logits=logits), targets), expected)
-    torch.testing.assert_close(in_micro_batches(loss, logits, targets), expected)
+
+
+OTHER = {
+    "learning_rate": 7e-4,
+    "epochs": 1.0,
+    "batch_size": 3,
+    "max_length": 40,
+    "warmup": 0.5,
+    "warmup_steps": 2,
+    "weight_decay": 0.5,
+    "keep": "last",
+    "positive_weight": 2.0,
+    "train_examples": 5,
+    "keep_logits": True,
+    "label_subword": "last",
+}
+
+
+@pytest.mark.parametrize("name", Recipe.model_fields)
+def test_what_only_training_uses_is_no_part_of_the_identity_where_nothing_is_trained(
+    bench, tiny_models, name
+):
+    data = find_data(load_task(str(bench.tasks["nli"])))
+    task = data.task.model_copy(update={"type": "relation"})  # which takes a positive weight
+    model = find_model(str(tiny_models / "bert"), bench.store)
+    changed = task.recipe.model_copy(update={name: OTHER[name]})
+    same = {
+        fraction: len({finetune_job(task, data, model, fraction, 1, r).id for r in (task.recipe, changed)})
+        == 1
+        for fraction in (0, 0.1, 100)
+    }
+    assert same == {0: name not in ("max_length", "keep_logits", "label_subword"), 0.1: False, 100: False}
+
+
+def test_the_untrained_model_is_scored_once_for_all_learning_rates(bench, tiny_models):
+    made = bench.run(bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=1e-3))
+    again = bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=7e-4, epochs=9)
+    assert bench.store.find(again.request).path == made.path
+    assert set(made.manifest["config"]["recipe"]) == {"max_length", "keep_logits", "label_subword"}

@@ -235,5 +235,14 @@ def test_an_override_changes_identities(small_suite, tmp_path):
     store = Store(tmp_path / "store")
     plain = make_plan(load_suite(str(small_suite)), store)
     changed = make_plan(load_suite(str(small_suite), ["recipe.epochs=1"]), store)
-    finetunes = [{job.id for job in plan.jobs if job.kind == "finetune"} for plan in (plain, changed)]
-    assert finetunes[0].isdisjoint(finetunes[1])
+    for trained in (False, True):  # at fraction 0 epochs decide nothing
+        finetunes = [
+            {
+                job.id
+                for job in plan.jobs
+                if job.kind == "finetune" and (job.labels["fraction"] > 0) == trained
+            }
+            for plan in (plain, changed)
+        ]
+        assert finetunes[0]
+        assert finetunes[0].isdisjoint(finetunes[1]) if trained else finetunes[0] == finetunes[1]

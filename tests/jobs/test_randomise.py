@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -29,6 +31,17 @@ def weights(artifact):
 def same(one, other):
     assert one.keys() == other.keys()
     return {name for name in one if torch.equal(one[name], other[name])}
+
+
+def test_weights_that_are_not_finite_are_refused(bench, tiny_models, tmp_path):
+    folder = tmp_path / "wild"
+    shutil.copytree(tiny_models / "bert", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"initializer_range": 1e39}))
+    wanted = job(bench, folder)
+    error, _ = run_job(wanted, bench.store.root)
+    assert "tensors are not finite as this architecture draws them" in error
+    assert bench.store.find(wanted.request) is None
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "biogpt"])

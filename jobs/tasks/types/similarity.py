@@ -1,5 +1,6 @@
 """How alike two texts are: a number."""
 
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -23,7 +24,8 @@ class Similarity(TaskType):
         return ("score",)
 
     def strange(self, example: Example, labels: Sequence[str]) -> str | None:
-        return None if isinstance(example.label, float) else str(example.label)
+        finite = isinstance(example.label, float) and math.isfinite(example.label)
+        return None if finite else str(example.label)
 
     def stratum(self, example: Example) -> Hashable:
         return 0

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from jobs.cli import main
@@ -158,3 +159,48 @@ def test_unknown_options_are_click_errors():
     result = call("suite", "run", "demo", "--locl")
     assert result.exit_code == 2
     assert "--local" in result.stderr
+
+
+ADAPT = ("adapt", "--name", "a", "--base", "bert", "--objective", "mlm", "--corpus-format", "synthetic")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("finetune", "--task", "demo-nli", "--model", "bert", "--fraction"),
+        ("finetune", "--task", "demo-nli", "--model", "bert", "--learning-rate"),
+        ("finetune", "--task", "demo-nli", "--model", "bert", "--warmup"),
+        ("finetune", "--task", "demo-nli", "--model", "bert", "--positive-weight"),
+        (*ADAPT, "--epochs"),
+        (*ADAPT, "--lora-alpha"),
+        ("generate", "--checkpoint", "gpt2", "--prompt", "a", "--temperature"),
+        ("suite", "run", "demo", "--local", "--gpus-per-job"),
+        ("suite", "plan", "demo", "--set"),
+        ("cache", "verify", "--recompute"),
+        ("cache", "gc", "--older-than"),
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_setting_is_a_finite_number(store, tiny_models, monkeypatch, words, value):
+    monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
+    given = f"recipe.weight_decay={yaml.dump(float(value))}" if words[-1] == "--set" else value
+    result = call(*words, given)
+    assert result.exit_code == 2
+    said = result.stderr.strip().splitlines()[-1]
+    assert "finite number" in said or "range" in said
+    assert "Traceback" not in result.output
+    assert not store.exists() or list(store.rglob("*")) == []
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "-inf", "1e999", "NaN", "Infinity"])
+@pytest.mark.parametrize("form", ["tsv", "jsonl"])
+def test_a_score_is_a_finite_number(store, tiny_models, write_task, tmp_path, form, score):
+    task = write_task("similarity", form, {"text_a": "a", "text_b": "b", "label": "y"}, "number", ["score"])
+    rows = {"tsv": f"a\tb\ty\none two\tthree\t{score}\n", "jsonl": f'{{"a": "x", "b": "y", "y": {score}}}\n'}
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.data").write_text(rows[form])
+    if form == "jsonl" and score in ("nan", "inf", "-inf"):
+        score = "not JSON"
+    line = refused(store, *finetune(tiny_models, str(task)))
+    assert str(tmp_path / "test.data") in line or str(tmp_path / "train.data") in line

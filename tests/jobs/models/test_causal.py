@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM
 
 from jobs.models import causal
-from store.errors import InputError
+from store.errors import InputError, MicrotomeError
 
 CAUSAL = ("gpt2", "biogpt")
 PROMPTS = [[5, 9, 30], [7, 8, 9, 10, 11, 12, 13], [20]]
@@ -81,3 +81,19 @@ def test_what_cannot_write_is_refused(tiny_models, tmp_path):
             (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="has no language-modelling head"):
         causal.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_no_answer(model, value):
+    model.model.get_output_embeddings().weight.data[17] = value
+    with pytest.raises(MicrotomeError, match="the model's scores of new token 1 are not finite"):
+        causal.continued(model, PROMPTS, np.zeros((3, 2)), **GREEDY)
+    with pytest.raises(
+        MicrotomeError, match="log-likelihoods after prompt 2 and those like it are not finite"
+    ):
+        causal.log_likelihoods(model, PROMPTS, [[4], [17]], 2)
+
+
+def test_a_temperature_that_leaves_no_numbers_is_refused(model):
+    with pytest.raises(MicrotomeError, match="at this temperature the scores are beyond"):
+        causal.continued(model, PROMPTS, np.zeros((3, 2)), **GREEDY | {"temperature": 1e-44})

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import yaml
 
@@ -115,11 +113,12 @@ def test_a_dataset_of_the_hub_and_a_chosen_licence_are_named_as_the_hub_names_th
     assert "names no licence" not in body
 
 
-def test_a_score_that_is_not_defined_stays_out_of_the_front_matter(made):
-    artifact = made.finetune("biosses", rows=scores("test", {"pearson": math.nan, "spearman": 0.5}))
+def test_the_scores_of_a_similarity_task_are_named_as_the_hub_names_them(made):
+    artifact = made.finetune("biosses", rows=scores("test", {"pearson": 0.25, "spearman": 0.5}))
     front, body = made.card(artifact)
-    assert [m["type"] for m in front["model-index"][0]["results"][0]["metrics"]] == ["spearmanr"]
-    assert "| Pearson correlation |  | not defined |" in body
+    metrics = front["model-index"][0]["results"][0]["metrics"]
+    assert [m["type"] for m in metrics] == ["pearsonr", "spearmanr"]
+    assert "| Pearson correlation |  | 0.2500 |" in body
     assert 'function_to_apply="none"' in body
 
 

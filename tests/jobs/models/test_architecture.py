@@ -1,0 +1,265 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner
+
+from jobs import hub
+from jobs.cli import main
+from jobs.executor import run_job
+from jobs.models import loading, source
+from jobs.models.architecture import WITH_BOTH_HEADS, architecture_of, has_head, read_architecture
+from jobs.plan import make_plan
+from jobs.suite import load_suite
+from store.artifacts import Store
+from store.errors import InputError, MissingError
+
+SIZES = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+ENCODER = {**SIZES, "intermediate_size": 16, "pad_token_id": 1, "max_position_embeddings": 50}
+SEQ2SEQ = {
+    **{"vocab_size": 400, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1},
+    **{
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+    },
+}
+T5 = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+MAMBA = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+GEMMA = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 16}
+VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+OPT = {**SIZES, "ffn_dim": 16, "word_embed_proj_dim": 16, "max_position_embeddings": 64}
+
+NO_STACK = "they have an encoder and a decoder, and a cache holds one stack of layers"
+UNUSABLE = {
+    "t5": (T5, NO_STACK),
+    "mt5": (T5, NO_STACK),
+    "bart": (SEQ2SEQ, NO_STACK),
+    "mbart": (SEQ2SEQ, NO_STACK),
+    "mamba": (MAMBA, "their layers have no attention heads"),
+    "longformer": ({**ENCODER, "attention_window": 4}, "their attention is not that of every token to every"),
+    "big_bird": ({**ENCODER, "block_size": 4}, "their attention is not that of every token to every"),
+    "gemma3": ({"text_config": GEMMA, "vision_config": VISION}, "they hold several models"),
+}
+TAGLESS = {"opt": OPT, "gemma3_text": GEMMA}
+OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet")
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory, tiny_models):
+    """family(kind, weights=False, **settings) -> a model folder; with random weights only if asked for."""
+
+    def make(kind, weights=False, **settings):
+        folder = tmp_path_factory.mktemp(kind)
+        tokenizer = loading.load_tokenizer(tiny_models / "bert")
+        tokenizer.model_max_length = 10**6
+        tokenizer.save_pretrained(folder)
+        config = transformers.AutoConfig.for_model(kind, **settings)
+        config.save_pretrained(folder)
+        if weights:
+            transformers.AutoModel.from_config(config).save_pretrained(folder)
+        else:
+            (folder / "model.safetensors").write_bytes(b"never read")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("kind", OFFSET)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_the_last_usable_position_is_usable_and_the_next_is_refused(bench, family, kind, padding):
+    settings = {**ENCODER, "pad_token_id": padding}
+    folder = family(kind, weights=True, **settings)
+    usable = 48 if padding or kind == "mpnet" else 49
+    assert read_architecture(folder).positions == usable
+    model = loading.load_backbone(folder, loading.best_device())
+
+    ids = torch.full((1, usable), 7)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    with pytest.raises((IndexError, RuntimeError)):
+        long = torch.full((1, usable + 1), 7)
+        model(input_ids=long, attention_mask=torch.ones_like(long))
+    said = f"max_length {usable + 1} exceeds the {usable} positions of this {kind}"
+    for job in (
+        bench.finetune("ner", folder, max_length=usable + 1),
+        bench.extract("ner", folder, max_length=usable + 1),
+    ):
+        assert job.refused == said
+        assert run_job(job, bench.store.root)[0] == said
+        assert bench.store.find(job.request) is None
+
+
+def test_a_roberta_is_fine_tuned_and_extracted_at_its_full_length(bench, family, tmp_path):
+    folder = family("roberta", weights=True, **{**ENCODER, "max_position_embeddings": 20, "pad_token_id": 0})
+    job = bench.finetune("ner", folder, max_length=19, epochs=1)
+    assert not job.refused
+    made = bench.run(job)
+    assert made.manifest["outputs"]["truncated_words"]["train"] > 0  # some sequences have the full length
+    bench.run(bench.extract("ner", made.id, max_length=19))
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "biogpt"])
+def test_other_architectures_have_the_positions_that_they_say(tiny_models, kind):
+    found = read_architecture(tiny_models / kind)
+    assert (found.kind, found.positions, found.unusable) == (kind, 64, "")
+    assert loading.max_positions(loading.load_config(tiny_models / kind)) == 64
+
+
+def test_what_limits_nothing_has_no_positions():
+    assert architecture_of({"model_type": "xlnet", "max_position_embeddings": -1}).positions is None
+    assert architecture_of({"model_type": "bloom"}).positions is None
+    rotary = {"model_type": "esm", "position_embedding_type": "rotary", "max_position_embeddings": 30}
+    assert architecture_of(rotary).positions == 30
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_cannot_be_extracted_is_refused_before_anything_is_trained(bench, family, kind):
+    settings, why = UNUSABLE[kind]
+    folder = family(kind, **settings)
+    for job in (bench.finetune("nli", folder), bench.finetune("ner", folder), bench.extract("nli", folder)):
+        assert job.refused.startswith(f"{kind} models cannot be used: {why}")
+        error, _ = run_job(job, bench.store.root)  # for who comes past the plan
+        assert error == job.refused
+        assert bench.store.find(job.request) is None
+
+
+@pytest.mark.parametrize("kind", TAGLESS)
+def test_an_architecture_without_a_tagging_head_is_refused_for_tagging_alone(bench, family, kind):
+    folder = family(kind, **TAGLESS[kind])
+    tagging = bench.finetune("ner", folder)
+    assert tagging.refused == (
+        f"{kind} models have no token-classification head in transformers; take another model"
+    )
+    assert run_job(tagging, bench.store.root)[0] == tagging.refused
+    assert not bench.finetune("nli", folder).refused
+    assert not bench.extract("ner", folder).refused
+
+
+def test_the_architectures_that_are_not_looked_up_have_both_heads(monkeypatch):
+    from transformers.models.auto import modeling_auto
+
+    for kind in WITH_BOTH_HEADS:
+        assert kind in modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
+        assert kind in modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    assert not has_head("mamba", "sequence")
+
+
+SUITE = """
+name: odd
+description: a model that cannot be used beside one that can
+models: {{bert: {{}}, odd: {{source: {folder}}}, made: {{source: odd, weights: random}}}}
+tasks: [{ner}, {nli}]
+fractions: [0, 100]
+extract: {{probing: {{splits: {{train: 10, test: 5}}, options: {{keep: [hidden]}}}}}}
+probe: [{{view: probing}}]
+"""
+
+
+def plan_of(tmp_path, small_tasks, folder):
+    path = tmp_path / "odd.yaml"
+    tasks = {kind: str(path) for kind, path in small_tasks.items()}
+    path.write_text(SUITE.format(folder=folder, **tasks))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["t5", "longformer"])
+def test_a_plan_shows_what_cannot_be_used_and_why(
+    tmp_path, small_tasks, tiny_models, family, monkeypatch, bench, kind
+):
+    monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
+    settings, why = UNUSABLE[kind]
+    path = plan_of(tmp_path, small_tasks, family(kind, **settings))
+    plan = make_plan(load_suite(str(path)), bench.store)
+    blocked = plan.blocked(set())
+    assert {job.labels["model"] for job in plan.jobs if job.id in blocked} == {"odd", "made"}
+    assert {job.labels["model"] for job in plan.jobs if job.id not in blocked} == {"bert"}
+    assert all(why in reason for reason in blocked.values())
+    assert {(m.what, m.name) for m in plan.missing} == {("model", "odd"), ("model", "made")}
+    result = CliRunner().invoke(main, ["suite", "plan", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "odd" in result.output
+    assert f"{kind} models cannot be used" in " ".join(result.output.split())
+
+
+def test_a_plan_blocks_tagging_of_a_model_without_the_head(
+    tmp_path, small_tasks, tiny_models, family, monkeypatch, bench
+):
+    monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
+    plan = make_plan(load_suite(str(plan_of(tmp_path, small_tasks, family("opt", **OPT)))), bench.store)
+    blocked = [job for job in plan.jobs if job.id in plan.blocked(set())]
+    assert {(job.labels["task"], job.labels["model"]) for job in blocked} == {
+        ("small-ner", "odd"),
+        ("small-ner", "made"),
+    }
+    assert {job.kind for job in blocked} == {"finetune", "extract", "probe"}
+    assert all(job.labels["fraction"] == 100 for job in blocked if job.kind != "finetune")
+
+
+def test_by_hand_it_is_one_line(tmp_path, small_tasks, family):
+    folder = family("t5", **T5)
+    for words in (("finetune", "--model"), ("extract", "--checkpoint")):
+        result = CliRunner().invoke(main, [*words, str(folder), "--task", str(small_tasks["nli"])])
+        assert result.exit_code == 2
+        assert result.stderr.splitlines() == [f"error: t5 models cannot be used: {NO_STACK}"]
+    assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*"))
+
+
+def test_a_config_that_says_nothing_is_left_to_the_loader(tmp_path):
+    for text in ("[]", "{", "null"):
+        (tmp_path / "config.json").write_text(text)
+        assert read_architecture(tmp_path) is None
+    assert read_architecture(tmp_path / "nowhere") is None
+    (tmp_path / "config.json").write_text('{"model_type": "new", "layer_types": ["conv", "full_attention"]}')
+    assert read_architecture(tmp_path).unusable == "some of their layers have no attention heads"
+
+
+def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
+    folder = family("mamba", **MAMBA)
+    asked = []
+
+    def download(repo, commit, patterns):
+        asked.append((repo, commit, patterns))
+        return folder
+
+    monkeypatch.setattr(source, "model_commit", lambda repo: ("abc", True))
+    monkeypatch.setattr(source, "download_files", download)
+    found = source.find_model("state-spaces/mamba-130m-hf", Store())
+    assert asked == [("state-spaces/mamba-130m-hf", "abc", ["config.json"])]
+    assert found.architecture.unusable == "their layers have no attention heads"
+
+
+def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda *args: str(tmp_path / "config.json")
+    )
+    with pytest.raises(MissingError, match="the weights of model 'a/b' are not in the hub's local cache"):
+        hub.model_commit.__wrapped__("a/b")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    assert hub.model_commit.__wrapped__("a/b") == (tmp_path.name, False)
+
+
+def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):
+    folder = family("bert", **ENCODER)
+    loading.check_usable(loading.load_config(folder), 48, "token")
+    values = SIZES | {"model_type": "bert", "num_attention_heads": None}
+    config = SimpleNamespace(**values, to_dict=lambda: values)
+    with pytest.raises(
+        InputError, match="bert models cannot be used: their config has no num_attention_heads"
+    ):
+        loading.check_usable(config, 48)
+
+
+def test_a_config_of_wrong_types_is_one_line(bench, family):
+    folder = family("bert", **ENCODER)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(
+        text.replace('"num_attention_heads": 2', '"num_attention_heads": [2]')
+    )
+    with pytest.raises(InputError, match="cannot read config.json") as caught:
+        loading.load_config(folder)
+    assert "\n" not in str(caught.value)
