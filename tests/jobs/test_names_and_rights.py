@@ -6,8 +6,10 @@ import shutil
 import stat
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from jobs.cli import main
 from jobs.data.source import find_data
@@ -308,3 +310,17 @@ def test_a_model_may_be_made_under_any_name(tmp_path, tiny_models):
     assert result.exit_code == 0, result.output
     [made] = Store().list("adapt")
     assert made.manifest["labels"]["model"] == name
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002], ids=oct)
+def test_a_fetched_model_has_the_rights_of_the_umask(tmp_path, tiny_models, umask):
+    source = shutil.copytree(tiny_models / "bert", tmp_path / "old")
+    weights = load_file(source / "model.safetensors")
+    (source / "model.safetensors").unlink()
+    torch.save(weights, source / "pytorch_model.bin")
+    before = os.umask(umask)
+    try:
+        assert call("model", "fetch", source, "--out", tmp_path / "new").exit_code == 0
+    finally:
+        os.umask(before)
+    assert modes(tmp_path / "new") == ({0o666 & ~umask}, {0o777 & ~umask})
