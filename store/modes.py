@@ -34,5 +34,10 @@ def settle(folder: Path, like: Path, *, private: bool) -> None:
             continue
         mode = folder_mode if stat.S_ISDIR(status.st_mode) else file_mode
         kept = stat.S_IMODE(status.st_mode) & 0o7000  # a folder may hand its group on
-        if stat.S_IMODE(status.st_mode) != mode | kept:
+        if stat.S_IMODE(status.st_mode) == mode | kept:
+            continue
+        try:
             path.chmod(mode | kept)
+        except PermissionError:  # another user's file, or a disk without rights
+            if private:
+                raise

@@ -64,7 +64,11 @@ GUARDS = {
     ("analysis/correlation.py", "_averaged", "rename"): "a column",
     ("analysis/correlation.py", "_scores", "rename"): "a column",
     # the report: one page onto the page before
-    ("analysis/report/page.py", "_put", "replace"): "a file of its own, onto index.html of --out",
+    (
+        "analysis/report/page.py",
+        "_put",
+        "replace",
+    ): "a file of its own, onto index.html of --out, if that is a report of ours",
     # jobs: inside a job's scratch
     (
         "jobs/models/training.py",

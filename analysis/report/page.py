@@ -24,6 +24,8 @@ from analysis.report.tables import Table, as_table
 from store.errors import InputError
 
 MEASUREMENTS = "Every kind of measurement in the results, with the number of rows and the range of values."
+OURS = b'<meta name="generator" content="microtome">'  # in the head of every page
+HEAD_BYTES = 2048
 FIGURES = "figures"  # the folder beside the page
 
 
@@ -42,10 +44,12 @@ def write_report(
     `rows` are tidy result rows (see store.results); a kind or metric that the page has no figure for is
     listed, not refused. `provenance` is printed as it is given. `costs` has columns kind, jobs, seconds and
     bytes. With `figures`, every figure is also a file of that form in `out/figures`. The page is one file
-    that loads nothing, and the same arguments give the same bytes. Raises InputError when there are no rows.
+    that loads nothing, and the same arguments give the same bytes. Raises InputError when there are no rows,
+    and for an index.html that is no report.
     """
     if rows.empty:
         raise InputError(f"no results yet for suite '{suite}'; run: microtome suite run {suite}")
+    _refuse_to_replace_what_is_no_report(out / "index.html")
     results = read(rows)
     sections = _sections(results)
     template = _environment().get_template("page.html.jinja")
@@ -161,6 +165,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _refuse_to_replace_what_is_no_report(target: Path) -> None:
+    if target.is_file() and OURS not in target.read_bytes()[:HEAD_BYTES]:
+        raise InputError(f"{target} is no report of microtome and is left alone; choose another folder")
 
 
 def _put(page: str, target: Path) -> Path:

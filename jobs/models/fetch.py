@@ -8,9 +8,11 @@ from pathlib import Path
 from jobs.hub import MODEL_FILES, download_files
 from jobs.models.source import hub_name
 from store.errors import InputError, MissingError
+from store.modes import settle
 from store.places import place, there
 
 PICKLED = "pytorch_model.bin"
+CONFIG = "config.json"
 INDEX = f"{PICKLED}.index.json"
 
 
@@ -30,6 +32,8 @@ def fetch(reference: str, out: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as aside:
             _copy(source, Path(aside) / "model")
+            if (Path(aside) / "model" / CONFIG).is_file():
+                settle(Path(aside) / "model", Path(aside) / "model" / CONFIG, private=False)
             (Path(aside) / "model").rename(target)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from None

@@ -79,7 +79,9 @@ class Task(Config):
     title: str
     labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
     licence: str
-    credentialed: bool = Field(False, description="needs an agreement: never quoted, never pushed")
+    credentialed: bool = Field(
+        False, description="needs an agreement: never quoted, never pushed, its owner's alone to read"
+    )
     obtain: str = Field(description="how to get the files, in one line")
     citation: str = ""
     data: DataSpec

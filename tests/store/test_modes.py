@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from store.artifacts import Request, Store
+from store.errors import StoreError
 
 UMASKS = {0o022: (0o644, 0o755), 0o027: (0o640, 0o750), 0o077: (0o600, 0o700), 0o002: (0o664, 0o775)}
 UMASKS[0] = (0o666, 0o777)
@@ -86,3 +87,18 @@ def test_the_notes_of_a_store_have_the_rights_of_the_umask(tmp_path, umask):
     store = Store(tmp_path / "store")
     store.remember({"model:bert": "aa"})
     assert {mode(path) for path in store.root.iterdir()} == {UMASKS[umask][0]}
+
+
+def test_a_disk_without_rights_takes_what_is_open_and_refuses_what_is_private(tmp_path, monkeypatch):
+    def refuse(*args, **more):
+        raise PermissionError(1, "Operation not permitted")
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(os, "chmod", refuse)
+    plain, private = (Request("extract", 1, {"n": n}, {}, "thing", private=bool(n)) for n in range(2))
+    with store.begin(plain) as staging:
+        os.close(os.open(staging.path / "own", os.O_CREAT | os.O_WRONLY, 0o600))
+    assert store.find(plain) is not None
+    with pytest.raises(StoreError, match="Operation not permitted"), store.begin(private):
+        pass
+    assert store.find(private) is None

@@ -258,6 +258,19 @@ def test_an_artifact_whose_id_begins_alike_is_not_replaced(store, monkeypatch):
     assert (first.path / "data.txt").is_file()
 
 
+def test_an_id_that_begins_alike_is_another(store):
+    made, other = make(store, request()), request(2)
+    other.__dict__["id"] = made.id[:8] + "0" * 56
+    assert other.folder == made.path.name
+    assert store.find(other) is None
+    assert store.find_all([other]) == {}
+    assert store.find_all([request(), other]) == {made.id: made}
+    with pytest.raises(MissingError):
+        store.open(other.id)
+    with pytest.raises(MissingError):
+        store.locate(other.id)
+
+
 # damaged ---------------------------------------------------------------------------------------------------
 
 

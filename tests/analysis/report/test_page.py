@@ -67,6 +67,17 @@ def test_no_rows_says_how_to_get_some(tmp_path: Path, written: Write) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_page_that_is_no_report_is_not_replaced(few: pd.DataFrame, tmp_path: Path, written: Write) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("<html>my own site, about microtome</html>")
+    with pytest.raises(InputError, match="no report of microtome and is left alone"):
+        written(few, tmp_path, figures="svg")
+    assert page.read_text() == "<html>my own site, about microtome</html>"
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    page.unlink()
+    assert written(few, tmp_path) == written(few, tmp_path)  # a report is
+
+
 def test_glance_quotes_test_means_gain_and_best_layers(
     rows: pd.DataFrame, page: str, outline: type, metrics: dict[str, Any]
 ) -> None:
