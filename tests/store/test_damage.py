@@ -249,8 +249,9 @@ def test_the_right_bytes_under_another_dtype_are_refused(tmp_path, compression):
             said.replace('"float16"', '"uint16" ').replace('"fill_value": 0.0', '"fill_value": 0  ')
         )
         assert path.stat().st_size == len(said)
-    with pytest.raises(StoreError, match="differs from its checksum in hidden"):
-        open_cache(artifact.path).hidden(0)
+    for example in (None, 1):
+        with pytest.raises(StoreError, match="differs from its checksum in hidden"):
+            open_cache(artifact.path).hidden(0, example)
 
 
 @pytest.mark.parametrize("form", PART_FORMATS)
