@@ -226,6 +226,58 @@ def test_a_layer_is_checked_when_it_is_first_read_and_no_other(tmp_path):
     assert np.count_nonzero(unchecked != wanted[0]) == 1
 
 
+@every_cache
+def test_an_example_that_is_the_first_to_be_read_of_its_layer(tmp_path, form, compression):
+    artifact = write(tmp_path, form, compression)
+    ends = np.cumsum(LENGTHS)
+    for example in range(len(LENGTHS)):
+        for layer in LAYOUT.hidden_layers:
+            first = open_cache(write(tmp_path / f"{example}-{layer}", form, compression).path)
+            begin = ends[example] - LENGTHS[example]
+            whole = open_cache(artifact.path).hidden(layer)
+            np.testing.assert_array_equal(first.hidden(layer, example), whole[begin : ends[example]])
+            assert first.hidden(layer, example).shape == (LENGTHS[example], DIM)
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_the_right_bytes_under_another_dtype_are_refused(tmp_path, compression):
+    artifact = write(tmp_path, "zarr", compression)
+    for path in artifact.path.rglob("hidden/zarr.json"):
+        said = path.read_text()
+        assert '"float16"' in said
+        path.write_text(
+            said.replace('"float16"', '"uint16" ').replace('"fill_value": 0.0', '"fill_value": 0  ')
+        )
+        assert path.stat().st_size == len(said)
+    for example in (None, 1):
+        with pytest.raises(StoreError, match="differs from its checksum in hidden"):
+            open_cache(artifact.path).hidden(0, example)
+
+
+@pytest.mark.parametrize("form", PART_FORMATS)
+def test_a_recorded_part_that_lost_a_file_is_missing(tmp_path, form):
+    artifact = write(tmp_path, form)
+    table = open_cache(artifact.path).example_data
+    (tmp_path / "part").mkdir()
+    with CacheWriter(
+        tmp_path / "part", tmp_path / "part", LAYOUT, table, part_format=form, part_bytes=1500
+    ) as one:
+        for buffer in one.claims():
+            for values in buffer.arrays.values():
+                values[:] = 1
+            one.submit(buffer)
+        one.finish()
+        assert one.missing() == []
+        for file in files_of(tmp_path / "part" / "parts"):
+            number = int(file.relative_to(tmp_path / "part" / "parts").parts[0].split(".")[0])
+            raw = file.read_bytes()
+            file.write_bytes(raw[:-1])
+            assert one.missing() == [number]
+            file.write_bytes(raw)
+        (tmp_path / "part" / "00001.json").write_text("")
+        assert one.missing() == [1]
+
+
 def test_a_layer_is_checked_once_per_process(tmp_path, monkeypatch):
     from store import checked_parts
 
@@ -342,10 +394,11 @@ def test_an_artifact_that_lost_something_is_not_done_and_makes_way(tmp_path, rea
 
 def test_an_artifact_that_was_made_anew_meanwhile_does_not_make_way(tmp_path, monkeypatch):
     request, artifact = make(tmp_path)
-    answers = iter([False])
+    answers = [False]
     real = Artifact.whole.fget
-    monkeypatch.setattr(Artifact, "whole", property(lambda self: next(answers, None) or real(self)))
+    monkeypatch.setattr(Artifact, "whole", property(lambda self: answers.pop() if answers else real(self)))
     Store(tmp_path).make_way(request)  # saw it damaged, and then it was not
+    assert answers == []
     assert Store(tmp_path).done(request).path == artifact.path
 
 
