@@ -17,9 +17,12 @@ def report(text: str) -> None:
 
 @contextlib.contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Send what the job prints, warns and logs to a file, appended after earlier tries."""
+    """Send what the job prints, warns and logs to a file, appended after earlier tries.
+
+    OSError if the file cannot be written. A character that has no UTF-8 is written as its number.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", buffering=1) as stream:
+    with path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as stream:
         stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handler = logging.StreamHandler(stream)
         root = logging.getLogger()
