@@ -233,6 +233,9 @@ class _Saving(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_save = self._due() and (state.global_step < state.max_steps or bool(stopping.heard()))
 
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save = control.should_save or bool(stopping.heard())
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
         stopping.stop_if_heard()
