@@ -144,6 +144,7 @@ def one_line(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:  # an error whose own text fails
         text = f"its message cannot be shown ({type(broken).__name__})"
+    text = text.encode("utf-8", "backslashreplace").decode()  # a file's name may hold what no terminal takes
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     whole = " ".join(lines) or "no message"
     if len(whole) <= LINE or isinstance(error, MicrotomeError):
