@@ -159,15 +159,30 @@ def _work(job: Job, root: Path) -> _Answer:
 
 @contextlib.contextmanager
 def _as_we_hear_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself while it starts, and keeps it: take it back."""
-    ours = signal.getsignal(signal.SIGTERM)
+    """Ray takes SIGTERM for itself while it starts: it exits, or from its connection on ends with an abort
+    and a C++ stack. Signals wait until that is made, and SIGTERM is taken back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    worker, ours = ray._private.worker, signal.getsignal(signal.SIGTERM)
+    connect = worker.connect
+
+    def connect_undisturbed(*args: Any, **more: Any) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
+        try:
+            return connect(*args, **more)
+        finally:
+            signal.signal(signal.SIGTERM, ours)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    worker.connect = connect_undisturbed
     try:
         yield
     except SystemExit:
         stopping.stop(signal.SIGTERM)
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, ours)
+        worker.connect = connect
+        signal.signal(signal.SIGTERM, ours)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from jobs import stopping
 from jobs.executor import run_job
 from store.activations import ActivationCache
 from store.artifacts import Store
@@ -93,11 +94,11 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
     def fill(buffer, *args, **more):
         filled.append(buffer.number)
         if len(filled) == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return real(buffer, *args, **more)
 
     monkeypatch.setattr(forward, "fill", fill)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), stopping.listening():
         run_job(job, bench.store.root)
     assert run_job(job, bench.store.root)[0] is None
     assert filled[:5] == [0, 1, 2, 3, 4]

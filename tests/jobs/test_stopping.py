@@ -118,6 +118,35 @@ def test_under_ray_a_worker_that_is_stopped_is_tried_again_and_the_driver_stops_
     assert newest_state(store) > int(resumed) > 0
 
 
+WHILE_RAY_STARTS = """
+import os, signal
+from ray._private import node, worker
+from jobs.cli import main
+
+def then_terminated(function):
+    def wrapper(*args, **more):
+        function(*args, **more)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return wrapper
+
+{place} = then_terminated({place})
+main()
+"""
+
+
+@pytest.mark.parametrize("place", ["node.Node.start_gcs_server", "worker.connect"])
+def test_ray_may_be_stopped_while_it_starts(small_tasks, tiny_models, tmp_path, place):
+    code, suite = WHILE_RAY_STARTS.format(place=place), suite_of_one(small_tasks, tiny_models, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "suite", "run", str(suite)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (143, LINE)
+
+
 def _stopped_at(job, root, step, when):
     """Run a job that is sent SIGTERM before (or after) its optimisation step `step`."""
     real = training.Trainer.training_step
