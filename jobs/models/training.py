@@ -109,7 +109,8 @@ def train(
     if trainer.best is not None:
         model.load_state_dict(trainer.best.weights)
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
-    return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
+    # Sorted, as a state is written: one that went on gives the same bytes.
+    return [{k.removeprefix("eval_"): v for k, v in sorted(e.items()) if k != "step"} for e in history]
 
 
 @torch.inference_mode()
