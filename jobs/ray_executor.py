@@ -73,7 +73,7 @@ class RayRunner:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         try:
             _knock(address)
-            with _as_we_hear_signals(), _private() if address == "local" else contextlib.nullcontext():
+            with _sigterm_waits(), _private() if address == "local" else contextlib.nullcontext():
                 ray.init(
                     address=address,
                     include_dashboard=False,
@@ -148,41 +148,41 @@ def _work(job: Job, root: Path) -> _Answer:
     """One Ray task. When its driver cancels it, or its worker gets a SIGTERM of its own, the job saves what
     it can; after a SIGTERM the worker is gone, and Ray tries again elsewhere."""
     node = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
-    try:
-        with stopping.listening():
+    with stopping.listening():
+        try:
             return _Answer(*run_job(job, root), node)
-    except KeyboardInterrupt:
-        if stopping.heard() is signal.SIGTERM:
-            sys.exit(stopping.exit_status())
-        return _Answer("stopped", 0.0, node)
+        except KeyboardInterrupt:
+            if stopping.heard() is signal.SIGTERM:
+                sys.exit(stopping.exit_status())
+            return _Answer("stopped", 0.0, node)
 
 
 @contextlib.contextmanager
-def _as_we_hear_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself while it starts: it exits, or from its connection on ends with an abort
-    and a C++ stack. Signals wait until that is made, and SIGTERM is taken back."""
+def _sigterm_waits() -> Iterator[None]:
+    """Keep SIGTERM waiting while Ray starts, and take it back then: Ray claims it, exits at first and from
+    its connection on ends with an abort and a C++ stack. Its threads never get one; its processes do."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    worker, ours = ray._private.worker, signal.getsignal(signal.SIGTERM)
-    connect = worker.connect
+    services, ours = ray._private.services, signal.getsignal(signal.SIGTERM)
+    popen = services.ConsolePopen
 
-    def connect_undisturbed(*args: Any, **more: Any) -> Any:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
-        try:
-            return connect(*args, **more)
-        finally:
-            signal.signal(signal.SIGTERM, ours)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def popen_that_hears(*args: Any, preexec_fn: Any = None, **more: Any) -> Any:
+        def in_child() -> None:
+            if preexec_fn is not None:
+                preexec_fn()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    worker.connect = connect_undisturbed
+        return popen(*args, preexec_fn=in_child, **more)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    services.ConsolePopen = popen_that_hears
     try:
         yield
-    except SystemExit:
-        stopping.stop(signal.SIGTERM)
     finally:
-        worker.connect = connect
+        services.ConsolePopen = popen
         signal.signal(signal.SIGTERM, ours)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -27,13 +27,13 @@ def listening() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _heard = None
     earlier = {number: signal.signal(number, _hear) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _heard = None
 
 
 @contextlib.contextmanager
@@ -60,13 +60,6 @@ def stop_if_heard() -> None:
     """KeyboardInterrupt if this process was asked to stop; a library may have swallowed the first one."""
     if _heard is not None:
         raise KeyboardInterrupt
-
-
-def stop(number: signal.Signals) -> None:
-    """Stop as if this signal had been heard, where something else heard it."""
-    global _heard
-    _heard = number
-    raise KeyboardInterrupt
 
 
 def exit_status() -> int:

@@ -235,4 +235,5 @@ def test_a_held_block_ends_first_and_a_second_signal_ends_it_at_once(monkeypatch
                 signal.raise_signal(signal.SIGTERM)
                 ended.append("second")
     assert ended == ["first"]
+    stopping.stop_if_heard()  # what was heard is over
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
