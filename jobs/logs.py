@@ -21,10 +21,13 @@ def report(text: str) -> None:
 @contextlib.contextmanager
 def logged_to(path: Path, *, private: bool = False) -> Iterator[None]:
     """Send what the job prints, warns and logs to a file, appended after earlier tries; a `private` one is
-    its owner's alone to read."""
+    its owner's alone to read.
+
+    OSError if the file cannot be written. A character that has no UTF-8 is written as its number.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     opener = functools.partial(open_log, private=private)
-    with open(path, "a", encoding="utf-8", buffering=1, opener=opener) as stream:
+    with open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=opener) as stream:
         stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         handler = logging.StreamHandler(stream)
         root = logging.getLogger()

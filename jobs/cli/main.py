@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from jobs import stopping
 from jobs.cli.analyses import attention_command, probe_command, similarity_command
 from jobs.cli.cache import cache_group
 from jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
@@ -21,6 +22,10 @@ class _OneLineErrors(click.Group):
     """A user's mistake is one line on stderr and an exit status, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        with stopping.listening():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MicrotomeError as error:
@@ -28,7 +33,7 @@ class _OneLineErrors(click.Group):
             ctx.exit(error.exit_status)
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on where this one was", err=True)
-            ctx.exit(130)
+            ctx.exit(stopping.exit_status())
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(141)

@@ -91,7 +91,9 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @ONLY
 @SETTINGS
 @click.option("--local", is_flag=True, help="in this process, one job at a time, without Ray")
-@click.option("--address", help="of a running Ray cluster; a Ray of this machine's own otherwise")
+@click.option(
+    "--address", help="of a running Ray cluster, else RAY_ADDRESS; else a Ray that only this run can reach"
+)
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),

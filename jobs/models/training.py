@@ -11,7 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from jobs import stopping
 from jobs.models.batching import length_sorted_batches, padded
 from jobs.models.finite import check_logits, check_scores, check_weights
 from jobs.models.losses import Loss
@@ -31,9 +33,8 @@ BEST = "best.safetensors"  # beside the state that training goes on from
 class Schedule:
     """What the optimiser does. `metric` picks the epoch that is kept, unless `keep_last`.
 
-    `by_length` puts sequences of similar length into one batch; such training is saved after whole epochs
-    only, since the order of an epoch is not known again in its middle. Scores are taken every
-    `evaluate_every` epochs, and after the last.
+    `by_length` puts sequences of similar length into one batch. Scores are taken every `evaluate_every`
+    epochs, and after the last.
     """
 
     learning_rate: float
@@ -118,7 +119,7 @@ def train(
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
-            callbacks=[_Report(report), _Saving(mid_epoch=not schedule.by_length), _Epochs(collator)],
+            callbacks=[_Report(report), _Saving(), _Epochs(collator)],
         )
         trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
@@ -139,7 +140,8 @@ def train(
         model.load_state_dict(trainer.best.weights)
     check_weights(model, f"after step {trainer.state.global_step}")
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
-    return [{k.removeprefix("eval_"): v for k, v in entry.items() if k != "step"} for entry in history]
+    # Sorted, as a state is written: one that went on gives the same bytes.
+    return [{k.removeprefix("eval_"): v for k, v in sorted(e.items()) if k != "step"} for e in history]
 
 
 @torch.inference_mode()
@@ -208,6 +210,17 @@ class _Best:
             return cls(float(file.metadata()["score"]), weights)
 
 
+class _ByLength(LengthGroupedSampler):
+    """An order that the seed and the epoch decide alone, so that it is known again in the middle of one."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator.manual_seed(self.seed * 1_000_003 + epoch)  # apart for any two seeds
+
+
 class _EpochTrainer(Trainer):
     """Scores with the task's own metrics: the Trainer would shuffle and pad the evaluation data. Keeps the
     best epoch in memory, and on disk only beside a state to resume from. A step goes through the model in
@@ -258,6 +271,12 @@ class _EpochTrainer(Trainer):
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
 
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.schedule.by_length:
+            return super()._get_train_sampler(*args, **kwargs)
+        lengths = [len(feature["input_ids"]) for feature in self.train_dataset]
+        return _ByLength(self.schedule.batch_size, lengths, self.schedule.seed)
+
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         if self.best is not None:  # first: a folder is complete when the Trainer has written its last file
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
@@ -267,25 +286,30 @@ class _EpochTrainer(Trainer):
 
 
 class _Saving(TrainerCallback):
-    """Saves the state when the last one has some age, after an epoch or also in the middle of one."""
+    """Saves the state when the last one has some age. Asked to stop, saves after the step under way and does.
 
-    def __init__(self, *, mid_epoch: bool) -> None:
-        self.mid_epoch = mid_epoch
+    After the last step of an epoch the scores come first: a state says that they are taken.
+    """
+
+    def __init__(self) -> None:
         self.saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.mid_epoch:
-            self._ask(state, control)
+        if state.epoch % 1 and state.global_step < state.max_steps:
+            control.should_save = self._due()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._ask(state, control)
+        control.should_save = self._due() and (state.global_step < state.max_steps or bool(stopping.heard()))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save = control.should_save or bool(stopping.heard())
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
+        stopping.stop_if_heard()
 
-    def _ask(self, state: Any, control: Any) -> None:
-        old = time.monotonic() - self.saved >= SECONDS_BETWEEN_SAVES
-        control.should_save = old and state.global_step < state.max_steps
+    def _due(self) -> bool:
+        return bool(stopping.heard()) or time.monotonic() - self.saved >= SECONDS_BETWEEN_SAVES
 
 
 class _Report(TrainerCallback):
@@ -318,7 +342,8 @@ def _targets(labels: torch.Tensor) -> int:
 def _fits(trainer: Trainer, resume: Path | None) -> bool:
     """Train; False if the GPU's memory ran out. What the attempt held is free once this returns."""
     try:
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with stopping.held():  # `_Saving` looks after every step
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except torch.OutOfMemoryError:
         return False
     return True

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from jobs import stopping
 from jobs.executor import run_job
 from store import files, hdf5_parts, zarr_parts
 from store.activations import ActivationCache
@@ -138,11 +139,11 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
     def fill(buffer, *args, **more):
         filled.append(buffer.number)
         if len(filled) == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return real(buffer, *args, **more)
 
     monkeypatch.setattr(forward, "fill", fill)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), stopping.listening():
         run_job(job, bench.store.root)
     assert saved_parts(bench.store) == 4
     assert run_job(job, bench.store.root)[0] is None

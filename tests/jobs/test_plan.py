@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from jobs.executor import LocalRunner, execute
+from jobs.executor import Finished, LocalRunner, execute
 from jobs.plan import make_plan
 from jobs.study import study_rows
 from jobs.suite import load_suite, suite_names
@@ -104,7 +104,8 @@ def test_a_suite_may_start_from_a_checkpoint_in_the_store(small_suite, tmp_path)
     run(small_suite, store, kinds=["finetune"])
     trained = next(a for a in store.list("finetune") if a.manifest["labels"]["fraction"] == 100)
     text = small_suite.read_text()
-    small_suite.write_text(text.replace("models: [bert]", f"models: {{twice: {{source: {trained.id[:8]}}}}}"))
+    source = f"models: {{twice: {{source: '{trained.id[:8]}'}}}}"
+    small_suite.write_text(text.replace("models: [bert]", source))
     assert small_suite.read_text() != text
     plan, outcome = run(small_suite, store)
     assert outcome.ok, outcome.skipped
@@ -145,7 +146,7 @@ def test_a_failed_job_stops_only_what_depends_on_it(small_suite, tmp_path, monke
     class Breaking(LocalRunner):
         def next_finished(self):
             if self._queue[0].id == broken.id:
-                return self._queue.popleft(), "it broke", 0.0
+                return Finished(self._queue.popleft(), "it broke", 0.0, "here")
             return super().next_finished()
 
     _, outcome = run(small_suite, store, runner=Breaking(store.root))

@@ -1,0 +1,134 @@
+"""A job killed as it flushes, moves or saves anything goes on from what is there, and ends the same."""
+
+import functools
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+
+import pytest
+import torch
+import transformers
+
+from jobs.executor import run_job
+from jobs.job import KINDS
+from jobs.models import training
+from store.artifacts import MANIFEST, STAGING, Store
+from store.checksums import checksum
+
+FORK = multiprocessing.get_context("fork")
+# What makes a file last, moves it to its place, or writes a piece of a training state.
+PLACES = (
+    (os, "fsync"),
+    (os, "rename"),
+    (os, "replace"),
+    (shutil, "rmtree"),
+    (torch, "save"),
+    (training, "save_file"),
+    (transformers.Trainer, "save_model"),
+    (transformers.trainer_callback.TrainerState, "save_to_json"),
+)
+
+
+def run_and_die(job, root, at, names):
+    """Run a job and be killed at its `at`-th call of one of PLACES; sends the name of each, once begun."""
+    count = 0
+
+    def dying(name, function):
+        @functools.wraps(function)
+        def wrapper(*args, **more):
+            nonlocal count
+            count += 1
+            names.send(name)
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **more)
+
+        return wrapper
+
+    for owner, name in PLACES:
+        setattr(owner, name, dying(name, getattr(owner, name)))
+    training.SECONDS_BETWEEN_SAVES = 0
+    assert run_job(job, root)[0] is None
+
+
+def killed_at(job, root, at):
+    """The exit code of a child that runs a job and dies at a point, and the names of the calls before."""
+    receive, send = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=run_and_die, args=(job, root, at, send))
+    process.start()
+    send.close()
+    names = []
+    try:
+        while True:
+            names.append(receive.recv())
+    except EOFError:
+        process.join(120)
+    return process.exitcode, names
+
+
+def contents(store, job):
+    """The checksum of every file of an artifact, but of its manifest, which says when it was made."""
+    folder = store.find(job.request).path
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(folder)): checksum(path) for path in files}
+
+
+def saved_step(store):
+    """The step of the last complete state on disk, found without the code that looks for it, or None."""
+    states = store.root.glob(f"{STAGING}/*/.scratch/checkpoint-*/trainer_state.json")
+    return max((int(path.parent.name.rpartition("-")[2]) for path in states), default=None)
+
+
+def resumed_steps(store, job):
+    return [int(n) for n in re.findall(r"resuming from checkpoint-(\d+)", _log(store, job))]
+
+
+def _log(store, job):
+    return store.log_path(job.request).read_text()
+
+
+def every_point(job, tmp_path):
+    """Kill a job at each point in turn; yields the name of the call and the store that is left behind."""
+    code, names = killed_at(job, tmp_path / "whole", 0)
+    assert code == 0
+    for at, name in enumerate(names, start=1):
+        store = Store(tmp_path / f"killed-{at}")
+        assert killed_at(job, store.root, at) == (-signal.SIGKILL, names[:at])
+        yield name, store
+
+
+def assert_goes_on(job, store, wanted):
+    """The next run ends as one that was never killed, but for what `cache gc` knows of."""
+    assert run_job(job, store.root)[0] is None
+    assert all(store.discard(leftover) for leftover in store.leftovers(KINDS, 0))
+    assert contents(store, job) == wanted
+    assert not (store.root / STAGING).exists()
+
+
+def test_a_fine_tuning_killed_in_any_save_or_commit_goes_on_from_its_last_state(bench, tiny_models, tmp_path):
+    job = bench.finetune("ner", tiny_models / "bert", epochs=2, batch_size=30)
+    bench.run(job)
+    wanted = contents(bench.store, job)
+    seen, steps = set(), set()
+    for name, store in every_point(job, tmp_path):
+        done, step = store.find(job.request) is not None, saved_step(store)
+        assert_goes_on(job, store, wanted)
+        assert resumed_steps(store, job) == ([] if done or step is None else [step])
+        seen.add(name)
+        steps.add(step)
+    assert {name for _, name in PLACES} <= seen
+    assert {None, 1, 2, 3} <= steps  # in the middle of an epoch, at its end, and before any
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_an_extraction_killed_in_any_write_or_commit_does_it_again(bench, tiny_models, tmp_path, form):
+    job = bench.extract("ner", tiny_models / "bert", format=form)
+    bench.run(job)
+    wanted = contents(bench.store, job)
+    seen = set()
+    for name, store in every_point(job, tmp_path):
+        assert_goes_on(job, store, wanted)
+        seen.add(name)
+    assert {"fsync", "rename", "replace"} <= seen
