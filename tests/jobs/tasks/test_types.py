@@ -113,7 +113,35 @@ def test_a_test_set_that_is_the_training_set_is_refused(task_of, tiny_models, tm
         task, find_data(task), find_model(str(tiny_models / "bert"), store), 100, 1, task.recipe
     )
     error, _ = run_job(job, store.root)
-    assert "'classification' holds nothing out" in error
+    assert "'classification': 100.0% of the test texts are training texts word for word" in error
+
+
+@pytest.mark.parametrize(("bound", "refused"), [(0.05, True), (0.2, True), (0.25, False)])
+def test_test_texts_that_are_training_texts_are_counted_and_bounded(
+    task_of, tiny_models, tmp_path, bound, refused
+):
+    task, store = (
+        task_of("classification").model_copy(update={"max_overlap": bound}),
+        Store(tmp_path / "store"),
+    )
+    train, test = ((tmp_path / f"{split}.data").read_text().splitlines() for split in ("train", "test"))
+    rows = [*test[: len(test) * 3 // 4], *train[: len(test) // 4]]
+    (tmp_path / "test.data").write_text("\n".join(rows))
+    job = finetune_job(task, find_data(task), find_model(str(tiny_models / "bert"), store), 0, 1, task.recipe)
+    error, _ = run_job(job, store.root)
+    if refused:
+        assert (
+            f"25.0% of the test texts are training texts word for word, and its max_overlap is {bound:.1%}"
+            in error
+        )
+        assert store.find(job.request) is None
+        return
+    assert error is None
+    made = store.find(job.request)
+    assert made.manifest["outputs"]["also_in_train"] == {"dev": 0.0, "test": 0.25}
+    found = {row["split"]: row["value"] for row in read_rows(made) if row["metric"] == "also_in_train"}
+    assert found == {"dev": 0.0, "test": 0.25}
+    assert "25.0% of the test texts are training texts" in store.log_path(job.request).read_text()
 
 
 def test_at_most_so_many_training_examples(task_of, tiny_models, tmp_path):
