@@ -44,9 +44,7 @@ WORLDS: dict[str, tuple[dict[str, str], dict, str]] = {  # files, spec, split
         "a.tsv",
     ),
     "jsonl": (
-        {
-            "a.jsonl": '{"id": 1, "a": "one", "b": "two", "y": "no"}\n{"id": 2, "a": "x", "b": "z", "y": "no"}\n'
-        },
+        {"a.jsonl": '{"id": 1, "a": "one", "b": "two", "y": "no"}\n{"id": 2, "a": "x", "b": "z", "y": "no"}'},
         {"columns": PAIRED},
         "a.jsonl",
     ),
