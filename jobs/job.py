@@ -33,7 +33,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "adapt": Kind("jobs.adapt:adapt", version=2, gpus=1, cpus=1, resumable=True),
     "randomise": Kind("jobs.randomise:randomise", version=1, gpus=0, cpus=1),
-    "finetune": Kind("jobs.finetune:finetune", version=2, gpus=1, cpus=1, resumable=True),
+    "finetune": Kind("jobs.finetune:finetune", version=3, gpus=1, cpus=1, resumable=True),
     "extract": Kind("jobs.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True),
     "generate": Kind("jobs.generate:run_generate", version=1, gpus=1, cpus=1),
     "answer": Kind("jobs.answer:run_answer", version=1, gpus=1, cpus=1),

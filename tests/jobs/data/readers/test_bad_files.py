@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import json
 import random
+import re
 from pathlib import Path
 
 import datasets
@@ -347,7 +348,9 @@ def test_a_column_that_the_task_names_and_the_file_lacks_is_an_error(tmp_path, f
         ({"hold_out": {"dev": 0.5, "test": 0.5}}, "leaves nothing to train on"),
         ({"files": {"test": "a"}, "hold_out": {"dev": 0.1}}, "has no train"),
         ({"document": "("}, "is no regular expression"),
-        ({"document": "^a"}, "has no group"),
+        ({"document": "^a"}, "has 0 groups"),
+        ({"document": "(a)(b)"}, "has 2 groups"),
+        ({"files": {"train": "a", "test": "a"}, "hold_out": {"dev": 0.1}}, "which is another split too"),
         ({"entity": "Gene"}, "format: tsv does not use entity"),
         ({"format": "conll", "columns": {"label": "y"}}, "format: conll does not use columns.label"),
         ({"format": "hoc", "target": "classes"}, "format: hoc does not use target"),
@@ -528,3 +531,11 @@ def test_words_and_tags_of_parquet(tmp_path):
             data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data[: rng.choice((len(data), len(data), len(data) // 2))])
         assert "\n" not in outcome(path, settings)
+
+
+def test_text_is_opened_in_one_place():
+    folder = Path(read_examples.__code__.co_filename).parent
+    opened = {
+        file.name for file in folder.glob("*.py") if re.search(r"encoding=|read_text|gzip", file.read_text())
+    }
+    assert opened == {"opening.py"}
