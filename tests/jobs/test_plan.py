@@ -104,7 +104,9 @@ def test_a_suite_may_start_from_a_checkpoint_in_the_store(small_suite, tmp_path)
     run(small_suite, store, kinds=["finetune"])
     trained = next(a for a in store.list("finetune") if a.manifest["labels"]["fraction"] == 100)
     text = small_suite.read_text()
-    small_suite.write_text(text.replace("models: [bert]", f"models: {{twice: {{source: {trained.id[:8]}}}}}"))
+    small_suite.write_text(
+        text.replace("models: [bert]", f"models: {{twice: {{source: '{trained.id[:8]}'}}}}")
+    )
     assert small_suite.read_text() != text
     plan, outcome = run(small_suite, store)
     assert outcome.ok, outcome.skipped
