@@ -17,6 +17,8 @@ from store.errors import InputError
 Pooling = Literal["mean", "first", "last"]
 Pair = Literal["both", "difference-product"]
 LONG_RUN = 32  # tokens; words are shorter, segments longer
+ROWS = 1024  # looked at together
+HALF_STEP = np.float32(2e-3)  # twice the spacing of float16, relative
 MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # odd constants
 
 
@@ -34,6 +36,7 @@ class Units:
     groups: np.ndarray
     types: np.ndarray | None = None
     _ids: np.ndarray  # of the tokens of all units
+    _cache: str  # its name, for messages
 
     @property
     def vocabulary(self) -> int:
@@ -41,7 +44,20 @@ class Units:
         return int(self._ids.max(initial=-1)) + 1
 
     def features(self, hidden_td: np.ndarray) -> np.ndarray:
-        """float32 [units, features] from one layer's packed hidden states [tokens, dim]."""
+        """float32 [units, features] from one layer's packed hidden states [tokens, dim].
+
+        InputError if all units have the same features: whatever a probe scored would be the labels' doing.
+        """
+        found = self._features(hidden_td)
+        if len(found) > 1 and _constant(found):
+            what = "zero" if not found[0].any() else "one and the same"
+            raise InputError(
+                f"{self._cache}: the features of all {len(found)} units are {what}, so a probe would see "
+                "nothing; leave this layer out, or choose another pooling"
+            )
+        return found
+
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def bag(self, vocabulary: int) -> csr_matrix:
@@ -53,6 +69,7 @@ class WordUnits(Units):
     """Words that the model saw; B- and I- tags are merged into their type, as in Bonfigli et al. (2024)."""
 
     def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
+        self._cache = cache.path.name
         words = _word_numbers(cache)
         self._tokens = np.flatnonzero(words >= 0)
         seen, self._starts, self._counts = np.unique(
@@ -68,7 +85,7 @@ class WordUnits(Units):
         self.groups = np.searchsorted(cache.word_offsets, seen, side="right") - 1
         self.types = _types(self._ids, self._starts, self._counts)
 
-    def features(self, hidden_td: np.ndarray) -> np.ndarray:
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
         return _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
 
     def bag(self, vocabulary: int) -> csr_matrix:
@@ -83,7 +100,7 @@ class SlotUnits(Units):
     slots: int
 
     def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
-        self._pooling, self._pair = pooling, pair
+        self._cache, self._pooling, self._pair = cache.path.name, pooling, pair
         self._tokens, self._slot = self._slots(cache)
         self._present, self._starts, self._counts = np.unique(
             self._slot, return_index=True, return_counts=True
@@ -97,7 +114,7 @@ class SlotUnits(Units):
         """Token numbers, and the slot of each: example * slots + slot, ascending."""
         raise NotImplementedError
 
-    def features(self, hidden_td: np.ndarray) -> np.ndarray:
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
         pooled = np.zeros((len(self.y), self.slots, hidden_td.shape[1]), np.float32)
         flat = pooled.reshape(-1, hidden_td.shape[1])
         flat[self._present] = _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
@@ -140,6 +157,11 @@ class EntityPairUnits(SlotUnits):
     slots = 2
 
     def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        if not np.diff(cache.spans, axis=2).any():
+            raise InputError(
+                f"{cache.path.name}: no example says where its two mentions are; set marks in the "
+                "task's data, and extract again"
+            )
         example = _examples(cache)
         inside = [
             np.flatnonzero(
@@ -169,6 +191,14 @@ def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both"
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
     return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+
+
+def _constant(x: np.ndarray) -> bool:
+    """Whether all rows are equal, but for what half precision rounds away. Mostly the first rows tell."""
+    near = HALF_STEP * np.abs(x[0])
+    return all(
+        bool((np.abs(x[start : start + ROWS] - x[0]) <= near).all()) for start in range(0, len(x), ROWS)
+    )
 
 
 def _types(ids: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ PROBE_PRIMARY = ("token_macro_f1", "pearson", "micro_f1", "accuracy")
 FULL_NAMES = {
     "accuracy": "accuracy",
     "across_segments": "attention to the other text, share",
+    "also_in_train": "share of the texts that are training texts word for word",
     "centre_of_gravity": "centre of gravity of the layer weights of a scalar mix (Tenney et al. 2019)",
     "class_f1": "F1 of one class",
     "class_precision": "precision of one class",

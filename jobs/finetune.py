@@ -10,6 +10,7 @@ from pydantic import Field
 
 from analysis.statistics import interval
 from analysis.sums import write_summed
+from jobs.data.check import overlap, refuse_overlap
 from jobs.data.examples import SPLITS, Example
 from jobs.data.fractions import fraction_subset
 from jobs.data.source import TaskData, read_as_planned
@@ -89,8 +90,10 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     if config.recipe.train_examples is not None:
         percent = min(percent, 100 * config.recipe.train_examples / len(strata))
     chosen = fraction_subset(strata, percent, config.seed)
-    if {e.texts for e in examples["test"]} <= {e.texts for e in examples["train"]}:
-        raise InputError(f"'{data.task.name}' holds nothing out: every test text is a training text")
+    shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
+    for split, share in shared.items():
+        report(f"{share:.1%} of the {split} texts are training texts word for word")
+    refuse_overlap(data.task, shared["test"])
     examples["train"] = [examples["train"][index] for index in chosen]
 
     transformers.set_seed(config.seed)
@@ -115,8 +118,8 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     write_rows(
         staging.path,
         [
-            *_rows("dev", dev | {"truncated_words": truncated["dev"]}, len(splits["dev"])),
-            *_rows("test", scores | {"truncated_words": truncated["test"]}, len(test), bounds),
+            *_rows("dev", dev | _facts("dev", truncated, shared), len(splits["dev"])),
+            *_rows("test", scores | _facts("test", truncated, shared), len(test), bounds),
             *_class_rows("test", by_class),
         ],
     )
@@ -126,6 +129,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
         training_examples=len(chosen),
         history=history,
         truncated_words=truncated,
+        also_in_train=shared,
         label_subword=model.subword,
     )
     staging.provenance.update(provenance(), device=model.device.type)
@@ -178,6 +182,11 @@ def _rows(
         {"split": split, "metric": name, "value": value, "n": n, **bounds.get(name, {})}
         for name, value in scores.items()
     ]
+
+
+def _facts(split: str, truncated: Mapping[str, int], shared: Mapping[str, float]) -> dict[str, float]:
+    """What a reader of the scores of a split has to know of its examples."""
+    return {"truncated_words": truncated[split], "also_in_train": shared[split]}
 
 
 def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

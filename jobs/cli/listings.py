@@ -90,6 +90,9 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
     counts = pd.DataFrame({s["split"]: s["labels"] for s in splits}).rename_axis("label").reset_index()
     out.print()
     out.print(as_table(counts))
+    if splits[-1]["also_in_train_share"] > task.max_overlap:
+        share = f"{splits[-1]['also_in_train_share']:.1%} of the test texts are training texts"
+        out.print(f"\n{share}: more than max_overlap, {task.max_overlap:.1%}; fine-tuning refuses this task")
     out.print()
     out.print(as_table(pd.DataFrame([{"split": s["split"], "file": s["file"]} for s in splits])))
 

@@ -9,11 +9,14 @@ import numpy as np
 from jobs.data.encoding import Encoder
 from jobs.data.examples import SPLITS, Example
 from jobs.data.source import TaskData
+from jobs.tasks import Task
+from store.errors import InputError
 
 
 def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]]:
-    """One entry per split: where it was found, examples, documents, words, labels, and how many rows have
-    the texts of a training row; with an encoder also tokens, and what max_length cuts off."""
+    """One entry per split: where it was found, examples, documents, words, labels, how many rows, and
+    which share of them, have the texts of a training row; with an encoder also tokens, and what max_length
+    cuts off."""
     examples = {split: data.read(split) for split in SPLITS}
     training = {example.texts for example in examples["train"]}
     found = []
@@ -25,6 +28,7 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
             "words": sum(e.words for e in rows),
             "words_longest": max(e.words for e in rows),
             "also_in_train": None if split == "train" else sum(e.texts in training for e in rows),
+            "also_in_train_share": None if split == "train" else round(overlap(rows, examples["train"]), 4),
             "labels": label_counts(rows),
             "file": str(data.files.get(split, f"{data.files['train']} (held out of it)")),
         }
@@ -32,6 +36,22 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
             entry |= _tokens(rows, encoder)
         found.append(entry)
     return found
+
+
+def overlap(examples: Sequence[Example], training: Sequence[Example]) -> float:
+    """The share of examples whose texts, word for word, are those of a training example; 0 of none."""
+    known = {example.texts for example in training}
+    return sum(example.texts in known for example in examples) / max(1, len(examples))
+
+
+def refuse_overlap(task: Task, share: float) -> None:
+    """InputError if more of the test texts are training texts than the task allows."""
+    if share > task.max_overlap:
+        raise InputError(
+            f"'{task.name}': {share:.1%} of the test texts are training texts word for word, and its "
+            f"max_overlap is {task.max_overlap:.1%}. Hold other documents out, or raise max_overlap in the "
+            "task file if the split is what it has to be"
+        )
 
 
 def label_counts(examples: Sequence[Example]) -> dict[str, float]:

@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from jobs.data import documents
 from jobs.data.cleaning import cleaner
+from jobs.data.readers.opening import reading
 from jobs.demo.corpus import biomedical_text, general_text
 from store.config import Config
 from store.errors import InputError, MissingError
@@ -53,7 +54,7 @@ class CorpusSpec(Config):
         None, description="file or folder: absolute, or below the working directory or MICROTOME_DATA"
     )
     files: str | None = Field(
-        None, pattern="^[^/]", description="pattern of the files in a folder; all of the format's if unset"
+        None, description="pattern of the files below the folder; all of the format's if unset"
     )
     separator: Literal["none", "line", "blank_line"] = Field(
         "none", description="what parts the documents in a .txt file; none: a file is one document"
@@ -74,6 +75,22 @@ class CorpusSpec(Config):
     documents: int | None = Field(None, ge=1, description="at most so many; all if unset")
     cleaning: tuple[str, ...] = Field((), description="rules of jobs/data/cleaning.py, in this order")
     min_words: int = Field(1, ge=1, description="documents of fewer words after cleaning are left out")
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        path = PurePath(pattern)
+        if not pattern.strip() or "\0" in pattern or path == PurePath():
+            raise ValueError(f"{pattern!r} is no pattern of files")
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(
+                f"'{pattern}' leaves the folder of the corpus; set path to the folder that is meant"
+            )
+        if any("**" in part and part != "**" for part in path.parts):
+            raise ValueError(f"'{pattern}': ** stands alone between slashes")
+        return pattern
 
     @model_validator(mode="after")
     def _complete(self) -> "CorpusSpec":
@@ -180,12 +197,24 @@ def _texts(spec: CorpusSpec) -> Iterator[str]:
 def _files(spec: CorpusSpec) -> list[Path]:
     place = _place(spec)
     if not place.is_dir():
+        if spec.files is not None:
+            raise InputError(
+                f"{place}: is no folder, so there is nothing for files, '{spec.files}', to choose from"
+            )
         return [place]
     pattern = spec.files or f"*{SUFFIXES[spec.format]}"
-    found = sorted(path for path in place.rglob(pattern) if path.is_file())
+    with reading(place):
+        found = sorted(path for path in place.rglob(pattern) if path.is_file() or path.is_symlink())
     if not found:
         raise InputError(f"{place}: no {pattern} files")
-    return found
+    inside = Path(os.path.realpath(place))
+    for path in found:
+        real = Path(os.path.realpath(path))
+        if not real.is_relative_to(inside):
+            raise InputError(f"{path}: is a link that leaves the folder of the corpus, to {real}")
+        if not path.exists():
+            raise InputError(f"{path}: is a link to nothing")
+    return [path for path in found if path.is_file()]
 
 
 def _place(spec: CorpusSpec) -> Path:
@@ -193,8 +222,9 @@ def _place(spec: CorpusSpec) -> Path:
     data = place_from("MICROTOME_DATA")
     places = [asked] if not data or asked.is_absolute() else [asked, data / asked]
     for candidate in places:
-        if there(candidate) and candidate.exists():
-            return candidate
+        with reading(candidate):
+            if there(candidate) and candidate.exists():
+                return candidate
     unset = "" if data or asked.is_absolute() else " (MICROTOME_DATA is not set)"
     raise MissingError(f"no corpus at {' or '.join(map(str, places))}{unset}. {spec.how_to_get()}")
 

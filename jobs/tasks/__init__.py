@@ -89,6 +89,12 @@ class Task(Config):
         (), description="other published forms of the same data, tried in order"
     )
     hub: HubSpec | None = None
+    max_overlap: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="share of the test texts that may be training texts word for word; more is refused",
+    )
     recipe: Recipe = Recipe.model_validate({})
     published: tuple[Published, ...] = ()
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from analysis.features import units
+from store.errors import InputError
 
 # two sentences: [CLS] w0 w1 w1 [SEP] | [CLS] w0 w0 [SEP]   (w2 of the second was truncated)
 LENGTHS = [5, 4]
@@ -92,3 +93,43 @@ def test_numbers_stay_numbers(make_cache):
     )
     assert units(cache).y.tolist() == [0.5, 3.25]
     assert units(cache).y.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("unit", "labels", "more"),
+    [
+        ("word", [0, 1, 1], {"words_per_example": [2, 1]}),
+        ("text", [0, 1], {}),
+        ("segment_pair", [0, 1], {}),
+        ("entity_pair", [0, 1], {"spans": [[[0, 1], [0, 1]]] * 2}),
+    ],
+)
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_features_that_are_the_same_for_all_units_are_refused(make_cache, unit, labels, more, value):
+    hidden = np.full((2, 9, 3), value, np.float32)
+    hidden[1, 6:] += 1  # only the last layer tells the second example from the first
+    words = [-1, 0, 1, 1, -1, -1, 0, 0, -1]
+    cache = make_cache(
+        "same", hidden, LENGTHS, words=words, labels=labels, unit=unit, classes=["O", "B-a"], **more
+    )
+    found = units(cache)
+    assert len(np.unique(found.features(cache.hidden(1)), axis=0)) == 2
+    what = "zero" if value == 0 else "one and the same"
+    with pytest.raises(InputError, match=f"same.*: the features of all . units are {what}, so a probe"):
+        found.features(cache.hidden(0))
+
+
+def test_features_that_differ_by_rounding_alone_are_the_same(make_cache):
+    hidden = np.full((1, 9, 3), 1.5, np.float32)
+    hidden[0, 6:] += 1.5 / 1024
+    cache = make_cache("round", hidden, LENGTHS, words=WORDS, labels=[0, 1], unit="text", classes="ab")
+    with pytest.raises(InputError, match="one and the same"):
+        units(cache).features(cache.hidden(0))
+
+
+def test_a_cache_of_relations_without_mentions_is_refused(make_cache):
+    cache = make_cache(
+        "blind", HIDDEN, LENGTHS, words=WORDS, labels=[1, 0], unit="entity_pair", classes=["none", "some"]
+    )
+    with pytest.raises(InputError, match="no example says where its two mentions are; set marks"):
+        units(cache)

@@ -137,7 +137,7 @@ def test_the_bag_of_a_pair_has_the_words_of_both_texts(make_cache):
     train, dev, test = (
         make_cache(
             name,
-            np.zeros((1, 200, 2), np.float32),
+            np.random.default_rng(1).normal(size=(1, 200, 2)).astype(np.float32),
             [2] * 100,
             words=[0, 0] * 100,
             segments=sides,

@@ -197,6 +197,44 @@ def test_labels_of_the_input_are_not_looked_at_but_the_number_of_texts_is(traine
     assert "example x has 2 text(s), not the 1 of classification" in result.stderr
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_the_input_may_be_absent(trained, tiny_models, tmp_path, kind):
+    made, task = trained(kind, tiny_models / "bert")
+    whole = own_rows(kind, list(texts_of(kind, 5)))
+    (tmp_path / "whole.own").write_text(whole)
+    lines = whole.splitlines()
+    if kind == "relation":
+        bare = [line.rpartition("\t")[0] for line in lines]
+    else:
+        bare = [json.dumps({k: v for k, v in json.loads(line).items() if k != "y"}) for line in lines]
+    (tmp_path / "bare.own").write_text("\n".join(bare))
+    wanted = ask("--checkpoint", made.id, "--input", tmp_path / "whole.own", "--task", task)
+    assert len(wanted) == 5
+    assert ask("--checkpoint", made.id, "--input", tmp_path / "bare.own", "--task", task) == wanted
+    (tmp_path / "bare.own").write_text("")
+    arguments = ("--checkpoint", made.id, "--input", str(tmp_path / "bare.own"), "--task", str(task))
+    result = CliRunner().invoke(main, ("predict", *arguments))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "bare.own: no text" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(@GENE$)-like @DRUG$.", "( @GENE$ )-like @DRUG$ ."),
+        ("a @B$, @C$ and @D$.", "a @B$ , @C$ and @D$ ."),
+        ("<<x>> of [[y]].", "<< x >> of [[ y ]] ."),
+        ("[E1]x[/E1] of [E2]y z[/E2].", "[E1] x [/E1] of [E2] y z [/E2] ."),
+        ("<e2>x</e2>-<e1>y</e1>", "<e2> x </e2> - <e1> y </e1>"),
+        ("x[1] << 3", "x[1] << 3"),
+    ],
+)
+def test_marks_of_a_relation_are_parted_as_the_readers_part_them(tmp_path, text, words):
+    (tmp_path / "in.txt").write_text(f"{text}\n")
+    [example], _ = read_texts(tmp_path / "in.txt", TASK_TYPES["relation"], ["none", "treats"])
+    assert " ".join(example.texts[0]) == words
+
+
 def test_one_text_may_hold_tabs_and_the_line_ends_of_other_programs(tmp_path):
     (tmp_path / "in.txt").write_bytes("a\tb c\u2028d\x0c\r\n\r\n(@GENE$)-like @DRUG$.\n".encode())
     examples, texts = read_texts(tmp_path / "in.txt", TASK_TYPES["relation"], ["none", "treats"])
@@ -219,6 +257,15 @@ def test_one_text_may_hold_tabs_and_the_line_ends_of_other_programs(tmp_path):
         ("in.jsonl", '{"text_a": "x"}\n', "in.jsonl:1: no 'text_b'"),
         ("in.jsonl", "x\n", "in.jsonl:1: not JSON (Expecting value)"),
         ("in.jsonl", "[1]\n", "in.jsonl:1: expected an object, found list"),
+        ("in.jsonl", '{"id": [1], "text_a": "x", "text_b": "y"}\n', "in.jsonl:1: expected an id, found list"),
+        (
+            "in.jsonl",
+            '{"id": 1, "text_a": "x", "text_b": "y"}\n' * 2,
+            "in.jsonl:2: the id '1' is there already",
+        ),
+        ("in.jsonl", '{"text_a": "\\ud800", "text_b": "y"}\n', "in.jsonl:1: half a character"),
+        ("in.txt", "one\tt\0wo\n", "in.txt:1: holds a NUL byte"),
+        ("in.txt", "one\ttwo\nthr\ree\tfour\n", "in.txt:2: a carriage return inside a line"),
         (
             "in.jsonl",
             '{"text_a": "x", "text_b": null}\n',

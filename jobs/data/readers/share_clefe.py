@@ -100,7 +100,10 @@ def _tags(words: list[tuple[int, int]], mentions: list[tuple[int, int]], entity:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    return sorted(path for path in folder.glob("*.txt") if path.is_file())
+    found = sorted(folder.glob("*.txt"))
+    if not found:
+        raise InputError(f"{folder}: no *.txt in this folder")
+    return found
 
 
 def _note(name: str) -> str:

@@ -76,6 +76,7 @@ class DataSpec(Config):
     entity: str | None = Field(None, description="type of B and I tags that name none")
     marks: Marks | None = Field(
         None,
+        json_schema_extra={"repeats": True},  # one pattern for both: the mentions go by their place
         description="how a text marks the two mentions of a relation: masks (@GENE$), brackets (<< x >> and "
         "[[ y ]]), tags ([E1] x [/E1] and [E2] y [/E2]), xml (<e1>x</e1> and <e2>y</e2>), or two regular "
         "expressions, whose group, if there is one, is the mention",
@@ -113,8 +114,8 @@ class DataSpec(Config):
     @field_validator("document")
     @classmethod
     def _one_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None and _compiled(pattern).groups < 1:
-            raise ValueError(f"'{pattern}' has no group, which is the document")
+        if pattern is not None and _compiled(pattern).groups != 1:
+            raise ValueError(f"'{pattern}' has {_compiled(pattern).groups} groups; one finds the document")
         return pattern
 
     @field_validator("marks")
@@ -134,6 +135,8 @@ class DataSpec(Config):
             raise ValueError(f"{twice[0]} is a file and is held out; choose one")
         if self.hold_out and "train" not in self.files:
             raise ValueError("hold_out takes a share of the training file, and files has no train")
+        if self.hold_out and list(self.files.values()).count(self.files["train"]) > 1:
+            raise ValueError("hold_out takes a share of the training file, which is another split too")
         if sum(self.hold_out.values()) >= 1:
             raise ValueError("hold_out leaves nothing to train on")
         if "text_b" in self.columns and self.marks is not None:

@@ -91,9 +91,12 @@ def test_malformed_conll_line(store, data, tiny_models):
 
 def test_json_line_without_a_label(store, data, tiny_models):
     whole = json.dumps(PAIR)
-    without = json.dumps({k: v for k, v in PAIR.items() if k != "gold_label"})
-    data("mednli", dict(zip(MEDNLI, (f"{whole}\n{without}\n", whole, whole), strict=True)))
-    assert refused(store, *finetune(tiny_models, "mednli")).endswith("mli_train_v1.jsonl:2: no label")
+    for without, said in (
+        (PAIR | {"gold_label": None}, "mli_train_v1.jsonl:2: no label"),
+        ({k: v for k, v in PAIR.items() if k != "gold_label"}, "mli_train_v1.jsonl:2 'gold_label'"),
+    ):
+        data("mednli", dict(zip(MEDNLI, (f"{whole}\n{json.dumps(without)}\n", whole, whole), strict=True)))
+        assert said in refused(store, *finetune(tiny_models, "mednli"))
 
 
 def test_empty_split(store, data, tiny_models):

@@ -45,8 +45,12 @@ def test_check_counts_labels_and_rows_that_are_not_held_out(tmp_path, tiny_model
     assert splits["test"]["words_longest"] == 3
     assert splits["test"]["tokens_longest"] <= 8
     assert splits["test"]["file"] == str(tmp_path / "test.jsonl")
+    assert splits["test"]["also_in_train_share"] == 0.5
     shown = call("task", "check", task)
     assert "also_in_train" in shown
+    assert "50.0% of the test texts are training texts: more than max_overlap, 5.0%" in shown
+    (tmp_path / "own.yaml").write_text(YAML + "max_overlap: 0.5\n")
+    assert "max_overlap" not in call("task", "check", task)
     assert "good" in shown
 
 

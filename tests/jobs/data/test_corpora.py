@@ -54,6 +54,78 @@ def test_a_folder_has_a_document_per_file_at_any_depth(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("../*.txt", "leaves the folder of the corpus"),
+        ("../../outside/*", "leaves the folder of the corpus"),
+        ("a/../../*.txt", "leaves the folder of the corpus"),
+        ("/etc/*", "leaves the folder of the corpus"),
+        ("", "is no pattern"),
+        (" ", "is no pattern"),
+        (".", "is no pattern"),
+        ("a\0b", "is no pattern"),
+        ("a**b", r"\*\* stands alone"),
+    ],
+)
+def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path, pattern, message):
+    write(tmp_path / "secret.txt", "outside")
+    write(tmp_path / "corpus" / "a.txt", "inside")
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path / "corpus", "text", files=pattern)
+    assert "\n" not in str(caught.value)
+
+
+def test_links_are_read_inside_the_folder_and_refused_outside(tmp_path):
+    secret = write(tmp_path / "secret.txt", "outside")
+    inside = write(tmp_path / "corpus" / "a.txt", "inside")
+    link = tmp_path / "corpus" / "b.txt"
+    link.symlink_to(inside)
+    assert read(tmp_path / "corpus", "text") == ["inside", "inside"]
+    for target, message in ((secret, "leaves the folder"), (link, "to nothing"), ("gone", "to nothing")):
+        link.unlink()
+        link.symlink_to(target)
+        with pytest.raises(InputError, match=f"b.txt: is a link.* {message}"):
+            read(tmp_path / "corpus", "text")
+    (tmp_path / "linked").symlink_to(tmp_path / "corpus")
+    link.unlink()
+    assert read(tmp_path / "linked", "text") == ["inside"]
+
+
+def test_a_pattern_for_a_file_is_refused(tmp_path):
+    write(tmp_path / "a.txt", "text")
+    with pytest.raises(InputError, match="a.txt: is no folder.*files, '\\*.txt'"):
+        read(tmp_path / "a.txt", "text", files="*.txt")
+
+
+ENTITIES = """<?xml version="1.0"?>
+<!DOCTYPE d [<!ENTITY a "haha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c SYSTEM "file:///etc/passwd">]>
+<d><QAPair><Question>q</Question><Answer>&b;</Answer></QAPair></d>"""
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("xml-qa", ENTITIES, "a.x:2: declares the entity 'a'"),
+        ("xml-qa", "<?xml version='1.0' encoding='none-such'?><d/>", "a.x:1: not XML"),
+        ("jsonl", "[" * 100_000, "a.x:1: JSON that is nested too deep"),
+        ("jsonl", '{"t": "a", "t": "b"}', "a.x:1: not JSON .an object has the key 't' twice"),
+        ("jsonl", '{"t": NaN}', "a.x:1: not JSON .NaN is no number"),
+        ("jsonl", b'{"t": "a"}\n{"t": "\xff"}', "a.x:2: not UTF-8"),
+        ("csv", "t,t\n1,2\n", "a.x:1: the header has the column 't' 2 times"),
+        ("csv", 't,u\n1,"2\n3,4\n', "a.x:2: not CSV .a quote that never closes"),
+        ("csv", "t\na\0b\n", "a.x:2: holds a NUL byte"),
+        ("registry", "[" * 100_000, "a.x: JSON that is nested too deep"),
+    ],
+)
+def test_files_that_are_meant_badly_are_one_line(tmp_path, form, text, message):
+    write(tmp_path / "a.x", text)
+    more = {"column": "t"} if form in ("jsonl", "csv") else {}
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path / "a.x", form, **more)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("separator", "documents"),
     [
         ("none", ["a\nb\n\n \n\nc\n"]),

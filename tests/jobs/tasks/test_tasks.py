@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from jobs.data.check import overlap, refuse_overlap
 from jobs.data.source import find_data
 from jobs.tasks import load_task, task_names
 from store.errors import InputError, MissingError
@@ -45,6 +46,36 @@ def _labels(examples):
             yield example.label
         else:
             yield from (tag[2:] for tag in example.label if tag.startswith("B-"))
+
+
+OVERLAPS = {  # test examples whose texts are training texts, and all of them
+    "jnlpba": (108, 3856),
+    "ddi2013": (98, 5716),
+    "sick": (49, 4927),
+    "sick-relatedness": (49, 4927),
+    "bc5cdr-disease": (16, 4797),
+    "bc5cdr-chemical": (16, 4797),
+    "hoc": (6, 3547),
+    "chemprot": (5, 15845),
+    "nli4ct": (0, 500),
+    "pubmedqa": (0, 500),
+    "trial-gender": (1, 200),
+    "stop-reasons-covid": (412, 1284),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_no_corpus_overlaps_more_than_its_task_allows(corpora, monkeypatch, name):
+    monkeypatch.setenv("MICROTOME_DATA", str(corpora))
+    data = find_data(load_task(name))
+    both, size = OVERLAPS[name]
+    share = overlap(data.read("test"), data.read("train"))
+    assert share == both / size
+    refuse_overlap(data.task, share)
+    tight = data.task.model_copy(update={"max_overlap": share / 2})
+    if share:
+        with pytest.raises(InputError, match=f"'{name}': .*% of the test texts are training texts"):
+            refuse_overlap(tight, share)
 
 
 def test_jnlpba_words_and_longest_sentence(corpora, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from analysis.features import units
 from analysis.probing import ProbeConfig, probe
 from jobs.data.source import find_data
 from jobs.executor import run_job
@@ -106,6 +107,74 @@ def test_a_type_is_trained_scored_cached_and_probed(task_of, tiny_models, tmp_pa
         assert caches[0].spans[0].tolist() == [[2, 3], [4, 5]]
 
 
+MARKED_ROWS = {  # marks -> a sentence with its two mentions, and how the words of the mentions are found
+    "masks": "{0} @DRUG$ {1} @DISEASE$",
+    "brackets": "{0} << zinol one >> {1} [[pain]].",
+    "tags": "{0} [E2]pain[/E2] {1} ([E1]zinol one[/E1])",
+    "xml": "{0} <e1>zinol one</e1> {1} <e2> pain </e2>",
+    "own": "{0} #zinol one# {1} *pain*",
+}
+MENTIONS = {"masks": ("@DRUG$", "@DISEASE$")}
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl"])
+@pytest.mark.parametrize("marks", MARKED_ROWS)
+def test_a_relation_of_any_table_has_the_features_of_its_mentions(
+    write_task, tiny_models, tmp_path, form, marks
+):
+    head = [] if form == "jsonl" else ["a\ty"]
+    for split in ("train", "dev", "test"):
+        texts = [MARKED_ROWS[marks].format(f"{split} {n}", "treats" if n % 2 else "and") for n in range(8)]
+        labels = ["treats" if number % 2 else "none" for number in range(8)]
+        if form == "jsonl":
+            lines = [json.dumps({"a": text, "y": y}) for text, y in zip(texts, labels, strict=True)]
+        else:
+            lines = [f"{text}\t{y}" for text, y in zip(texts, labels, strict=True)]
+        (tmp_path / f"{split}.data").write_text("\n".join([*head, *lines]))
+    path = write_task("relation", form, ONE, "class", ("none", "treats"), **RECIPE)
+    with pytest.raises(InputError, match=r"test.data:\d: the two mentions .* needs marks") as caught:
+        find_data(load_task(str(path))).read("test")
+    assert marks == "own" or str(caught.value).endswith(f"did you mean marks: {marks}?")
+
+    setting = ["#(.+?)#", r"\*(.+?)\*"] if marks == "own" else marks
+    path.write_text(path.read_text().replace("  target:", f"  marks: {json.dumps(setting)}\n  target:"))
+    task, store = load_task(str(path)), Store(tmp_path / "store")
+    data, base = find_data(task), find_model(str(tiny_models / "bert"), store)
+    for example in data.read("train"):
+        mentions = [" ".join(example.texts[0][start:end]) for start, end in example.spans]
+        assert tuple(mentions) == MENTIONS.get(marks, ("zinol one", "pain"))
+    cache = ActivationCache(
+        done(extract_job(task, data, base, "train", ExtractConfig(keep=("hidden",)), {}), store).path
+    )
+    first, second = np.split(units(cache).features(cache.hidden(2)), 2, axis=1)
+    assert first.any(axis=1).all()
+    assert second.any(axis=1).all()
+    assert not np.allclose(first, second)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "columns", "target", "message"),
+    [
+        ("classification", "jsonl", TWO, "class", "2 text(s), where the task has 1"),
+        ("similarity", "jsonl", ONE, "number", "1 text(s), where the task has 2"),
+        ("similarity", "jsonl", TWO, "class", "expected a number (target: number) as label, found str"),
+        ("multi-label", "jsonl", ONE, "class", "expected classes (target: classes) as label, found str"),
+        ("classification", "jsonl", ONE, "classes", "expected a class as label, found tuple"),
+        ("ner", "jsonl", ONE, "class", "expected a tag per word as label, found str"),
+    ],
+)
+def test_data_of_another_type_than_the_task_is_refused(
+    write_task, tmp_path, kind, form, columns, target, message
+):
+    (tmp_path / "test.data").write_text('{"a": "x", "b": "z", "y": "1"}\n')
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.data").write_text("")
+    task = load_task(str(write_task(kind, form, columns, target, ("1",))))
+    with pytest.raises(InputError) as caught:
+        find_data(task).read("test")
+    assert f"{tmp_path / 'test.data'}:1: {message}" in str(caught.value)
+
+
 def test_a_test_set_that_is_the_training_set_is_refused(task_of, tiny_models, tmp_path):
     task, store = task_of("classification"), Store(tmp_path / "store")
     (tmp_path / "test.data").write_text((tmp_path / "train.data").read_text())
@@ -113,7 +182,35 @@ def test_a_test_set_that_is_the_training_set_is_refused(task_of, tiny_models, tm
         task, find_data(task), find_model(str(tiny_models / "bert"), store), 100, 1, task.recipe
     )
     error, _ = run_job(job, store.root)
-    assert "'classification' holds nothing out" in error
+    assert "'classification': 100.0% of the test texts are training texts word for word" in error
+
+
+@pytest.mark.parametrize(("bound", "refused"), [(0.05, True), (0.2, True), (0.25, False)])
+def test_test_texts_that_are_training_texts_are_counted_and_bounded(
+    task_of, tiny_models, tmp_path, bound, refused
+):
+    task, store = (
+        task_of("classification").model_copy(update={"max_overlap": bound}),
+        Store(tmp_path / "store"),
+    )
+    train, test = ((tmp_path / f"{split}.data").read_text().splitlines() for split in ("train", "test"))
+    rows = [*test[: len(test) * 3 // 4], *train[: len(test) // 4]]
+    (tmp_path / "test.data").write_text("\n".join(rows))
+    job = finetune_job(task, find_data(task), find_model(str(tiny_models / "bert"), store), 0, 1, task.recipe)
+    error, _ = run_job(job, store.root)
+    if refused:
+        assert (
+            f"25.0% of the test texts are training texts word for word, and its max_overlap is {bound:.1%}"
+            in error
+        )
+        assert store.find(job.request) is None
+        return
+    assert error is None
+    made = store.find(job.request)
+    assert made.manifest["outputs"]["also_in_train"] == {"dev": 0.0, "test": 0.25}
+    found = {row["split"]: row["value"] for row in read_rows(made) if row["metric"] == "also_in_train"}
+    assert found == {"dev": 0.0, "test": 0.25}
+    assert "25.0% of the test texts are training texts" in store.log_path(job.request).read_text()
 
 
 def test_at_most_so_many_training_examples(task_of, tiny_models, tmp_path):
