@@ -8,7 +8,7 @@ import click
 import pandas as pd
 
 from jobs.cli.analyses import named_cache
-from jobs.cli.options import console
+from jobs.cli.options import FiniteRange, console
 from jobs.cli.running import as_table
 from jobs.job import KINDS
 from jobs.plan import make_plan
@@ -27,7 +27,7 @@ def cache_group() -> None:
 
 
 @cache_group.command("ls")
-@click.option("--kind", help=f"only artifacts of this kind: {', '.join(KINDS)}")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="only artifacts of this kind")
 def cache_ls(kind: str | None) -> None:
     """List the artifacts with their sizes and what they were made from."""
     artifacts = Store().list()
@@ -67,11 +67,17 @@ def cache_show(reference: str) -> None:
 @click.option(
     "--recompute",
     "share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     metavar="SHARE",
     help="also run this share of the examples, at least one, through the model again; e.g. 0.01",
 )
-@click.option("--seed", default=0, show_default=True, help="of the sample that is recomputed")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="of the sample that is recomputed",
+)
 @click.option(
     "--model",
     "models",
@@ -140,7 +146,7 @@ def cache_rm(references: tuple[str, ...]) -> None:
 @click.option("--dry-run", is_flag=True, help="only say what would be removed")
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=1,
     show_default=True,
     metavar="DAYS",

@@ -1,15 +1,31 @@
 """Options shared by commands, and click options made from the fields of a Config."""
 
+import json
+import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
 from store.config import Config
+from store.outputs import whole_file
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; infinity and what is no number are outside of any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -34,6 +50,25 @@ def console() -> Console:
     """
     screen = Console(file=sys.stdout, highlight=False)
     return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+
+
+@contextmanager
+def lines_to(out: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that writes one object as a line of JSON, to the screen if `out` is not given. The file is
+    there when all lines are, or not at all; that it can be written is found out before there are any."""
+    if out is None:
+        yield lambda row: click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    count = 0
+    with whole_file(Path(out)) as staged, staged.open("w", encoding="utf-8") as stream:
+
+        def write(row: dict[str, Any]) -> None:
+            nonlocal count
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+
+        yield write
+    click.echo(f"wrote {count} rows: {out}")
 
 
 def options_of(config: type[Config], *, without: Iterable[str] = (), prefix: str = "") -> Decorator:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.executor import LocalRunner, execute
@@ -56,4 +57,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:g}" if value.is_integer() else f"{value:.4f}"
-    return str(value).replace("[", "\\[")
+    return escape(str(value))

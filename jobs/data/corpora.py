@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from jobs.data import documents
 from jobs.data.cleaning import cleaner
 from jobs.demo.corpus import biomedical_text, general_text
-from store.config import Config
+from store.config import Config, Seed
 from store.errors import InputError, MissingError
 from store.fingerprint import digest
 
@@ -70,9 +70,13 @@ class CorpusSpec(Config):
     config: str | None = Field(None, description="configuration of the dataset")
     split: str = Field("train", description="of the dataset")
     topic: Literal["general", "biomedical"] = Field("general", description="of synthetic documents")
-    seed: int = Field(0, ge=0, description="of synthetic documents")
+    seed: Seed = Field(0, description="of synthetic documents")
     documents: int | None = Field(None, ge=1, description="at most so many; all if unset")
-    cleaning: tuple[str, ...] = Field((), description="rules of jobs/data/cleaning.py, in this order")
+    cleaning: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"repeats": True},
+        description="rules of jobs/data/cleaning.py, in this order",
+    )
     min_words: int = Field(1, ge=1, description="documents of fewer words after cleaning are left out")
 
     @model_validator(mode="after")

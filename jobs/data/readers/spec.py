@@ -1,13 +1,14 @@
 """The `data:` section of a task: which files, in which format, and what their columns mean."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from jobs.data.examples import Example, Label
+from jobs.data.examples import SPLITS, Example, Label
 from store.config import Config
 from store.errors import InputError, unknown
 
@@ -41,6 +42,31 @@ class DataSpec(Config):
         description="regular expression whose group finds an example's document in its id; the id if unset",
     )
     root: str | None = Field(None, description="folder of the files, relative to the task file")
+
+    @field_validator("document")
+    @classmethod
+    def _finds_a_document(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        if groups != 1:
+            raise ValueError(f"a regular expression with one group is wanted, here are {groups}")
+        return pattern
+
+    @model_validator(mode="after")
+    def _splits(self) -> "DataSpec":
+        for split in (*self.files, *self.hold_out):
+            if split not in SPLITS:
+                raise ValueError(f"'{split}' is no split (splits: {', '.join(SPLITS)})")
+        if "train" not in self.files:
+            raise ValueError("files: no train")
+        both = set(self.files) & set(self.hold_out)
+        if both:
+            raise ValueError(f"hold_out: {min(both)} has a file of its own")
+        if sum(self.hold_out.values()) >= 1:
+            raise ValueError("hold_out: nothing is left to train on")
+        return self
 
     def label(self, published: Any, where: str) -> str:
         """The task's name for a published label; an absent one is an InputError."""
