@@ -1,9 +1,10 @@
 """YAML of suites, tasks and options: plain values only, and each mistake in one line with its place."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from store.errors import InputError, MissingError
 
@@ -15,10 +16,16 @@ NOT_PLAIN = ("binary", "set", "omap", "pairs")
 class _Plain(yaml.SafeLoader):
     """Null, truth values, numbers, text, lists and mappings; a date is text."""
 
+    def as_it_stands(self, node: yaml.ScalarNode) -> str:
+        return str(self.construct_scalar(node))
 
-_Plain.add_constructor("tag:yaml.org,2002:timestamp", _Plain.construct_yaml_str)
+    def refused(self, node: yaml.Node) -> NoReturn:
+        raise ConstructorError(None, None, f"{node.tag} is no plain value", node.start_mark)
+
+
+_Plain.add_constructor("tag:yaml.org,2002:timestamp", _Plain.as_it_stands)
 for _kind in NOT_PLAIN:
-    _Plain.add_constructor(f"tag:yaml.org,2002:{_kind}", _Plain.construct_undefined)
+    _Plain.add_constructor(f"tag:yaml.org,2002:{_kind}", _Plain.refused)
 
 
 def load_yaml(path: Path, what: str = "file") -> dict[str, Any]:
