@@ -1,10 +1,11 @@
 """The tasks that a suite speaks of: each reference, a name or a file, becomes the name of one task."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from jobs.tasks import Task, is_task_file, load_task, task_file
-from store.errors import InputError, unknown
+from store.errors import InputError, MissingError, unknown
 
 
 class SuiteTasks:
@@ -13,7 +14,8 @@ class SuiteTasks:
 
     def __init__(self, suite_file: Path) -> None:
         self._suite_file = suite_file
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, Path] = {}  # by name
+        self._names: dict[Path, str] = {}  # by file
         self.by_name: dict[str, Task] = {}
 
     def name(self, reference: str) -> str:
@@ -21,11 +23,16 @@ class SuiteTasks:
         if reference in self.by_name:
             return reference
         file = task_file(reference, self._suite_file.parent)
+        if is_task_file(reference) and not os.path.lexists(file):
+            raise MissingError(f"{self._suite_file}: no task file {reference}, beside it or in this folder")
+        if file in self._names:
+            return self._names[file]
         task = load_task(str(file))
         known = self._files.setdefault(task.name, file)
         if not known.samefile(file):
             raise InputError(f"{self._suite_file}: two tasks are called '{task.name}': {known} and {file}")
         self.by_name.setdefault(task.name, task)
+        self._names[file] = task.name
         return task.name
 
     def names(self, references: Iterable[str], place: str) -> tuple[str, ...]:

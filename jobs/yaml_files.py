@@ -16,6 +16,16 @@ NOT_PLAIN = ("binary", "set", "omap", "pairs")
 class _Plain(yaml.SafeLoader):
     """Null, truth values, numbers, text, lists and mappings; a date is text."""
 
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise RecursionError  # long before Python's own, as the scanner is slow where it is deep
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
     def as_it_stands(self, node: yaml.ScalarNode) -> str:
         return str(self.construct_scalar(node))
 

@@ -64,6 +64,8 @@ class DataSpec(Config):
         both = set(self.files) & set(self.hold_out)
         if both:
             raise ValueError(f"hold_out: {min(both)} has a file of its own")
+        if self.hold_out and list(self.files.values()).count(self.files["train"]) > 1:
+            raise ValueError("hold_out: the file of train is that of another split too")
         if sum(self.hold_out.values()) >= 1:
             raise ValueError("hold_out: nothing is left to train on")
         return self
