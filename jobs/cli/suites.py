@@ -1,6 +1,7 @@
 """`suite`, `results` and `report`: a whole study."""
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -125,7 +126,7 @@ def suite_run(
     tasks_per_extraction: int,
 ) -> None:
     """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
-    store, out = Store(Store().root.resolve()), console()
+    store, out = Store(os.path.realpath(Store().root)), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)
     wanted = plan.wanted(only)
@@ -134,13 +135,13 @@ def suite_run(
     if not jobs:
         click.echo(f"nothing to do: all {len(wanted)} jobs of '{plan.suite.name}' are done")
         return
-    store.check_writable()
-    store.remember(plan.identities)
     blocked = plan.blocked(done, only, " --local" if local else f" --address {address}" if address else "")
     click.echo(f"{plan.suite.name}: {len(jobs)} jobs to do, {len(wanted) - len(jobs)} done before")
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
         raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
+    store.check_writable()
+    store.remember(plan.identities)
     runner: Runner
     if local:
         runner = LocalRunner(store.root)

@@ -64,7 +64,7 @@ def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
             names = {split: Path(name) for split, name in spec.files.items()}
             return TaskData(task, spec, names, "generated"), []
         for folder in _folders(task, spec):
-            files = {split: (folder / name).resolve() for split, name in spec.files.items()}
+            files = {split: Path(os.path.realpath(folder / name)) for split, name in spec.files.items()}
             absent = [path for path in files.values() if not path.exists()]
             if not absent:
                 return TaskData(task, spec, files, str(folder)), []

@@ -125,7 +125,7 @@ def _local_folder(reference: str) -> Path | None:
         candidates.insert(0, Path(os.environ["MICROTOME_MODELS"]) / reference)
     for folder in candidates:
         if (folder / "config.json").is_file():
-            return folder.resolve()
+            return Path(os.path.realpath(folder))
     return None
 
 

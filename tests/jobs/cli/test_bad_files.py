@@ -79,12 +79,12 @@ def test_a_file_that_is_no_settings(watched, command):
 
 
 @pytest.mark.parametrize(
-    "content", ["a key twice", "a key twice below", "latin-1", "control", "an unknown tag"]
+    ("content", "number"),
+    [("a key twice", 4), ("a key twice below", 5), ("latin-1", 2), ("control", 2), ("an unknown tag", 2)],
 )
-def test_the_line_is_named(watched, content):
+def test_the_line_is_named(watched, content, number):
     (watched.folder / "bad.yaml").write_bytes(b"# a comment\n" + CONTENTS[content])
-    line = watched.refused("suite", "plan", "bad.yaml")
-    assert f"bad.yaml:{ {'a key twice': 4, 'a key twice below': 5}.get(content, 2) }:" in line
+    assert f"bad.yaml:{number}: " in watched.refused("suite", "plan", "bad.yaml")
 
 
 @pytest.mark.parametrize("command", OF_SUITES + OF_TASKS, ids=" ".join)
@@ -108,21 +108,8 @@ def commands(group=main, path=()):
             yield (*path, name), command
 
 
-TEXTS = [
-    "",
-    " ",
-    "zz",
-    "\udcff",
-    "x" * 300,
-    "x/" * 3000,
-    "../..",
-    "/",
-    ".",
-    "loop.yaml",
-    "file/x",
-    "[/zz]",
-    "=1",
-]
+LONG = ("x" * 300, "x/" * 3000)
+TEXTS = ["", " ", "zz", "\udcff", *LONG, "../..", "/", ".", "loop.yaml", "file/x", "[/zz]", "=1"]
 NUMBERS = ["", "x", "nan", "inf", "-inf", "-1", "1e400", "9" * 400, "\udcff", "٣x"]
 
 
@@ -132,11 +119,9 @@ def needed(command, without):
     for parameter in command.params:
         if parameter is without or not parameter.required:
             continue
-        value = (
-            "new-folder/x" if parameter.name == "out" else "suite.yaml" if parameter.name == "suite" else "zz"
-        )
+        value = {"out": "new/x", "suite": "suite.yaml"}.get(str(parameter.name), "zz")
         words += [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
-    return words
+    return words + (["--only", "probe"] if command.name == "run" else [])  # of which none can run yet
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: str(value)[:40])
