@@ -40,7 +40,7 @@ VALUES = {
     "number as key": {"1": 1},  # see write
     "empty key": {"": 1},
 }
-SHARE = 5  # of the other values, tried at one place
+SHARE = 3  # of the other values, tried at one place
 OVERRIDES = ("", "null", "[", "[[[]]]", "&x [*x]", "[" * 3000, "\udcff", "!!int x", "{a: 1, a: 1}")
 ALIEN = ("list of lists", "unknown key", "number as key")  # these are right nowhere
 
