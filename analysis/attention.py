@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
 from analysis.divergence import cosine, jensen_shannon, l1
@@ -20,7 +20,7 @@ from analysis.patterns import (
     share_of_special,
 )
 from store import ActivationCache
-from store.config import Config
+from store.config import Config, Layer
 from store.errors import InputError
 
 Measure = Literal["cosine", "jensen_shannon", "l1"]
@@ -39,8 +39,8 @@ class AttentionConfig(Config):
     patterns: tuple[Pattern, ...] = Field(
         PATTERNS, description="where each head attends, before and after, mean over query rows"
     )
-    layers: tuple[int, ...] | None = Field(
-        None, description="attention layers from 0; all that are kept if unset"
+    layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="attention layers from 0; all that are kept if unset"
     )
     special: Literal["mask", "keep"] = Field(
         "mask",
@@ -50,6 +50,12 @@ class AttentionConfig(Config):
     invisible: Literal["mask", "keep"] = Field(
         "mask", description="keys after the query, in causal models: mask does not count them as visible"
     )
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> "AttentionConfig":
+        if not self.measures and not self.patterns:
+            raise ValueError("nothing to measure: give measures, patterns or both")
+        return self
 
 
 def compare_attention(

@@ -7,10 +7,10 @@ Liang 2019), the description length of the labels (Voita & Titov 2020), and base
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from analysis.baselines import bag_of_words, majority
 from analysis.choosing import Chooser
@@ -18,13 +18,13 @@ from analysis.comparable import chosen_layers
 from analysis.control import control_labels, random_labels
 from analysis.features import Pair, Pooling, Units, units
 from analysis.mdl import compression, online_codelength
-from analysis.probes import PROBES, Probe, ProbeSettings
+from analysis.probes import NETWORK, PROBES, Probe, ProbeSettings
 from analysis.scalar_mix import scalar_mix
 from analysis.scoring import accuracy, scoring
 from analysis.statistics import difference, interval
 from analysis.sums import Summed
 from store import ActivationCache
-from store.config import Config
+from store.config import Config, Layer, Seed
 from store.errors import InputError
 
 MIX = "scalar-mix"
@@ -41,8 +41,8 @@ class ProbeConfig(Config):
         "mlp: one hidden layer. bilstm-crf: a tagger of whole sentences. scalar-mix: one linear probe of a "
         "learned mix of all layers, with its weights and their centre of gravity",
     )
-    layers: tuple[int, ...] | None = Field(
-        None, description="hidden layers to probe, 0 the embeddings; all if unset"
+    layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="hidden layers to probe, 0 the embeddings; all if unset"
     )
     pooling: Pooling = Field(
         "mean", description="which subwords of a word, or tokens of a text, make its vector"
@@ -51,7 +51,7 @@ class ProbeConfig(Config):
         "both",
         description="features of a pair: both vectors side by side; or also their difference and product",
     )
-    strengths: tuple[float, ...] = Field(
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.001, 0.01, 0.1, 1.0),
         min_length=1,
         description="inverse L2 regularisation; the best on dev is taken (one value: no choice)",
@@ -69,9 +69,15 @@ class ProbeConfig(Config):
     )
     baselines: bool = Field(True, description="also the majority label and a bag of words")
     resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over examples; 0: none")
-    seed: int = Field(
-        0, ge=0, description="of control labels, blocks, the split for dev, and probes that draw"
-    )
+    seed: Seed = Field(0, description="of control labels, blocks, the split for dev, and probes that draw")
+
+    @model_validator(mode="after")
+    def _options_have_effect(self) -> "ProbeConfig":
+        taken = PROBES[self.probe].takes if self.probe in PROBES else ()
+        for name in NETWORK:
+            if name not in taken and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"probe: {self.probe} has no {name}")
+        return self
 
     def settings(self) -> ProbeSettings:
         """What a probe is told, but for the strength."""

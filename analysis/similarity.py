@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
 from analysis.halves import widened
 from store import ActivationCache
-from store.config import Config
+from store.config import Config, Layer, Seed
 from store.errors import InputError
 
 Measure = Literal["linear_cka", "rsa", "rbf_cka"]
@@ -33,17 +33,18 @@ class SimilarityConfig(Config):
 
     measures: tuple[Measure, ...] = Field(
         USUAL,
+        min_length=1,
         description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens; "
         "rbf_cka, with Gaussian kernels, biased",
     )
-    layers: tuple[int, ...] | None = Field(
-        None, description="hidden layers, 0 the embeddings; all that are kept if unset"
+    layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="hidden layers, 0 the embeddings; all that are kept if unset"
     )
     tokens: int = Field(10_000, ge=LEAST_ROWS, description="at most so many tokens, special ones left out")
     items: int = Field(
         1000, ge=LEAST_ROWS, description="of these tokens, at most so many for rsa and rbf_cka"
     )
-    seed: int = Field(0, ge=0, description="of the sample of tokens")
+    seed: Seed = Field(0, description="of the sample of tokens")
 
 
 def compare_similarity(

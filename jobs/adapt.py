@@ -25,7 +25,7 @@ from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
 from jobs.warmup import Warmup
 from store.artifacts import Staging, Store
-from store.config import Config, runtime
+from store.config import Config, Seed, runtime
 from store.errors import InputError
 from store.files import folder_bytes
 from store.results import write_rows
@@ -43,6 +43,12 @@ class NewModel(Config):
     layers: int = Field(4, ge=1, description="of a new model")
     heads: int = Field(4, ge=1, description="of a new model, per layer")
     max_length: int = Field(128, ge=16, description="positions of a new model")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "NewModel":
+        if self.dim % self.heads:
+            raise ValueError(f"{self.heads} heads cannot share a dim of {self.dim} equally")
+        return self
 
 
 class AdaptConfig(Warmup):
@@ -63,12 +69,14 @@ class AdaptConfig(Warmup):
     mask_share: float = Field(0.15, gt=0, lt=1, description="of the tokens, for mlm")
     heldout_share: float = Field(0.1, gt=0, lt=1, description="of the documents, never trained on")
     evaluate_every: int = Field(1, ge=1, description="epochs between scores on the held-out documents")
-    seed: int = Field(1, ge=0, description="of the held-out documents, masks, order and new weights")
+    seed: Seed = Field(1, description="of the held-out documents, masks, order and new weights")
 
     @model_validator(mode="after")
     def _consistent(self) -> "AdaptConfig":
         if self.new is not None and self.lora is not None:
             raise ValueError("an adapter needs a base model; a new one is trained whole")
+        if self.objective == "clm" and self.mask_share != type(self).model_fields["mask_share"].default:
+            raise ValueError("mask_share has no effect on objective: clm, which masks nothing")
         return self
 
     @property

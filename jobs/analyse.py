@@ -62,4 +62,4 @@ def similarity(job: Job, store: Store, staging: Staging) -> None:
 
 
 def _cache(job: Job, store: Store, role: str) -> ActivationCache:
-    return ActivationCache(store.open(job.inputs[role]).path)
+    return ActivationCache(job.sources.get(role) or store.open(job.inputs[role]).path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobs.data.encoding import Encoder, Encoding
 from jobs.data.examples import Example
@@ -21,7 +21,7 @@ from jobs.tasks import Task
 from jobs.tasks.types import TASK_TYPES
 from store.artifacts import Staging, Store
 from store.cache_writer import CacheWriter, PartBuffer
-from store.config import Config, runtime
+from store.config import Config, Layer, Seed, runtime
 from store.errors import InputError
 from store.examples import Examples
 from store.layout import Layout
@@ -36,17 +36,19 @@ MIN_BATCH_TOKENS = 64  # of a forward pass, when memory runs out
 class ExtractConfig(Config):
     """What a cache holds."""
 
-    keep: tuple[Keep, ...] = Field(("hidden", "attention"), description="what to keep of each layer")
-    hidden_layers: tuple[int, ...] | None = Field(
-        None, description="hidden layers, 0 the embeddings; all if unset"
+    keep: tuple[Keep, ...] = Field(
+        ("hidden", "attention"), min_length=1, description="what to keep of each layer"
     )
-    attention_layers: tuple[int, ...] | None = Field(
-        None, description="attention layers from 0; all if unset"
+    hidden_layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="hidden layers, 0 the embeddings; all if unset"
+    )
+    attention_layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="attention layers from 0; all if unset"
     )
     examples: int | None = Field(
         None, ge=1, description="at most so many examples, a seeded sample; all if unset"
     )
-    sample_seed: int = Field(0, ge=0, description="of the sample")
+    sample_seed: Seed = Field(0, description="of the sample")
     segments: Literal["together", "separate"] = Field(
         "together", description="encode the texts of a pair in one sequence or each on its own"
     )
@@ -60,6 +62,13 @@ class ExtractConfig(Config):
     batch_tokens: int | None = runtime(
         None, "tokens per forward pass with padding; if unset, what suits the device", ge=16
     )
+
+    @model_validator(mode="after")
+    def _layers_are_kept(self) -> "ExtractConfig":
+        for what in ("hidden", "attention"):
+            if what not in self.keep and getattr(self, f"{what}_layers") is not None:
+                raise ValueError(f"{what}_layers has no effect, as keep leaves out {what}")
+        return self
 
 
 class SplitConfig(Config):

@@ -20,7 +20,7 @@ from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
 from jobs.tasks import TRAINS_ONLY, Recipe, Task
 from store.artifacts import Staging, Store
-from store.config import Config
+from store.config import Config, Seed
 from store.errors import InputError
 from store.results import SUMMED, write_rows
 
@@ -31,7 +31,7 @@ class FinetuneConfig(Config):
     type: str = Field(description="task type")
     labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
     fraction: float = Field(100, ge=0, le=100, description="per cent of the training data; 0 trains nothing")
-    seed: int = Field(1, ge=0, description="of the head, the order of the data and the subset")
+    seed: Seed = Field(1, description="of the head, the order of the data and the subset")
     recipe: Recipe
 
     def identity(self) -> dict[str, Any]:

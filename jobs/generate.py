@@ -16,7 +16,7 @@ from jobs.logs import report
 from jobs.models.source import ModelSource
 from jobs.provenance import provenance
 from store.artifacts import Staging, Store
-from store.config import Config, runtime
+from store.config import Config, Seed, runtime
 from store.errors import InputError
 from store.fingerprint import digest
 from store.results import write_rows
@@ -39,13 +39,16 @@ class GenerateConfig(Config):
         1.0, gt=0, description="above 1, tokens of the prompt and the continuation so far are less likely"
     )
     samples: int = Field(1, ge=1, description="continuations per prompt")
-    seed: int = Field(1, ge=0, description="of the draws")
+    seed: Seed = Field(1, description="of the draws")
     batch_size: int = runtime(8, "prompts or questions that go through the model together", ge=1)
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
         if self.temperature == 0 and self.samples > 1:
             raise ValueError("at temperature 0 all samples are the same; ask for 1, or raise the temperature")
+        for name in ("top_k", "top_p", "seed") if self.temperature == 0 else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect at temperature 0, where nothing is drawn")
         return self
 
 

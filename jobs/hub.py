@@ -41,9 +41,13 @@ def download_files(
 def model_commit(repo: str) -> tuple[str, bool]:
     """The commit that `main` stands at, and whether it has safetensors; offline, from the local cache."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     if offline():
-        config = try_to_load_from_cache(repo, "config.json")
+        try:
+            config = try_to_load_from_cache(repo, "config.json")
+        except HFValidationError as error:
+            raise _explained(error, repo, "model") from None
         if not isinstance(config, str):
             raise MissingError(f"model '{repo}' is not in the hub's local cache and HF_HUB_OFFLINE is set")
         folder = Path(config).parent

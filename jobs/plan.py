@@ -20,9 +20,9 @@ from jobs.models.architecture import Architecture
 from jobs.models.source import ModelSource, find_model
 from jobs.randomise import RandomConfig, randomise_job
 from jobs.suite import Suite, View
-from jobs.tasks import Recipe, Task, load_task
+from jobs.tasks import Task
 from store.artifacts import Store
-from store.errors import MissingError
+from store.errors import InputError, MissingError
 
 UNKNOWN = "absent "  # begins the identity of what was never on this machine
 Caches = dict[tuple[str, str], str]  # (view, split) -> id
@@ -66,8 +66,9 @@ class Plan:
         """The jobs of some kinds; of all kinds if none is named."""
         return [job for job in self.jobs if not kinds or job.kind in kinds]
 
-    def blocked(self, done: Set[str], kinds: Collection[str] = ()) -> dict[str, str]:
-        """job id -> why it cannot be done: something is missing here, or is of a kind not asked for."""
+    def blocked(self, done: Set[str], kinds: Collection[str] = (), how: str = "") -> dict[str, str]:
+        """job id -> why it cannot be done: something is missing here, or is of a kind not asked for. `how` is
+        the rest of the user's `suite run`, for the command that makes it."""
         reasons: dict[str, str] = {}
         by_id = {job.id: job for job in self.jobs}
         for job in self.jobs:
@@ -79,7 +80,7 @@ class Plan:
                 if need in reasons:
                     why.append(reasons[need])
                 elif need in by_id and need not in done and kinds and by_id[need].kind not in kinds:
-                    command = f"microtome suite run {self.suite.name} --only {by_id[need].kind}"
+                    command = f"microtome suite run {self.suite.typed}{how} --only {by_id[need].kind}"
                     why.append(f"needs {by_id[need].kind} jobs that are not done; make them: {command}")
             if why:
                 reasons[job.id] = why[0]
@@ -96,8 +97,7 @@ def make_plan(suite: Suite, store: Store) -> Plan:
     jobs: dict[str, Job] = {}
     models = _models(suite, finder, jobs)
     for name in suite.tasks:
-        task = load_task(name)
-        task = task.model_copy(update={"recipe": _recipe(task, suite)})
+        task = suite.task(name)
         data = finder.data(task)
         started: dict[str, Caches] = {}
         for model in models.values():
@@ -108,6 +108,7 @@ def make_plan(suite: Suite, store: Store) -> Plan:
                 start = f"{task.name}.{slug(model.name)}.f000"
                 _comparisons(suite, start, started[base.base], started[model.name], labels, jobs)
     _language(suite, models, finder, jobs)
+    _refuse_idle_steps(suite, {job.kind for job in jobs.values()})
     missing = (*finder.missing, *_refused(jobs.values()))
     return Plan(suite, tuple(jobs.values()), missing, finder.identities)
 
@@ -116,6 +117,16 @@ def _refused(jobs: Iterable[Job]) -> list[Missing]:
     """What no job can do with a model of the suite, once for each model and reason."""
     reasons = dict.fromkeys((str(job.labels["model"]), job.refused) for job in jobs if job.refused)
     return [Missing("model", model, why, "change that, or leave the model out") for model, why in reasons]
+
+
+def _refuse_idle_steps(suite: Suite, planned: Set[str]) -> None:
+    """InputError for steps that are asked for and compare or ask nothing."""
+    for kind in ("probe", "attention", "similarity"):
+        if getattr(suite, kind) and kind not in planned:
+            raise InputError(
+                f"suite '{suite.name}': {kind} plans no job, as no model is fine-tuned on a fraction above "
+                f"0 and none is adapted from another. Leave it out (--set {kind}=[])"
+            )
 
 
 def _models(suite: Suite, finder: "_Finder", jobs: dict[str, Job]) -> dict[str, ModelSource]:
@@ -149,7 +160,7 @@ def _language(
         for name in step.models or models:
             _add(jobs, generate_job(models[name], step.options, step.prompts))
     for question in suite.answer:
-        task = load_task(question.task)
+        task = suite.task(question.task)
         data = finder.data(task)
         for name in question.models or models:
             _add(jobs, answer_job(task, data, models[name], question.options))
@@ -190,7 +201,7 @@ def _caches(
     jobs: dict[str, Job],
 ) -> Caches:
     """(view, split) -> id of the cache."""
-    found = {}
+    found: Caches = {}
     for name, view in views.items():
         for split, size in view.splits.items():
             options = view.options if size is None else view.options.model_copy(update={"examples": size})
@@ -225,11 +236,6 @@ def _comparisons(
 
 def _add(jobs: dict[str, Job], job: Job) -> Job:
     return jobs.setdefault(job.id, job)
-
-
-def _recipe(task: Task, suite: Suite) -> Recipe:
-    values = task.recipe.model_dump() | suite.recipe | suite.recipes.get(task.name, {})
-    return Recipe.parse(values, where=f"recipe of suite '{suite.name}' for '{task.name}'")
 
 
 class _Finder:

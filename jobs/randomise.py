@@ -7,13 +7,13 @@ from jobs.logs import report
 from jobs.models.source import CHECKPOINT, ModelSource
 from jobs.provenance import provenance
 from store.artifacts import Staging, Store
-from store.config import Config
+from store.config import Config, Seed
 
 
 class RandomConfig(Config):
     """How the weights are drawn: as the architecture initialises them."""
 
-    seed: int = Field(0, ge=0, description="of the weights")
+    seed: Seed = Field(0, description="of the weights")
 
 
 def randomise_job(name: str, config: RandomConfig, model: ModelSource) -> Job:

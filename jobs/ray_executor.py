@@ -67,7 +67,7 @@ class RayRunner:
         cpus_per_job: int,
         tasks_per_extraction: int = 1,
     ) -> None:
-        self.store = Store(root.resolve())
+        self.store = Store(root.absolute())
         self._gpus, self._cpus, self._tasks = gpus_per_job, cpus_per_job, tasks_per_extraction
         self._running: dict[Any, _Running] = {}  # by Ray task
         address = address or os.environ.get("RAY_ADDRESS") or "local"

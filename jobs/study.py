@@ -10,7 +10,7 @@ from analysis.metrics import FULL_NAMES
 from analysis.statistics import Interval, difference, interval
 from analysis.sums import Summed, read_summed
 from jobs.plan import Plan
-from jobs.tasks import Published, load_task
+from jobs.tasks import Published
 from store.artifacts import Artifact, Store
 from store.results import LABELS, SUMMED, read_rows, tidy
 
@@ -27,7 +27,7 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
     stage "gain"        minus that of the same model with none of the training data, on the same examples
     stage "difference"  minus that of the model that `label` names, on the same examples
     """
-    published = {task: load_task(task).published for task in plan.suite.tasks}
+    published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
     rows = []
     found = store.find_all(job.request for job in plan.jobs)
     for job in plan.jobs:

@@ -3,11 +3,15 @@
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from store.errors import InputError, unknown
+from store.plausible import refuse_repeated_items, refuse_strange_values
+
+Layer = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes
 
 
 def runtime(default: Any, description: str, **limits: Any) -> Any:
@@ -21,9 +25,23 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_strange_values(cls, value: Any, about: ValidationInfo) -> Any:
+        refuse_strange_values(value, cls.model_fields[str(about.field_name)])
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_repeated_items(cls, value: Any, about: ValidationInfo) -> Any:
+        refuse_repeated_items(value, cls.model_fields[str(about.field_name)])
+        return value
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
         """Build from a mapping read at `where` (a file, an option); raises InputError in one line."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"{where}: expected keys and values")
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:

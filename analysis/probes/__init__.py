@@ -3,10 +3,10 @@
 from analysis.probes.bilstm_crf import BilstmCrfProbe
 from analysis.probes.linear import LinearProbe
 from analysis.probes.mlp import MlpProbe
-from analysis.probes.probe import Probe, ProbeSettings
+from analysis.probes.probe import NETWORK, Probe, ProbeSettings
 from analysis.probes.svm import SvmProbe
 
-__all__ = ["PROBES", "Probe", "ProbeSettings"]
+__all__ = ["NETWORK", "PROBES", "Probe", "ProbeSettings"]
 
 PROBES: dict[str, type[Probe]] = {
     "linear": LinearProbe,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.probes.probe import Probe, smoothed
+from analysis.probes.probe import NETWORK, Probe, smoothed
 from analysis.probes.standard import Standard
 from store.errors import InputError, MissingError
 
@@ -27,6 +27,7 @@ class BilstmCrfProbe(Probe):
     Features are standardised.
     """
 
+    takes = NETWORK
     probabilistic = True
     regularised = False
 

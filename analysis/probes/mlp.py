@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from analysis.probes.probe import Probe, gold_log_likelihood, smoothed
+from analysis.probes.probe import NETWORK, Probe, gold_log_likelihood, smoothed
 from analysis.probes.standard import Standard
 
 FEWEST_STEPS = 1000
@@ -20,6 +20,7 @@ class MlpProbe(Probe):
     Numbers are standardised like the features.
     """
 
+    takes = NETWORK
     probabilistic = True
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:

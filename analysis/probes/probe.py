@@ -8,6 +8,8 @@ import numpy as np
 
 from store.errors import InputError
 
+NETWORK = ("width", "epochs", "batch_size", "learning_rate")  # the settings that only networks take
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
@@ -37,6 +39,7 @@ class Probe(ABC):
     """
 
     regularised: ClassVar[bool] = True  # whether `strength` means anything
+    takes: ClassVar[tuple[str, ...]] = ()  # of the settings, besides strength and seed
     probabilistic: ClassVar[bool]  # whether log_likelihood is defined for classes and sets of classes
     settings: ProbeSettings
 

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis.report.frames import spread
+from store.outputs import whole_file
 
 INK, MUTED, GRID, EMPTY = "#1d232b", "#5f6975", "#e3e6ea", "#f1f3f5"
 # Okabe and Ito's colours, without the yellow and the black, which vanish on one of the two themes.
@@ -209,11 +210,8 @@ def picture(figure: Figure, ident: str, heading: str = "", step: str = "") -> Pi
 
 def save(picture: Picture, folder: Path, form: Form) -> None:
     """Write a picture as `folder/<ident>.<form>`, on white, the same bytes for the same picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with style(picture.ident):
-        picture.figure.savefig(
-            folder / f"{picture.ident}.{form}", format=form, dpi=DPI, facecolor="white", metadata=UNSAID[form]
-        )
+    with style(picture.ident), whole_file(folder / f"{picture.ident}.{form}") as staged:
+        picture.figure.savefig(staged, format=form, dpi=DPI, facecolor="white", metadata=UNSAID[form])
 
 
 def theme(colours: Iterable[str]) -> str:

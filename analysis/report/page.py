@@ -1,6 +1,5 @@
 """The page: its sections written as one HTML file, and on request every figure as a file beside it."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from analysis.report.section import Section
 from analysis.report.similarity import similarity_section
 from analysis.report.tables import Table, as_table
 from store.errors import InputError
+from store.outputs import write_whole
 
 MEASUREMENTS = "Every kind of measurement in the results, with the number of rows and the range of values."
 OURS = b'<meta name="generator" content="microtome">'  # in the head of every page
@@ -173,9 +173,6 @@ def _refuse_to_replace_what_is_no_report(target: Path) -> None:
 
 
 def _put(page: str, target: Path) -> Path:
-    """Write beside the target and move, so that nobody ever opens half a page."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
-    staged.write_text(page, "utf-8", newline="\n")
-    staged.replace(target)
+    """Nobody ever opens half a page."""
+    write_whole(target, page)
     return target

@@ -1,5 +1,7 @@
 """`probe`, `attention`, `similarity`: one analysis by hand on caches that are there. No model is loaded."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ from store.errors import InputError
 
 @click.command("probe")
 @click.option("--train", required=True, help="cache the probe is fitted on: id, name or folder")
-@click.option("--test", required=True, help="cache it is scored on")
+@click.option("--test", required=True, help="cache it is scored on: id, name or folder")
 @click.option("--dev", help="cache the regularisation is chosen on; a fifth of --train if unset")
 @options_of(ProbeConfig)
 def probe_command(train: str, test: str, dev: str | None, **options: Any) -> None:
@@ -45,10 +47,12 @@ def probe_command(train: str, test: str, dev: str | None, **options: Any) -> Non
     """
     store = Store()
     first, second = named_cache(train, store), named_cache(test, store)
-    third = named_cache(dev, store).id if dev else None
+    third = named_cache(dev, store) if dev else None
     config = given(ProbeConfig, options)
     slug = f"{_stem(first)}.{config.probe}"
-    job = probe_job(slug, first.id, second.id, third, config, second.manifest["labels"])
+    last = third.id if third else None
+    job = probe_job(slug, first.id, second.id, last, config, second.manifest["labels"])
+    job = replace(job, sources=_at(train=first, test=second, dev=third))
     show(run_by_hand(job, store, console()), console())
 
 
@@ -62,6 +66,7 @@ def attention_command(before: str, after: str, **options: Any) -> None:
     first, second = named_cache(before, store), named_cache(after, store)
     config = given(AttentionConfig, options)
     job = attention_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
+    job = replace(job, sources=_at(before=first, after=second))
     show(run_by_hand(job, store, console()), console())
 
 
@@ -80,16 +85,24 @@ def similarity_command(before: str, after: str | None, **options: Any) -> None:
     second = named_cache(after, store) if after else first
     config = given(SimilarityConfig, options)
     job = similarity_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
+    job = replace(job, sources=_at(before=first, after=second))
     show(run_by_hand(job, store, console()), console())
 
 
 def named_cache(reference: str, store: Store) -> Artifact:
-    """The activation cache of this id, name or folder; InputError if it is something else."""
-    artifact = store.open(reference)
+    """The activation cache of this id or name in the store, or in this folder, wherever it is; InputError
+    if it is something else."""
+    folder = Path(reference).expanduser().absolute()
+    artifact = Store(folder.parent.parent).open(folder) if folder.is_dir() else store.open(reference)
     if artifact.kind != "extract":
         raise InputError(f"{artifact.name} is no activation cache. See: microtome cache ls")
     return artifact
 
 
+def _at(**caches: Artifact | None) -> dict[str, Path]:
+    """Where the caches of a job are, by role; they need not be in the store that its rows go into."""
+    return {role: cache.path for role, cache in caches.items() if cache is not None}
+
+
 def _stem(artifact: Artifact) -> str:
-    return artifact.path.name.rpartition("-")[0]
+    return artifact.path.name.rpartition("-")[0] or artifact.path.name

@@ -23,7 +23,7 @@ def cache_group() -> None:
 
 
 @cache_group.command("ls")
-@click.option("--kind", help=f"only artifacts of this kind: {', '.join(KINDS)}")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="only artifacts of this kind")
 def cache_ls(kind: str | None) -> None:
     """List the artifacts with their sizes and what they were made from."""
     artifacts = Store().list()

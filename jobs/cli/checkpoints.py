@@ -1,13 +1,12 @@
 """`finetune`, `adapt`, `extract` and `predict`: what loads a model, by hand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.adapt import AdaptConfig, NewModel, adapt_job
-from jobs.cli.options import UserPath, console, given, options_of
+from jobs.cli.options import UserPath, console, given, lines_to, options_of
 from jobs.cli.running import run_by_hand, show
 from jobs.data.corpora import CorpusSpec
 from jobs.data.source import find_data
@@ -113,8 +112,6 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     """
     from jobs.predict import predict, read_task_file, read_texts
 
-    if out is not None and not Path(out).parent.is_dir():
-        raise InputError(f"no folder {Path(out).parent} to write {Path(out).name} into")
     artifact = Store().open(checkpoint)
     if artifact.kind != "finetune":
         raise InputError(f"{artifact.name} is no fine-tuned model. See: microtome cache ls --kind finetune")
@@ -124,10 +121,6 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
         examples = read_task_file(Path(source), load_task(task).data)
     else:
         examples, texts = read_texts(Path(source), TASK_TYPES[config["type"]], config["labels"])
-    rows = predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts)
-    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
-    if out is None:
-        click.echo("\n".join(lines))
-    else:
-        Path(out).write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        console().print(f"wrote {len(lines)} rows: {out}", soft_wrap=True)
+    with lines_to(out) as write:
+        for row in predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts):
+            write(row)

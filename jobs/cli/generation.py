@@ -1,8 +1,7 @@
 """`generate`: a causal language model continues prompts, or answers the questions of a task."""
 
-import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import pandas as pd
 from rich.console import Console
 
 from jobs.answer import AnswerConfig, Answers, answer, answer_scores, template_for
-from jobs.cli.options import UserPath, console, given, options_of
+from jobs.cli.options import UserPath, console, given, lines_to, options_of
 from jobs.cli.running import as_table
 from jobs.data.fractions import sample
 from jobs.data.source import find_data
-from jobs.generate import GenerateConfig, generate, read_prompts, write_lines
+from jobs.generate import GenerateConfig, generate, read_prompts
 from jobs.models.source import find_model
 from jobs.study import comparable
 from jobs.tasks import Task, load_task
@@ -49,8 +48,6 @@ def generate_command(
     The options --split, --score, --template and --limit belong to --task, all others but --batch-size to
     prompts. The scores of a task go to the terminal, beside those of always giving the commonest label.
     """
-    if out is not None and not Path(out).parent.is_dir():
-        raise InputError(f"no folder {Path(out).parent} to write {Path(out).name} into")
     if task is not None:
         if texts or source is not None:
             raise InputError("--task asks its own questions; leave out --prompt and --prompts")
@@ -64,9 +61,9 @@ def generate_command(
     config = given(GenerateConfig, options)
     store = Store()
     model = find_model(checkpoint, store)
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = generate(model.folder(store, Path(scratch)), prompts, config, model.name)
-    _write(rows, out)
+    with lines_to(out) as write, tempfile.TemporaryDirectory() as scratch:
+        for row in generate(model.folder(store, Path(scratch)), prompts, config, model.name):
+            write(row)
 
 
 def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) -> None:
@@ -75,7 +72,7 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
     rows = find_data(task).read(config.split)
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
     model = find_model(checkpoint, store)
-    with tempfile.TemporaryDirectory() as scratch:
+    with lines_to(out) as write, tempfile.TemporaryDirectory() as scratch:
         found = answer(
             model.folder(store, Path(scratch)),
             examples,
@@ -85,7 +82,8 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
             batch_size=config.batch_size,
             name=model.name,
         )
-    _write(found.rows(examples), out)
+        for row in found.rows(examples):
+            write(row)
     scores = answer_scores(examples, found, config.split)
     whole = len(examples) == len(rows)
     screen = console() if out is not None else Console(stderr=True, highlight=False, width=160)
@@ -119,16 +117,3 @@ def _refuse(options: dict[str, Any], of: type[Config], instead: type[Config], wh
     for name, value in options.items():
         if value is not None and name in of.model_fields and name not in instead.model_fields:
             raise InputError(f"--{name.replace('_', '-')} has no meaning for {what}")
-
-
-def _write(rows: Iterable[dict[str, Any]], out: str | None) -> None:
-    found = list(rows)
-    if out is None:
-        for row in found:
-            click.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
-        return
-    try:
-        write_lines(Path(out), found)
-    except OSError as error:
-        raise InputError(f"{out}: {error.strerror}") from None
-    console().print(f"wrote {len(found)} rows: {out}", soft_wrap=True)

@@ -2,9 +2,10 @@
 
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from jobs import stopping
 from jobs.cli.analyses import attention_command, probe_command, similarity_command
@@ -17,9 +18,20 @@ from jobs.cli.store import store_group
 from jobs.cli.suites import report_command, results_command, suite_group
 from store.errors import MicrotomeError
 
+DEBUG = "MICROTOME_DEBUG"
+SURROUNDINGS = (OSError, UnicodeError, RecursionError)  # what files and terminals do, rather than our code
+
 
 class _OneLineErrors(click.Group):
-    """A user's mistake is one line on stderr and an exit status, never a traceback."""
+    """A user's mistake is one line on stderr and an exit status, never a traceback; a bug of ours is one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _end(ctx, _misused(error), error.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         with stopping.listening():
@@ -28,15 +40,42 @@ class _OneLineErrors(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            _end(ctx, _misused(error), error.exit_code)
         except MicrotomeError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            ctx.exit(error.exit_status)
+            _end(ctx, str(error), error.exit_status)
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on where this one was", err=True)
             ctx.exit(stopping.exit_status())
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(141)
+        except SURROUNDINGS as error:
+            _end(ctx, f"{_said(error)} ({DEBUG}=1 shows where)", MicrotomeError.exit_status)
+
+
+def _end(ctx: click.Context, message: str, status: int) -> NoReturn:
+    """Say what is wrong and exit; with MICROTOME_DEBUG, raise what is at hand instead."""
+    if os.environ.get(DEBUG):
+        raise
+    line = " ".join(message.split())
+    click.echo(f"error: {''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)}", err=True)
+    ctx.exit(status)
+
+
+def _misused(error: click.UsageError) -> str:
+    command = f". See: {error.ctx.command_path} --help" if error.ctx is not None else ""
+    return error.format_message().rstrip(".") + command
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, RecursionError):
+        return "something that was read is nested too deep"
+    return str(error)
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,6 +88,7 @@ def main() -> None:
     Data and models are found in MICROTOME_DATA/<task>/ and MICROTOME_MODELS/<name>/,
     then on the hub unless HF_HUB_OFFLINE=1.
     Results are kept in MICROTOME_STORE (default: artifacts/).
+    With MICROTOME_DEBUG=1 an error shows its traceback.
     """
 
 

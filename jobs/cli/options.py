@@ -1,16 +1,20 @@
 """Options shared by commands, and click options made from the fields of a Config."""
 
+import json
 import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
 from store.config import Config
+from store.outputs import whole_file
 from store.places import place
 
 C = TypeVar("C", bound=Config)
@@ -53,6 +57,25 @@ def console() -> Console:
     """
     screen = Console(file=sys.stdout, highlight=False)
     return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+
+
+@contextmanager
+def lines_to(out: str | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that writes one object as a line of JSON, to the screen if `out` is not given. The file is
+    there when all lines are, or not at all; that it can be written is found out before there are any."""
+    if out is None:
+        yield lambda row: click.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
+        return
+    count = 0
+    with whole_file(Path(out)) as staged, staged.open("w", encoding="utf-8") as stream:
+
+        def write(row: dict[str, Any]) -> None:
+            nonlocal count
+            stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+
+        yield write
+    click.echo(f"wrote {count} rows: {out}")
 
 
 def options_of(config: type[Config], *, without: Iterable[str] = (), prefix: str = "") -> Decorator:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.options import UserPath, console
+from jobs.cli.options import UserPath
 from store.artifacts import Store
 
 CARD_LINES = 40  # of the model card that a dry run shows
@@ -49,7 +49,7 @@ def export_command(checkpoint: str, out: Path, adapter: bool, licence: str) -> N
 
     store = Store()
     folder = export(store.open(checkpoint), store, out, adapter=adapter, licence=licence)
-    console().print(f"wrote {folder}", soft_wrap=True)
+    click.echo(f"wrote {folder}")
 
 
 @click.command("push")

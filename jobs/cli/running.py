@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.executor import LocalRunner, execute
@@ -71,7 +72,7 @@ def as_table(frame: pd.DataFrame) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return _cell_text(value).replace("[", "\\[")
+    return escape(_cell_text(value))
 
 
 def _cell_text(value: Any) -> str:

@@ -1,15 +1,17 @@
 """`suite`, `results` and `report`: a whole study."""
 
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from jobs.cli.options import Number, UserPath, console, format_option
 from jobs.cli.running import as_table
@@ -22,12 +24,15 @@ from jobs.provenance import provenance
 from jobs.screen import Screen
 from jobs.study import study_rows
 from jobs.suite import load_suite, suite_names
+from jobs.tasks import Recipe
 from store.artifacts import Store
-from store.errors import MissingError
+from store.errors import InputError, MissingError, unknown
+from store.outputs import whole_file, write_whole
 
 SETTINGS = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
 )
+USUAL = ("learning_rate", "epochs", "batch_size", "max_length")  # of a recipe, always shown
 ONLY = click.option(
     "--only", multiple=True, type=click.Choice(list(KINDS)), help="only jobs of this kind; may be repeated"
 )
@@ -48,9 +53,10 @@ def suite_ls() -> None:
 @suite_group.command("plan")
 @click.argument("suite")
 @SETTINGS
-@format_option("json lists every job, with the bytes of every cache")
+@format_option("json has every recipe whole and lists every job, with the bytes of every cache")
 def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
-    """Show the jobs of SUITE by kind, how many are done, what is missing, and the disk that its caches take.
+    """Show the jobs of SUITE by kind, how many are done, the recipe of each task, the disk that its caches
+    take, and what is missing.
 
     Caches are predicted by tokenising their texts. Nothing is run.
     """
@@ -62,9 +68,12 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
             {"kind": j.kind, "job": j.slug, "id": j.id, "done": j.id in done, "bytes": predicted.get(j.id)}
             for j in plan.jobs
         ]
-        click.echo(json.dumps({"suite": plan.suite.name, "jobs": rows}, indent=1, allow_nan=False))
+        recipes = {name: plan.suite.task(name).recipe.model_dump() for name in plan.suite.tasks}
+        listed = {"suite": plan.suite.name, "recipes": recipes, "jobs": rows}
+        click.echo(json.dumps(listed, indent=1, allow_nan=False))
         return
     _print_counts(plan, done, out)
+    _print_recipes(plan, out)
     _print_caches(plan, done, predicted, out)
     _print_missing(plan, out)
 
@@ -120,21 +129,22 @@ def suite_run(
     tasks_per_extraction: int,
 ) -> None:
     """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
-    store, out = Store(Store().root.resolve()), console()
+    store, out = Store(os.path.realpath(Store().root)), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)
     wanted = plan.wanted(only)
+    _refuse_kinds_without_jobs(plan, only)
     jobs = [job for job in wanted if job.id not in done]
     if not jobs:
-        out.print(f"nothing to do: all {len(wanted)} jobs of '{plan.suite.name}' are done")
+        click.echo(f"nothing to do: all {len(wanted)} jobs of '{plan.suite.name}' are done")
         return
-    store.check_writable()
-    store.remember(plan.identities)
-    blocked = plan.blocked(done, only)
-    out.print(f"{plan.suite.name}: {len(jobs)} jobs to do, {len(wanted) - len(jobs)} done before")
+    blocked = plan.blocked(done, only, " --local" if local else f" --address {address}" if address else "")
+    click.echo(f"{plan.suite.name}: {len(jobs)} jobs to do, {len(wanted) - len(jobs)} done before")
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
         raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
+    store.check_writable()
+    store.remember(plan.identities)
     runner: Runner
     if local:
         runner = LocalRunner(store.root)
@@ -173,21 +183,24 @@ def suite_run(
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
 def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
     """Print the results of SUITE so far, one number per row."""
+    if form == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    if form == "table" and out is not None:
+        raise click.UsageError("--out goes with --format csv, json or parquet")
     store = Store()
     rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
     if form == "table":
         shown = rows.assign(artifact=rows["artifact"].str[:8]).dropna(axis="columns", how="all")
         console().print(as_table(shown))
     elif form == "parquet":
-        if out is None:
-            raise click.UsageError("--format parquet needs --out FILE")
-        rows.to_parquet(out, index=False)
+        with whole_file(Path(str(out))) as staged, staged.open("wb") as stream:
+            rows.to_parquet(stream, index=False)
     else:
         text = rows.to_csv(index=False) if form == "csv" else rows.to_json(orient="records", indent=1)
         if out is None:
             click.echo(text.rstrip("\n"))
         else:
-            Path(out).write_text(text, "utf-8")
+            write_whole(Path(out), text)
 
 
 @click.command("report")
@@ -205,10 +218,15 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
 
     store = Store()
     plan = make_plan(load_suite(suite, overrides), store)
+    rows = study_rows(plan, store)
+    if rows.empty:
+        raise InputError(
+            f"no results yet for suite '{plan.suite.name}'; run: microtome suite run {plan.suite.typed}"
+        )
     target = Path(out) / "index.html"
     before = target.read_bytes() if target.is_file() else b""
     page = write_report(
-        study_rows(plan, store),
+        rows,
         Path(out),
         suite=plan.suite.name,
         description=plan.suite.description,
@@ -217,9 +235,9 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
         figures=figures,
     )
     same = before == page.read_bytes()
-    console().print(f"{'unchanged' if same else 'wrote'}: {page}", soft_wrap=True)
+    click.echo(f"{'unchanged' if same else 'wrote'}: {page}")
     if figures:
-        console().print(f"figures: {page.with_name('figures')}", soft_wrap=True)
+        click.echo(f"figures: {page.with_name('figures')}")
 
 
 def _costs(plan: Plan, store: Store) -> pd.DataFrame:
@@ -246,8 +264,36 @@ def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
     rows = [
         {"kind": kind, "jobs": total[kind], "done": finished[kind], "blocked": stuck[kind]} for kind in total
     ]
-    out.print(f"{plan.suite.name}: {plan.suite.description}\n", soft_wrap=True)
+    out.print(escape(f"{plan.suite.name}: {plan.suite.description}\n"), soft_wrap=True)
     out.print(as_table(pd.DataFrame(rows)))
+
+
+def _print_recipes(plan: Plan, out: Console) -> None:
+    """What each task is fine-tuned by, in the end: the usual columns, and those where a task differs from the
+    default."""
+    recipes = {name: plan.suite.task(name).recipe for name in plan.suite.tasks}
+    shown = [
+        key
+        for key, field in Recipe.model_fields.items()
+        if key in USUAL or any(getattr(recipe, key) != field.default for recipe in recipes.values())
+    ]
+    rows = [
+        {"recipe of": name, **{key: _brief(getattr(recipe, key)) for key in shown}}
+        for name, recipe in recipes.items()
+    ]
+    out.print()
+    out.print(as_table(pd.DataFrame(rows)))
+
+
+def _brief(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _refuse_kinds_without_jobs(plan: Plan, kinds: Collection[str]) -> None:
+    planned = {job.kind for job in plan.jobs}
+    for kind in kinds:
+        if kind not in planned:
+            raise unknown(f"kind of jobs in suite '{plan.suite.name}'", kind, sorted(planned))
 
 
 def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None], out: Console) -> None:

@@ -1,6 +1,7 @@
 """Text corpora for adapting a language model: documents, in order, one at a time."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jobs.data import documents
 from jobs.data.cleaning import cleaner
 from jobs.data.readers.opening import reading
 from jobs.demo.corpus import biomedical_text, general_text
-from store.config import Config
+from store.config import Config, Seed
 from store.errors import InputError, MissingError
 from store.fingerprint import digest
 from store.places import place, place_from, there
@@ -71,9 +72,13 @@ class CorpusSpec(Config):
     config: str | None = Field(None, description="configuration of the dataset")
     split: str = Field("train", description="of the dataset")
     topic: Literal["general", "biomedical"] = Field("general", description="of synthetic documents")
-    seed: int = Field(0, ge=0, description="of synthetic documents")
+    seed: Seed = Field(0, description="of synthetic documents")
     documents: int | None = Field(None, ge=1, description="at most so many; all if unset")
-    cleaning: tuple[str, ...] = Field((), description="rules of jobs/data/cleaning.py, in this order")
+    cleaning: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"repeats": True},
+        description="rules of jobs/data/cleaning.py, in this order",
+    )
     min_words: int = Field(1, ge=1, description="documents of fewer words after cleaning are left out")
 
     @field_validator("files")

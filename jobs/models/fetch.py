@@ -1,14 +1,16 @@
 """A model into a folder of its own: downloaded or copied, with safetensors weights and nothing pickled."""
 
-import json
 import shutil
-import tempfile
 from pathlib import Path
+from typing import Any
 
+from jobs.data.readers.opening import reading
+from jobs.data.readers.parsing import read_json
 from jobs.hub import MODEL_FILES, download_files
 from jobs.models.source import hub_name
 from store.errors import InputError, MissingError
 from store.modes import settle
+from store.outputs import whole_folder
 from store.places import place, there
 
 PICKLED = "pytorch_model.bin"
@@ -17,58 +19,100 @@ INDEX = f"{PICKLED}.index.json"
 
 
 def fetch(reference: str, out: str) -> Path:
-    """Make the folder `out`, which must not exist; it appears whole or not at all."""
+    """Make the folder `out`, which must not hold anything; it appears whole or not at all.
+
+    InputError in one line for what is no model, and for weights that are damaged.
+    """
     target = place(out)
-    if target.exists():
-        raise InputError(f"{target} exists; choose another folder or remove it")
-    source = place(reference)
-    if not there(source) or not source.is_dir():
-        source = download_files(hub_name(reference), None, MODEL_FILES)
-        if not any(source.glob("*.safetensors")):
-            source = download_files(
-                hub_name(reference), None, [*MODEL_FILES, f"{PICKLED}*", "pytorch_model-*.bin"]
-            )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as aside:
-            _copy(source, Path(aside) / "model")
-            if (Path(aside) / "model" / CONFIG).is_file():
-                settle(Path(aside) / "model", Path(aside) / "model" / CONFIG, private=False)
-            (Path(aside) / "model").rename(target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+    with whole_folder(target) as folder:
+        source = place(reference)
+        if not there(source) or not source.is_dir():
+            source = download_files(hub_name(reference), None, MODEL_FILES)
+            if not any(source.glob("*.safetensors")):
+                source = download_files(
+                    hub_name(reference), None, [*MODEL_FILES, f"{PICKLED}*", "pytorch_model-*.bin"]
+                )
+        _copy(source, folder)
+        if (folder / CONFIG).is_file():
+            settle(folder, folder / CONFIG, private=False)
     return target
 
 
 def _copy(source: Path, folder: Path) -> None:
-    folder.mkdir()
+    if not isinstance(read_json(source / "config.json"), dict):
+        raise InputError(f"{source / 'config.json'}: expected a JSON object")
     for pattern in MODEL_FILES:
         for path in source.glob(pattern):
             if path.name != INDEX:
-                shutil.copyfile(path, folder / path.name)
+                _copy_file(path, folder / path.name)
     if not any(folder.glob("*.safetensors")):
         _convert(source, folder / "model.safetensors")
+    for path in folder.glob("*.safetensors"):
+        _refuse_damaged(path, source / path.name)
+
+
+def _copy_file(path: Path, target: Path) -> None:
+    with reading(path), path.open("rb") as stream:
+        stream.read(1)  # what cannot be read is the fault of the source
+    shutil.copyfile(path, target)
+
+
+def _refuse_damaged(path: Path, source: Path) -> None:
+    """InputError unless the header of safetensors fits the bytes after it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as weights:
+            count = len(weights.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{source}: damaged weights ({_first_line(error)}); get the file again") from None
+    if count == 0:
+        raise InputError(f"{source}: holds no weights")
 
 
 def _convert(source: Path, out: Path) -> None:
     """Write the tensors of a pickled checkpoint as safetensors, shared ones once each."""
-    import torch
     from safetensors.torch import save_file
 
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Any] = {}
     for path in _pickles(source):
-        tensors.update(torch.load(path, map_location="cpu", weights_only=True))
+        tensors.update(_unpickled(path))
     own = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
     save_file(own, out, metadata={"format": "pt"})
+
+
+def _unpickled(path: Path) -> dict[str, Any]:
+    """The tensors of one pickled file, by name, read with the restricted unpickler."""
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes can make the unpickler raise anything
+        raise InputError(f"{path}: no weights of torch, or damaged ({_first_line(error)})") from None
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise InputError(f"{path}: expected tensors by name, found something else")
+    return found
 
 
 def _pickles(source: Path) -> list[Path]:
     index = source / INDEX
     names = {PICKLED}
     if index.is_file():
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        found = read_json(index)
+        parts = found.get("weight_map") if isinstance(found, dict) else None
+        if not isinstance(parts, dict) or not parts or not all(map(_is_file_name, parts.values())):
+            raise InputError(f"{index}: expected a weight_map of parameters to files beside it")
+        names = set(parts.values())
     paths = [source / name for name in sorted(names)]
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise MissingError(f"{source} has neither safetensors nor {absent[0].name}")
     return paths
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).name == value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]

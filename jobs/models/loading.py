@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -42,7 +41,7 @@ def load_tokenizer(folder: Path, name: str = "") -> Any:
     options = MODELS[name].tokenizer if name in MODELS else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # files that are damaged can make these libraries raise anything
         raise InputError(f"{folder}: cannot load the tokenizer ({_first_line(error)})") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -54,7 +53,7 @@ def load_config(folder: Path) -> Any:
     """The checkpoint's configuration."""
     try:
         return AutoConfig.from_pretrained(folder, **SAFE)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except Exception as error:
         raise InputError(f"{folder}: cannot read config.json ({_first_line(error)})") from None
 
 
@@ -126,9 +125,11 @@ def _load(auto: Any, folder: Path, **options: Any) -> Any:
     quiet()
     try:
         return auto.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **SAFE, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
         raise InputError(f"{folder}: cannot load the model ({_first_line(error)})") from None
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:160]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

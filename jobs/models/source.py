@@ -1,6 +1,7 @@
 """Where a model's files are: the store, a local folder, MICROTOME_MODELS, or the hub, in that order."""
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def _local_folder(reference: str) -> Path | None:
         candidates.insert(0, models / reference)
     for folder in candidates:
         if there(folder / "config.json") and (folder / "config.json").is_file():
-            return folder.resolve()
+            return Path(os.path.realpath(folder))
     return None
 
 

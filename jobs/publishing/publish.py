@@ -1,6 +1,7 @@
 """Export and push: a checkpoint becomes a plain Hugging Face folder, and goes to the hub if it may."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from jobs.publishing.lineage import Lineage, holds_adapter, lineage, task_of
 from jobs.publishing.model_card import model_card
 from store.artifacts import Artifact, Store
 from store.errors import InputError
+from store.outputs import whole_folder
 
 KINDS = ("finetune", "adapt")
 CARD = "README.md"
@@ -45,15 +47,9 @@ def export(
     where there is none.
     """
     _check_kind(artifact, adapter)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not empty; choose another folder or remove it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as aside:
-            whole = _assemble(artifact, store, Path(aside), out.resolve().name, adapter, licence)
-            whole.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from None
+    with whole_folder(out) as staged, tempfile.TemporaryDirectory(dir=staged.parent) as aside:
+        made = _assemble(artifact, store, Path(aside), Path(os.path.realpath(out)).name, adapter, licence)
+        made.rename(staged)
     return out
 
 

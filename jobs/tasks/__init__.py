@@ -1,17 +1,20 @@
 """Tasks: a dataset and what is asked of it, one YAML file each."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
-import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from analysis.metrics import FULL_NAMES
 from jobs.data.readers.spec import DataSpec
 from jobs.tasks.types import TASK_TYPES
 from jobs.tasks.types.task_type import TaskType
 from jobs.warmup import Warmup
+from jobs.yaml_files import load_yaml
 from store.config import Config
-from store.errors import InputError, MissingError, unknown
-from store.places import place, shown, there
+from store.errors import unknown
+from store.places import place
 
 TASKS = Path(__file__).parent
 
@@ -65,8 +68,8 @@ class HubSpec(DataSpec):
 class Published(Config):
     """A score that others reported, to compare with."""
 
-    metric: str
-    value: float
+    metric: Literal[tuple(FULL_NAMES)]  # type: ignore[valid-type]
+    value: float = Field(ge=-1, le=1, description="as a share, not in per cent")
     model: str
     source: str
 
@@ -98,6 +101,22 @@ class Task(Config):
     recipe: Recipe = Recipe.model_validate({})
     published: tuple[Published, ...] = ()
 
+    @model_validator(mode="after")
+    def _labels_suit_the_type(self) -> "Task":
+        kind = TASK_TYPES.get(self.type)
+        if kind is not None and len(self.labels) < kind.fewest_labels:
+            raise ValueError(f"labels: a {self.type} task has {kind.fewest_labels} or more")
+        if kind is not None and kind.head == "token" and "O" in self.labels:
+            raise ValueError("labels: 'O' stands for words of no entity, and is no type of entities")
+        return self
+
+    @model_validator(mode="after")
+    def _has_training_data(self) -> "Task":
+        for spec in (self.data, *self.also, *([self.hub] if self.hub is not None else [])):
+            if "train" not in spec.files:
+                raise ValueError("files: no train")
+        return self
+
     @property
     def kind(self) -> TaskType:
         return TASK_TYPES[self.type]
@@ -115,31 +134,27 @@ def task_names() -> list[str]:
 
 def load_task(name_or_path: str) -> Task:
     """A task by name, or from a YAML file of the user's own."""
-    path = TASKS / f"{name_or_path}.yaml"
-    if name_or_path.endswith((".yaml", ".yml")):
-        path = place(name_or_path)
-        if not there(path) or not path.is_file():
-            raise MissingError(f"no task file {shown(path)}")
-    elif not there(path) or not path.is_file():
-        raise unknown("task", name_or_path, task_names(), see="microtome task ls")
-    values = load_yaml(path)
-    if isinstance(values.get("data"), dict) and "root" in values["data"]:
-        values["data"]["root"] = str((path.parent / place(values["data"]["root"])).resolve())
+    path = task_file(name_or_path)
+    values = load_yaml(path, "task file")
+    if isinstance(values.get("data"), dict) and isinstance(values["data"].get("root"), str):
+        values["data"]["root"] = str((path.parent / place(values["data"]["root"])).absolute())
     task = Task.parse(values, where=str(path))
     if task.type not in TASK_TYPES:
         raise unknown("task type", task.type, TASK_TYPES)
     return task
 
 
-def load_yaml(path: Path) -> dict:
-    """A YAML mapping, or an InputError that says where the file goes wrong."""
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: not YAML ({error.problem})") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected keys and values")
-    return values
+def task_file(name_or_path: str, beside: Path | None = None) -> Path:
+    """The file of a task: that of a name, or a path, which is looked for in the folder `beside`, if one is
+    given, and then in the working directory. InputError for an unknown name."""
+    if is_task_file(name_or_path):
+        found = (beside or Path()) / place(name_or_path)
+        return found if os.path.lexists(found) else place(name_or_path)
+    if name_or_path not in task_names():
+        raise unknown("task", name_or_path, task_names(), see="microtome task ls")
+    return TASKS / f"{name_or_path}.yaml"
+
+
+def is_task_file(reference: str) -> bool:
+    """Whether a task is meant by its file, and not by its name."""
+    return reference.endswith((".yaml", ".yml"))

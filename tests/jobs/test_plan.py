@@ -129,9 +129,9 @@ def test_only_a_kind_runs_only_that_kind_and_names_what_it_needs(small_suite, tm
     store = Store(tmp_path / "store")
     _, outcome = run(small_suite, store, kinds=("probe",))
     assert outcome.done == []
-    make_it = "needs {0} jobs that are not done; make them: microtome suite run small --only {0}"
+    make_it = "needs {0} jobs that are not done; make them: microtome suite run {1} --only {0}"
     first_missing = {reason for _, reason in outcome.skipped}
-    assert first_missing == {make_it.format("extract"), make_it.format("finetune")}
+    assert first_missing == {make_it.format(kind, small_suite) for kind in ("extract", "finetune")}
     assert store.list() == []
     _, outcome = run(small_suite, store, kinds=("finetune",))
     assert {job.kind for job in outcome.done} == {"finetune"}

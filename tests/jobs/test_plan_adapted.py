@@ -153,7 +153,7 @@ def test_a_corpus_that_was_seen_once_keeps_its_identity(suite, corpus, store):
 def test_a_model_is_made_after_the_one_it_is_made_from(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
-        "name: s\ndescription: d\ntasks: []\nmodels:\n"
+        "name: s\ndescription: d\ntasks: [demo-ner]\nmodels:\n"
         "  new: {adapt: {objective: mlm, base: bert, corpus: {format: synthetic}}}\n  bert: {}\n"
     )
     with pytest.raises(InputError, match="model 'new' is made from 'bert', which must stand before it"):

@@ -14,6 +14,7 @@ class SingleLabel(TaskType):
     """The head reads one vector of the sequence."""
 
     head = "sequence"
+    fewest_labels = 2  # with one there is nothing to tell apart
     primary = "accuracy"
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:

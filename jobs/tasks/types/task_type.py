@@ -21,6 +21,7 @@ class TaskType(ABC):
     """
 
     texts: int  # how many texts an example has
+    fewest_labels: int = 1  # in a task file
     head: Literal["token", "sequence"]
     problem: Problem = "single_label_classification"  # which loss
     unit: Literal["word", "text", "segment_pair", "entity_pair"]  # what a probe classifies

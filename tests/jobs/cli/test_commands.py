@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import click
 import pandas as pd
@@ -61,6 +62,20 @@ def test_one_job_after_another_by_hand(tiny_models, small_tasks, tmp_path):
     )
     assert "jensen_shannon" in call("attention", "--before", before, "--after", after)
     assert "artifacts are as they were written" in call("store", "verify")
+    for reference in (train, before, after):
+        copied = Store().open(reference).path
+        shutil.copytree(copied, tmp_path / "laptop" / copied.name)
+    train_there, before_there, after_there = (
+        str(tmp_path / "laptop" / Store().open(reference).path.name) for reference in (train, before, after)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MICROTOME_STORE", str(tmp_path / "rows"))  # where none of the caches is
+        assert "token_macro_f1" in call(
+            "probe", "--train", train_there, "--test", after_there, "--layers", "1"
+        )
+        assert "jensen_shannon" in call("attention", "--before", before_there, "--after", after_there)
+        assert "linear_cka" in call("similarity", "--before", before_there, "--after", after_there)
+        assert {artifact.kind for artifact in Store().list()} == {"probe", "attention", "similarity"}
     listed = call("cache", "ls")
     assert {kind for kind in ("finetune/", "extract/", "probe/", "attention/") if kind in listed} == {
         "finetune/",

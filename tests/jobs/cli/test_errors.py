@@ -142,7 +142,7 @@ def test_a_store_without_write_permission(tmp_path, monkeypatch, small_suite):
         (("task", "show", "sik"), "did you mean 'sick'"),
         (("results", "demo", "--set", "fractions=x"), "fractions: input should be a valid tuple"),
         (("report", "small"), "unknown suite 'small'"),
-        (("model", "fetch", "bert", "--out", "."), "exists; choose another folder"),
+        (("model", "fetch", "bert", "--out", "."), "exists and is not empty; choose another"),
         (
             ("finetune", "--task", "demo-ner", "--model", "bert", "--fraction", "120"),
             "fraction: input should",
