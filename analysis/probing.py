@@ -161,6 +161,7 @@ class _Probing:
         """One probe of a learned mix of all layers."""
         if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
+        layers = sorted(layers)  # sums are rounded in their order
         x = [self.known.features(self.train.hidden(layer)) for layer in layers]
         strength = chooser.of_mix(x, layers)
         fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=strength)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.probes import PROBES
+from analysis.probes import PROBES, bilstm_crf, mlp
 from analysis.probing import MIX, ProbeConfig, probe
 from store.errors import InputError
 
@@ -164,6 +164,60 @@ def test_the_mix_weighs_the_layer_that_knows(make_cache):
     centre = sum(layer * weight for layer, weight in weights.items())
     assert by_layer(found, "centre_of_gravity")[None]["value"] == pytest.approx(centre)
     assert by_layer(found, "token_macro_f1", MIX)[None]["value"] > 0.9
+
+
+def blurred(make_cache, name, seed, sentences=40):
+    """Every layer says something of the class, and none says it without a doubt."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, sentences * WORDS)
+    hidden = rng.normal(size=(LAYERS + 1, len(labels), DIM)).astype(np.float32)
+    hidden[:, np.arange(len(labels)), labels] += np.linspace(0.2, 1.2, LAYERS + 1)[:, None]
+    words, classes = list(range(WORDS)) * sentences, ["O", "B-x", "B-y"]
+    return make_cache(name, hidden, [WORDS] * sentences, words=words, labels=labels, classes=classes)
+
+
+def of_layer(found, layer):
+    return [row for row in found.rows if row["layer"] == layer]
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """For what trains step by step: these tests ask whether a fit is the same, not whether it is good."""
+    for module in (mlp, bilstm_crf):
+        monkeypatch.setattr(module, "FEWEST_STEPS", 1)
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("name", list(PROBES))
+def test_what_a_layer_knows_does_not_depend_on_what_else_is_asked(make_cache, name):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=name, width=8, epochs=1, strengths=(0.01, 1.0), baselines=False)
+    whole = probe(config, train, test, dev)
+    for asked in ((3,), (3, 1, 0), (0, 2)):
+        found = probe(config.model_copy(update={"layers": asked}), train, test, dev)
+        assert {row["layer"] for row in found.rows} == set(asked)
+        for layer in asked:
+            assert of_layer(found, layer) == of_layer(whole, layer)
+            ours, theirs = (of.summed[f"{name}/{layer}"] for of in (found, whole))
+            np.testing.assert_array_equal(ours.terms, theirs.terms)
+
+
+def test_the_mix_does_not_depend_on_the_order_of_its_layers(make_cache):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=MIX, strengths=(0.01, 1.0), layers=(0, 1, 3))
+    turned = config.model_copy(update={"layers": (3, 0, 1)})
+    assert probe(turned, train, test, dev).rows == probe(config, train, test, dev).rows
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("name", [name for name, kind in PROBES.items() if kind.regularised])
+def test_the_fit_does_not_depend_on_the_strengths_that_were_tried_before(make_cache, name):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=name, width=8, strengths=(1e-3, 0.01, 0.1, 1.0), layers=(2,), baselines=False)
+    tried = probe(config, train, test, dev)
+    [strength] = [row["value"] for row in tried.rows if row["metric"] == "strength"]
+    only = probe(config.model_copy(update={"strengths": (strength,)}), train, test, dev)
+    assert only.rows == tried.rows
 
 
 def test_chosen_layers_only(make_cache):
