@@ -12,7 +12,7 @@ from jobs.job import KINDS, Job
 from jobs.logs import logged_to, report
 from jobs.memory import keep_freed_memory
 from store.artifacts import Store
-from store.errors import MicrotomeError
+from store.errors import MicrotomeError, model_packages
 
 Failure = str | None  # None, or why a job failed, in one line
 Finished = tuple[Job, Failure, float]  # and how many seconds it ran
@@ -90,7 +90,8 @@ def _run(job: Job, store: Store) -> Failure:
             try:
                 with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
                     if not staging.overtaken:
-                        kind.load()(job, store, staging)
+                        with model_packages(f"a job of kind {job.kind}"):
+                            kind.load()(job, store, staging)
             except MicrotomeError as error:
                 report(f"failed: {error}")
                 return str(error)

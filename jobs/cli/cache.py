@@ -15,7 +15,7 @@ from jobs.plan import make_plan
 from jobs.suite import load_suite
 from store.artifacts import Artifact, Store
 from store.checksums import damaged_parts
-from store.errors import InputError, MissingError
+from store.errors import InputError, MissingError, model_packages
 from store.files import folder_bytes
 
 DAY = 24 * 60 * 60
@@ -106,12 +106,8 @@ def cache_verify(
 def _recompute(
     artifacts: Sequence[Artifact], store: Store, share: float, seed: int, models: Sequence[str]
 ) -> None:
-    try:
+    with model_packages("--recompute"):
         from jobs.recompute import checkpoint_of, recompute
-    except ModuleNotFoundError as error:
-        raise MissingError(
-            f"--recompute runs the model and needs {error.name}: pip install 'microtome[models]'"
-        ) from None
     checkpoints = [checkpoint_of(artifact, store, models) for artifact in artifacts]
     wrong = []
     with TemporaryDirectory() as scratch:

@@ -13,7 +13,7 @@ from jobs.cli.generation import generate_command
 from jobs.cli.listings import model_group, task_group
 from jobs.cli.publishing import export_command, push_command
 from jobs.cli.suites import report_command, results_command, suite_group
-from store.errors import MicrotomeError
+from store.errors import MicrotomeError, model_packages
 
 
 class _OneLineErrors(click.Group):
@@ -21,7 +21,8 @@ class _OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with model_packages("this command"):
+                return super().invoke(ctx)
         except MicrotomeError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             ctx.exit(error.exit_status)

@@ -23,7 +23,7 @@ from jobs.screen import Screen
 from jobs.study import study_rows
 from jobs.suite import load_suite, suite_names
 from store.artifacts import Store
-from store.errors import MissingError
+from store.errors import MissingError, model_packages
 
 SETTINGS = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
@@ -137,7 +137,8 @@ def suite_run(
     if local:
         runner = LocalRunner(store.root)
     else:
-        from jobs.ray_executor import RayRunner
+        with model_packages("running without --local"):
+            from jobs.ray_executor import RayRunner
 
         out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
         runner = RayRunner(
@@ -281,6 +282,9 @@ def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None
         total = sum(size or 0 for size in predicted.values())
         still = sum(predicted[id] or 0 for id in predicted if id not in done)
         out.print(f"\n{total / 1e9:.2f} GB of caches, {still / 1e9:.2f} GB of them still to be made")
+        if None in predicted.values():
+            needs = "the model, the data, and what pip install 'microtome[models]' brings"
+            out.print(f"what is not known is predicted by tokenising, which takes {needs}", soft_wrap=True)
 
 
 def _print_missing(plan: Plan, out: Console) -> None:

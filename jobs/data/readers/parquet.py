@@ -1,5 +1,6 @@
 """Parquet as the hub converts its datasets: rows of words and tags, or of texts and a class."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ def _tagged(row: dict[str, Any], spec: DataSpec, names: list[str], number: int, 
 
 
 def _class_names(table: Any, column: str) -> list[str]:
-    """The class names that `datasets` keeps in the schema, or none."""
-    import datasets
-
-    feature = datasets.Features.from_arrow_schema(table.schema)[column]
-    feature = getattr(feature, "feature", feature)
-    return list(getattr(feature, "names", None) or [])
+    """The class names that `datasets` keeps in the schema, or none; read where it is not installed too."""
+    noted = (table.schema.metadata or {}).get(b"huggingface")
+    features = json.loads(noted).get("info", {}).get("features", {}) if noted else {}
+    feature = features.get(column, {})
+    if isinstance(feature, list):  # how a list of classes was noted before it was {"feature": ...}
+        feature = feature[0]
+    return list(feature.get("feature", feature).get("names") or [])
 
 
 def _name(value: Any, names: list[str]) -> Any:
