@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from store.config import Config
+from store.config import Config, OneOf
 
 C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -56,6 +56,9 @@ def given(config: type[C], values: dict[str, Any], *, prefix: str = "", **more: 
 
 def _option(name: str, field: Any) -> Decorator:
     kind, multiple = _click_type(field.annotation)
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            kind = click.Choice(list(mark.names()))
     default = field.get_default()
     shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
     text = (field.description or "").rstrip(".")

@@ -13,6 +13,7 @@ from jobs.executor import run_job
 from store.activations import ActivationCache
 from store.artifacts import Store
 from store.checksums import damaged_parts
+from store.formats import PART_FORMATS
 
 FORK = multiprocessing.get_context("fork")
 OURS = (f"{os.sep}store{os.sep}", f"{os.sep}models{os.sep}forward.py")
@@ -66,7 +67,7 @@ def small_parts(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+@pytest.mark.parametrize("form", list(PART_FORMATS))
 def test_killed_anywhere_it_ends_with_the_same_arrays(bench, tiny_models, tmp_path, small_parts, form):
     job = job_of(bench, tiny_models, form)
     calls = FORK.Value("l", 0)

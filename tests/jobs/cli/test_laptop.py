@@ -43,7 +43,7 @@ print(json.dumps(said))
 
 
 def ask(commands, cache):
-    """[exit status, output, exception] of each command, and the shape of a layer; nothing absent was loaded."""
+    """[exit status, output, exception] of each command, and a layer's shape; nothing absent was loaded."""
     absent = sorted(MODEL_PACKAGES)
     code = ASKED.format(absent=set(absent), cache=cache)
     kept = {k: v for k, v in os.environ.items() if k not in ("MICROTOME_MODELS", "MICROTOME_DATA")}
