@@ -30,10 +30,13 @@ def format_option(about: str) -> Decorator:
 def console() -> Console:
     """Where tables and progress go; wide enough for a table where there is no terminal.
 
+    Square brackets are text, not markup: they may be in names and in what failed.
     It holds on to today's stdout: while a job runs in this process, `sys.stdout` is the job's log.
     """
-    screen = Console(file=sys.stdout, highlight=False)
-    return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+    screen = Console(file=sys.stdout, highlight=False, markup=False)
+    return (
+        screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, markup=False, width=160)
+    )
 
 
 def options_of(config: type[Config], *, without: Iterable[str] = (), prefix: str = "") -> Decorator:

@@ -56,4 +56,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:g}" if value.is_integer() else f"{value:.4f}"
-    return str(value).replace("[", "\\[")
+    return str(value)

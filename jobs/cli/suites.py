@@ -20,10 +20,11 @@ from jobs.job import KINDS, Job
 from jobs.plan import Plan, make_plan
 from jobs.provenance import provenance
 from jobs.screen import Screen
-from jobs.study import study_rows
+from jobs.study import study_rows, without_places
 from jobs.suite import load_suite, suite_names
 from store.artifacts import Store
 from store.errors import MissingError, model_packages
+from store.results import as_csv
 
 SETTINGS = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
@@ -167,7 +168,7 @@ def suite_run(
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
     show_default=True,
-    help="of the rows",
+    help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="file to write; needed for parquet")
 def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
@@ -182,7 +183,7 @@ def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str 
             raise click.UsageError("--format parquet needs --out FILE")
         rows.to_parquet(out, index=False)
     else:
-        text = rows.to_csv(index=False) if form == "csv" else rows.to_json(orient="records", indent=1)
+        text = as_csv(rows) if form == "csv" else rows.to_json(orient="records", indent=1)
         if out is None:
             click.echo(text.rstrip("\n"))
         else:
@@ -207,11 +208,11 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
     target = Path(out) / "index.html"
     before = target.read_bytes() if target.is_file() else b""
     page = write_report(
-        study_rows(plan, store),
+        without_places(study_rows(plan, store)),
         Path(out),
         suite=plan.suite.name,
         description=plan.suite.description,
-        provenance={"store": str(store.root), "study": plan.suite.study, **provenance()},
+        provenance={"store": store.root.resolve().name, "study": plan.suite.study, **provenance()},
         costs=_costs(plan, store),
         figures=figures,
     )
