@@ -33,7 +33,12 @@ def test_every_command_and_option_has_help(path, command):
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name != "help":
             assert parameter.help, (path, parameter.name)
-    assert "Usage" in call(*path, "--help")
+    shown = " ".join(call(*path, "--help").split())
+    assert shown.startswith(f"Usage: main {' '.join(path)} ")
+    assert " ".join(command.help.partition("\n\n")[0].split()) in shown
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert max(parameter.opts, key=len) in shown
 
 
 DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md")}
