@@ -8,13 +8,13 @@ from store.errors import InputError
 SENTENCES, WORDS, DIM, LAYERS = 60, 5, 6, 3
 
 
-def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, **more):
+def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, separation=1, **more):
     """Words of three classes; only one layer says which, the others are noise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, sentences * WORDS)
     hidden = rng.normal(size=(LAYERS + 1, sentences * WORDS, DIM)).astype(np.float32)
     hidden[signal_layer] *= 0.1
-    hidden[signal_layer, np.arange(len(labels)), labels] += 1
+    hidden[signal_layer, np.arange(len(labels)), labels] += separation
     return make_cache(
         name,
         hidden,
@@ -98,6 +98,15 @@ def test_regularisation_is_chosen_on_dev_and_never_on_test(make_cache):
     assert by_layer(probe(config, train, dev), "strength")[2]["value"] == 1.0  # a fifth of train
     only = probe(ProbeConfig(strengths=(0.5,), layers=(2,)), train, dev)
     assert by_layer(only, "strength")[2]["value"] == 0.5
+
+
+def test_the_smallest_of_the_equally_good_strengths_is_taken_in_any_order(make_cache):
+    train, dev = planted(make_cache, "a", 1, separation=20), planted(make_cache, "b", 2, separation=20)
+    config = ProbeConfig(probe="svm", layers=(2,), controls=False, baselines=False)
+    for strengths in ((1.0, 10.0), (10.0, 1.0)):
+        found = probe(config.model_copy(update={"strengths": strengths}), train, dev, dev)
+        assert by_layer(found, "token_macro_f1")[2]["value"] == 1
+        assert by_layer(found, "strength")[2]["value"] == 1.0
 
 
 def test_baselines_need_no_layer(make_cache):
