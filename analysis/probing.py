@@ -4,10 +4,11 @@ Beside every score stand what it means: a control task of the same labels withou
 Liang 2019), the description length of the labels (Voita & Titov 2020), and baselines without a model.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,7 +25,7 @@ from analysis.scoring import accuracy, scoring
 from analysis.statistics import difference, interval
 from analysis.sums import Summed
 from store import ActivationCache
-from store.config import Config, Layer, Seed
+from store.config import Config, Layer, OneOf, Seed
 from store.errors import InputError
 
 MIX = "scalar-mix"
@@ -32,15 +33,22 @@ BAG = "bag-of-words"
 Report = Callable[[str], None]
 
 
+def probe_names() -> tuple[str, ...]:
+    """What `probe` may be: a probe of single layers, or the mix of all."""
+    return (*PROBES, MIX)
+
+
+def _about_probes() -> str:
+    """A line on each, from its own docstring."""
+    lines = [f"{name}: {(inspect.getdoc(kind) or '').partition(chr(10))[0]}" for name, kind in PROBES.items()]
+    mix = "one linear probe of a learned mix of all layers, with its weights and their centre of gravity"
+    return " ".join([*lines, f"{MIX}: {mix}"])
+
+
 class ProbeConfig(Config):
     """How the layers are probed."""
 
-    probe: Literal["linear", "svm", "mlp", "bilstm-crf", "scalar-mix"] = Field(
-        "linear",
-        description="linear: multinomial logistic (or ridge) regression. svm: RBF support-vector machine. "
-        "mlp: one hidden layer. bilstm-crf: a tagger of whole sentences. scalar-mix: one linear probe of a "
-        "learned mix of all layers, with its weights and their centre of gravity",
-    )
+    probe: Annotated[str, OneOf("probe", probe_names)] = Field("linear", description=_about_probes())
     layers: tuple[Layer, ...] | None = Field(
         None, min_length=1, description="hidden layers to probe, 0 the embeddings; all if unset"
     )
@@ -168,6 +176,7 @@ class _Probing:
         """One probe of a learned mix of all layers."""
         if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
+        layers = sorted(layers)  # sums are rounded in their order
         x = [self.known.features(self.train.hidden(layer)) for layer in layers]
         strength = chooser.of_mix(x, layers)
         fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=strength)

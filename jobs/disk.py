@@ -7,11 +7,12 @@ from jobs.job import Job
 from jobs.models.source import ModelSource
 from jobs.plan import Plan
 from store.artifacts import Store
-from store.errors import MissingError
+from store.errors import MissingError, model_packages
 
 
 def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
-    """id of each extraction -> bytes of its cache, uncompressed; None where model or data are not here.
+    """id of each extraction -> bytes of its cache, uncompressed; None where the model, the data, or the
+    packages that tokenise are not here.
 
     A checkpoint that is not trained yet has the tokenizer and the shape of the model it starts from.
     """
@@ -49,6 +50,7 @@ def _origin(model: ModelSource, jobs: Mapping[str, Job], done: Container[str]) -
 
 def _bytes(job: Job, model: ModelSource, store: Store) -> int | None:
     try:
-        return prepare(job, model.description(store), model.name).bytes()
+        with model_packages("tokenising"):
+            return prepare(job, model.description(store), model.name).bytes()
     except MissingError:
         return None

@@ -15,7 +15,7 @@ from jobs.job import KINDS, Job
 from jobs.logs import logged_to, report
 from jobs.memory import keep_freed_memory
 from store.artifacts import Store
-from store.errors import MicrotomeError
+from store.errors import MicrotomeError, model_packages
 
 Failure = str | None  # None, or why a job failed, in one line
 LINE = 400  # characters of an error that are shown whole; its log has all of it
@@ -118,7 +118,8 @@ def _made(job: Job, store: Store) -> Failure:
         store.make_way(job.request)
         with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
             if not staging.overtaken:
-                kind.load()(job, store, staging)
+                with model_packages(f"a job of kind {job.kind}"):
+                    kind.load()(job, store, staging)
         return None
     except KeyboardInterrupt:
         _say("stopped")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,10 +21,12 @@ from jobs.tasks import Task
 from jobs.tasks.types import TASK_TYPES
 from store.artifacts import Staging, Store
 from store.cache_writer import CacheWriter, PartBuffer
-from store.config import Config, Layer, Seed, runtime
+from store.config import Config, Layer, OneOf, Seed, runtime
 from store.errors import InputError
 from store.examples import Examples
+from store.formats import PART_FORMATS
 from store.layout import Layout
+from store.parts import COMPRESSIONS
 
 Keep = Literal["hidden", "attention"]
 
@@ -54,8 +56,10 @@ class ExtractConfig(Config):
     )
     max_length: int | None = Field(None, ge=8, description="tokens per sequence; the task's own if unset")
     dtype: Literal["float16", "float32"] = Field("float16", description="on disk")
-    format: Literal["zarr", "hdf5"] = Field("zarr", description="of the parts")
-    compression: Literal["none", "lz4", "zstd"] = Field(
+    format: Annotated[str, OneOf("part format", PART_FORMATS.keys)] = Field(
+        "zarr", description="of the parts"
+    )
+    compression: Annotated[str, OneOf("compression", lambda: COMPRESSIONS)] = Field(
         "none", description="lz4 saves about a tenth, zstd a fifth; both lossless, both cost time"
     )
     part_megabytes: int = Field(256, ge=1, description="size of a part, the unit of memory and of resuming")

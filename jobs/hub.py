@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from store.errors import InputError, MissingError
+from store.errors import InputError, MissingError, model_packages
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
 
@@ -18,6 +18,7 @@ def offline() -> bool:
     )
 
 
+@model_packages("asking the hub")
 def download_files(
     repo: str, revision: str | None, patterns: list[str], repo_type: Literal["model", "dataset"] = "model"
 ) -> Path:
@@ -38,6 +39,7 @@ def download_files(
 
 
 @functools.cache
+@model_packages("asking the hub")
 def model_commit(repo: str) -> tuple[str, bool]:
     """The commit that `main` stands at, and whether it has safetensors; offline, from the local cache."""
     from huggingface_hub import HfApi, try_to_load_from_cache

@@ -37,7 +37,7 @@ KINDS: dict[str, Kind] = {
     "extract": Kind("jobs.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True),
     "generate": Kind("jobs.generate:run_generate", version=1, gpus=1, cpus=1),
     "answer": Kind("jobs.answer:run_answer", version=1, gpus=1, cpus=1),
-    "probe": Kind("jobs.analyse:probe", version=4, gpus=0, cpus=1),
+    "probe": Kind("jobs.analyse:probe", version=5, gpus=0, cpus=1),
     "attention": Kind("jobs.analyse:attention", version=2, gpus=0, cpus=1),
     "similarity": Kind("jobs.analyse:similarity", version=1, gpus=0, cpus=1),
 }

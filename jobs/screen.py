@@ -61,13 +61,10 @@ class Screen:
         self._count += 1
         self._bar.advance(self._grid)
         last = last_progress(self._store.log_path(job.request))
-        said = f"[red]failed[/red] {_plain(error)}" if error else f"[dim]{_plain(last)}[/dim]"
-        count = f"\\[{self._count:>{len(str(self._total))}}/{self._total}]"
-        self._console.print(
-            f"{count} {job.kind:<9} {_plain(job.slug)}  {seconds:.1f} s  {said}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        said = [("failed", "red"), f" {error}"] if error else [(last or "", "dim")]
+        count = f"[{self._count:>{len(str(self._total))}}/{self._total}]"
+        line = Text.assemble(f"{count} {job.kind:<9} {job.slug}  {seconds:.1f} s  ", *said)
+        self._console.print(line, soft_wrap=True)
 
     def _draw(self) -> Group:
         lines = []
@@ -86,8 +83,3 @@ class Screen:
             if log.is_file() and log.stat().st_mtime >= since - 1:
                 found.append((job, log))
         return found
-
-
-def _plain(text: str | None) -> str:
-    """Square brackets are text, not markup."""
-    return (text or "").replace("[", "\\[")

@@ -1,7 +1,8 @@
 """The results of a suite: the rows of its jobs, named as the suite names them, beside what was published."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -42,6 +43,21 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
+
+
+def without_places(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows for others to read: a model that is named by its folder has the end of its path as its name,
+    as much of it as tells it from the other models."""
+    names = {str(name) for name in pd.concat([rows["model"], rows["label"]]).dropna()}
+    short = {name: _end(name, names) for name in names if name.startswith(("/", "~", "."))}
+    return rows.assign(**{column: rows[column].replace(short) for column in ("model", "label")})
+
+
+def _end(place: str, names: Set[str]) -> str:
+    parts = Path(place).parts
+    ends = ("/".join(parts[-count:]) for count in range(1, len(parts)))
+    others = names - {place}
+    return next((end for end in ends if not any(f"/{o}".endswith(f"/{end}") for o in others)), parts[-1])
 
 
 def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:

@@ -2,10 +2,20 @@
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from store.errors import InputError, unknown
 from store.plausible import refuse_repeated_items, refuse_strange_values
@@ -17,6 +27,25 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness 
 def runtime(default: Any, description: str, **limits: Any) -> Any:
     """A field that changes how a job runs but not what it makes, so it stays out of the identity."""
     return Field(default, description=description, json_schema_extra={"runtime": True}, **limits)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text field whose values are the names of a registry: `Annotated[str, OneOf("probe", names)]`.
+
+    The names are asked for when a value comes, so that the registry is the only place where they stand.
+    """
+
+    what: str
+    names: Callable[[], Iterable[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, value: str) -> str:
+        if value not in self.names():
+            raise ValueError(str(unknown(self.what, value, self.names())))
+        return value
 
 
 class Config(BaseModel):

@@ -1,7 +1,23 @@
 """The errors a user can cause or must act on. Each message is one line: what, where, what next."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What the extra `models` installs, by the names that are imported: reading a store does without.
+MODEL_PACKAGES = {
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "peft",
+    "ray",
+    "sacremoses",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "torchcrf",
+    "transformers",
+}
 
 
 class MicrotomeError(Exception):
@@ -28,6 +44,27 @@ class DamagedError(StoreError):
 
 class DtypeOverflowError(MicrotomeError):
     """An activation does not fit the storage dtype."""
+
+
+class PackageError(MissingError):
+    """A package of MODEL_PACKAGES that is not installed; the message says how to install it."""
+
+
+@contextmanager
+def model_packages(what: str) -> Iterator[None]:
+    """Where `what` imports packages of MODEL_PACKAGES: PackageError in place of ModuleNotFoundError.
+
+    Around a `with` or, as a decorator, around a function.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in MODEL_PACKAGES:
+            raise
+        raise PackageError(
+            f"{what} needs {package}, which is not installed; run: pip install 'microtome[models]'"
+        ) from None
 
 
 def unknown(what: str, name: object, known: Iterable[str], see: str = "") -> InputError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.probes.probe import NETWORK, Probe, smoothed
 from analysis.probes.standard import Standard
-from store.errors import InputError, MissingError
+from store.errors import InputError, model_packages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,12 +144,7 @@ class _Sentences:
 
 def _libraries() -> tuple[Any, Any]:
     """torch and the class of the conditional random field."""
-    try:
+    with model_packages("the bilstm-crf probe"):
         import torch
         from torchcrf import CRF
-    except ImportError as error:
-        raise MissingError(
-            f"the bilstm-crf probe needs {error.name}, which is not installed; "
-            "run: pip install -c constraints.txt torch pytorch-crf"
-        ) from None
     return torch, CRF

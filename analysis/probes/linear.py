@@ -12,11 +12,12 @@ from analysis.probes.standard import Standard
 class LinearProbe(Probe):
     """Linear model with an L2 penalty: logistic regression of classes, ridge regression of numbers.
 
-    Takes `strength`. Fitted again on another layer, it starts from where it was.
+    Takes `strength`. Every fit starts from zero: one that started from where another ended would stop
+    elsewhere within the solver's tolerance, and a layer's score would depend on the layers before it.
     """
 
     probabilistic = True
-    _models: "list[_Classes] | Ridge | None" = None
+    _models: "list[_Classes] | Ridge"
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
         self._standard = Standard(x)
@@ -26,16 +27,13 @@ class LinearProbe(Probe):
             self._models = Ridge(alpha=1 / self.settings.strength).fit(x, y)
             return
         columns = [y] if self._one_column else list(y.T)
-        if not isinstance(self._models, list) or len(self._models) != len(columns):
-            self._models = [_Classes() for _ in columns]
-        for model, column in zip(self._models, columns, strict=True):
-            model.fit(x, column, self.settings.strength)
+        self._models = [_Classes(x, column, self.settings.strength) for column in columns]
 
     def predict(self, x: np.ndarray, groups: np.ndarray) -> np.ndarray:
         x = self._standard(x)
         if isinstance(self._models, Ridge):
             return self._models.predict(x)
-        columns = [model.predict(x) for model in self._models or []]
+        columns = [model.predict(x) for model in self._models]
         return columns[0] if self._one_column else np.stack(columns, axis=1)
 
     def _log_likelihood(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray, classes: int) -> np.ndarray:
@@ -52,16 +50,13 @@ class LinearProbe(Probe):
 class _Classes:
     """The logistic regression of one column of class numbers."""
 
-    weights: np.ndarray | None = None
+    weights: np.ndarray | None = None  # none where there is nothing to separate
 
-    def fit(self, x: np.ndarray, y: np.ndarray, strength: float) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, strength: float) -> None:
         self.rows = len(y)
         self.classes, numbers = np.unique(y, return_inverse=True)
-        if len(self.classes) == 1:
-            return  # there is nothing to separate
-        shape = x.shape[1] + 1, len(self.classes)
-        start = self.weights if self.weights is not None and self.weights.shape == shape else None
-        self.weights = fit_softmax(x, numbers, shape[1], strength=strength, start=start)
+        if len(self.classes) > 1:
+            self.weights = fit_softmax(x, numbers, len(self.classes), strength=strength)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         if len(self.classes) == 1:

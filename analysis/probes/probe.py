@@ -34,8 +34,8 @@ class Probe(ABC):
     y       int64 [units] of class numbers, int64 [units, classes] of zeros and ones, or float32 [units]
     groups  int64 [units]: the example of each unit, ascending; units of an example stand in their order
 
-    One probe is fitted layer after layer, each fit forgetting the one before except as a place to start.
-    `settings` may be replaced between two fits.
+    One probe is fitted layer after layer, and each fit forgets the one before: what it finds depends on its
+    own units and settings alone. `settings` may be replaced between two fits.
     """
 
     regularised: ClassVar[bool] = True  # whether `strength` means anything

@@ -37,16 +37,14 @@ def fit_softmax(
     classes: int,
     *,
     strength: float,
-    start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Weights float64 [features + 1, classes], the intercepts last.
+    """Weights float64 [features + 1, classes], the intercepts last; the same for the same arguments.
 
-    `x` is float32 [rows, features], best standardised, `y` int64 [rows] of class numbers. `start` may be
-    the solution of a similar problem.
+    `x` is float32 [rows, features], best standardised, `y` int64 [rows] of class numbers.
     """
     rows, features = x.shape
     penalty = (2 if classes == 2 else 1) / (strength * rows)
-    weights = np.zeros((features + 1, classes)) if start is None else start
+    weights = np.zeros((features + 1, classes))
     few = x[:: max(1, int(rows / max(FEWEST_ROWS, SUBSAMPLE * rows)))]
     function = partial(_value_and_gradient, x, y, penalty)
     value, gradient = function(weights)

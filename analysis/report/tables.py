@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.report.frames import widened
+from store.results import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
 WHOLE += ["jobs", "seconds", "bytes", "epoch"]
@@ -126,7 +127,7 @@ def as_table(
         numeric=numeric,
         cells=cells,
         rows=len(frame),
-        csv=frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        csv=as_csv(frame, float_format="%.6g"),
         groups=groups,
     )
 

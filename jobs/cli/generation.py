@@ -86,7 +86,7 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
             write(row)
     scores = answer_scores(examples, found, config.split)
     whole = len(examples) == len(rows)
-    screen = console() if out is not None else Console(stderr=True, highlight=False, width=160)
+    screen = console() if out is not None else Console(stderr=True, highlight=False, markup=False, width=160)
     screen.print(as_table(_summary(scores, found, task if whole else None, model.name)))
 
 

@@ -4,7 +4,7 @@ import json
 
 import click
 import pandas as pd
-from rich.markup import escape
+from rich.text import Text
 
 from jobs.cli.options import UserPath, console, format_option
 from jobs.cli.running import as_table
@@ -48,7 +48,7 @@ def task_show(name: str) -> None:
     """Recipe, licence, published scores, and how to obtain the data of a task NAME or file."""
     task = load_task(name)
     out = console()
-    out.print(f"[bold]{escape(task.name)}[/bold]  {escape(task.title)}\n", soft_wrap=True)
+    out.print(Text.assemble((task.name, "bold"), f"  {task.title}\n"), soft_wrap=True)
     facts = {
         "type": task.type,
         "labels": ", ".join(task.labels),

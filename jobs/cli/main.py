@@ -16,7 +16,7 @@ from jobs.cli.listings import model_group, task_group
 from jobs.cli.publishing import export_command, push_command
 from jobs.cli.store import store_group
 from jobs.cli.suites import report_command, results_command, suite_group
-from store.errors import MicrotomeError
+from store.errors import MicrotomeError, model_packages
 
 DEBUG = "MICROTOME_DEBUG"
 SURROUNDINGS = (OSError, UnicodeError, RecursionError)  # what files and terminals do, rather than our code
@@ -39,7 +39,8 @@ class _OneLineErrors(click.Group):
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with model_packages("this command"):
+                return super().invoke(ctx)
         except NoArgsIsHelpError:
             raise
         except click.UsageError as error:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from store.config import Config
+from store.config import Config, OneOf
 from store.outputs import whole_file
 from store.places import place
 
@@ -53,10 +53,13 @@ class UserPath(click.Path):
 def console() -> Console:
     """Where tables and progress go; wide enough for a table where there is no terminal.
 
+    Square brackets are text, not markup: they may be in names and in what failed.
     It holds on to today's stdout: while a job runs in this process, `sys.stdout` is the job's log.
     """
-    screen = Console(file=sys.stdout, highlight=False)
-    return screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+    screen = Console(file=sys.stdout, highlight=False, markup=False)
+    return (
+        screen if screen.is_terminal else Console(file=sys.stdout, highlight=False, markup=False, width=160)
+    )
 
 
 @contextmanager
@@ -98,6 +101,9 @@ def given(config: type[C], values: dict[str, Any], *, prefix: str = "", **more: 
 
 def _option(name: str, field: Any) -> Decorator:
     kind, multiple = _click_type(field.annotation)
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            kind = click.Choice(list(mark.names()))
     default = field.get_default()
     shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
     text = (field.description or "").rstrip(".")

@@ -4,7 +4,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jobs.executor import LocalRunner, execute
@@ -52,7 +51,7 @@ def print_rows(frame: pd.DataFrame, screen: Console) -> None:
         return
     columns = []
     for column in frame.columns:
-        cells = [str(column), *map(_cell_text, frame[column])]
+        cells = [str(column), *map(_cell, frame[column])]
         width = max(map(len, cells))
         numeric = pd.api.types.is_numeric_dtype(frame[column])
         columns.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in cells])
@@ -72,10 +71,6 @@ def as_table(frame: pd.DataFrame) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return escape(_cell_text(value))
-
-
-def _cell_text(value: Any) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, float):

@@ -10,7 +10,7 @@ from jobs.cli.analyses import named_cache
 from jobs.cli.options import Number
 from jobs.job import KINDS
 from store.artifacts import Artifact, Store
-from store.errors import InputError, MissingError, StoreError
+from store.errors import InputError, StoreError, model_packages
 from store.verify import check, check_store
 
 
@@ -67,12 +67,8 @@ def store_verify(
 def _recompute(
     artifacts: Sequence[Artifact], store: Store, share: float, seed: int, models: Sequence[str]
 ) -> None:
-    try:
+    with model_packages("--recompute"):
         from jobs.recompute import checkpoint_of, recompute
-    except ModuleNotFoundError as error:
-        raise MissingError(
-            f"--recompute runs the model and needs {error.name}: pip install 'microtome[models]'"
-        ) from None
     checkpoints = [checkpoint_of(artifact, store, models) for artifact in artifacts]
     wrong = []
     with TemporaryDirectory() as scratch:

@@ -11,7 +11,6 @@ from typing import Any
 import click
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 
 from jobs.cli.options import Number, UserPath, console, format_option
 from jobs.cli.running import as_table
@@ -22,12 +21,13 @@ from jobs.job import KINDS, Job
 from jobs.plan import Plan, make_plan
 from jobs.provenance import provenance
 from jobs.screen import Screen
-from jobs.study import study_rows
+from jobs.study import study_rows, without_places
 from jobs.suite import load_suite, suite_names
 from jobs.tasks import Recipe
 from store.artifacts import Store
-from store.errors import InputError, MissingError, unknown
+from store.errors import InputError, MissingError, model_packages, unknown
 from store.outputs import whole_file, write_whole
+from store.results import as_csv
 
 SETTINGS = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
@@ -149,7 +149,8 @@ def suite_run(
     if local:
         runner = LocalRunner(store.root)
     else:
-        from jobs.ray_executor import RayRunner
+        with model_packages("running without --local"):
+            from jobs.ray_executor import RayRunner
 
         out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
         runner = RayRunner(
@@ -178,7 +179,7 @@ def suite_run(
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
     show_default=True,
-    help="of the rows",
+    help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
 )
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
 def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
@@ -196,7 +197,7 @@ def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str 
         with whole_file(Path(str(out))) as staged, staged.open("wb") as stream:
             rows.to_parquet(stream, index=False)
     else:
-        text = rows.to_csv(index=False) if form == "csv" else rows.to_json(orient="records", indent=1)
+        text = as_csv(rows) if form == "csv" else rows.to_json(orient="records", indent=1)
         if out is None:
             click.echo(text.rstrip("\n"))
         else:
@@ -226,11 +227,11 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
     target = Path(out) / "index.html"
     before = target.read_bytes() if target.is_file() else b""
     page = write_report(
-        rows,
+        without_places(rows),
         Path(out),
         suite=plan.suite.name,
         description=plan.suite.description,
-        provenance={"store": str(store.root), "study": plan.suite.study, **provenance()},
+        provenance={"store": store.root.resolve().name, "study": plan.suite.study, **provenance()},
         costs=_costs(plan, store),
         figures=figures,
     )
@@ -264,7 +265,7 @@ def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
     rows = [
         {"kind": kind, "jobs": total[kind], "done": finished[kind], "blocked": stuck[kind]} for kind in total
     ]
-    out.print(escape(f"{plan.suite.name}: {plan.suite.description}\n"), soft_wrap=True)
+    out.print(f"{plan.suite.name}: {plan.suite.description}\n", soft_wrap=True)
     out.print(as_table(pd.DataFrame(rows)))
 
 
@@ -329,6 +330,9 @@ def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None
         total = sum(size or 0 for size in predicted.values())
         still = sum(predicted[id] or 0 for id in predicted if id not in done)
         out.print(f"\n{total / 1e9:.2f} GB of caches, {still / 1e9:.2f} GB of them still to be made")
+        if None in predicted.values():
+            needs = "the model, the data, and what pip install 'microtome[models]' brings"
+            out.print(f"what is not known is predicted by tokenising, which takes {needs}", soft_wrap=True)
 
 
 def _print_missing(plan: Plan, out: Console) -> None:

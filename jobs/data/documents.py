@@ -10,7 +10,7 @@ from typing import Any
 from jobs.data.readers.opening import reading, text_lines
 from jobs.data.readers.parsing import csv_rows, json_rows, read_json, refuse_entities
 from jobs.hub import offline
-from store.errors import InputError, MicrotomeError, MissingError, unknown
+from store.errors import InputError, MicrotomeError, MissingError, model_packages, unknown
 from store.places import place
 
 HUB_FILES = {"parquet", "json", "csv", "text", "arrow"}  # what else `datasets` reads may be pickled
@@ -130,9 +130,9 @@ def hub_rows(
     Nothing that comes is run or unpickled. MissingError if the dataset is not there or cannot be reached,
     InputError if it has no such split, configuration or column.
     """
-    import datasets
-
     where = f"dataset '{hub}'"
+    with model_packages(where):
+        import datasets
     with _asking(where):
         builder = datasets.load_dataset_builder(str(place(hub)), config, revision=revision)
         if builder.name not in {*HUB_FILES, HUB_CACHE}:

@@ -1,5 +1,7 @@
 """The model card of a checkpoint: the front matter that the hub reads, and a text, both from manifests."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ PIPELINE_OPTIONS = {
     "regression": ', function_to_apply="none"',
 }
 CLASS_COLUMNS = ("precision", "recall", "f1", "support")
+MARKDOWN = re.compile(r"[\\`*\[\]|]")  # links, emphasis, code, cells
 SPLITS = ("dev", "test")
 STAGES = ("before", "after")
 
@@ -231,15 +234,27 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        autoescape=False,  # Markdown; cells are escaped by the filter
+        autoescape=False,  # Markdown and Python; every name goes through the filter of its place
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = _cell
+    environment.filters |= {"cell": as_markdown, "code": as_code, "python": as_python}
     return environment
 
 
-def _cell(text: str) -> str:
-    """Text that breaks out of no table cell and no list item."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+def as_markdown(text: object) -> str:
+    """Text that stays text, in a line of its own, a list item or a table cell."""
+    line = " ".join(str(text).split())
+    return MARKDOWN.sub(r"\\\g<0>", line.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def as_code(text: object) -> str:
+    """Text between two backticks."""
+    line = " ".join(str(text).replace("`", "'").split())
+    return f"`{line}`"
+
+
+def as_python(text: object) -> str:
+    """A string of Python on one line; what is special in a JSON string is special in the same way in it."""
+    return json.dumps(str(text), ensure_ascii=False)

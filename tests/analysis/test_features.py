@@ -7,6 +7,7 @@ from store.errors import InputError
 # two sentences: [CLS] w0 w1 w1 [SEP] | [CLS] w0 w0 [SEP]   (w2 of the second was truncated)
 LENGTHS = [5, 4]
 WORDS = [-1, 0, 1, 1, -1, -1, 0, 0, -1]
+ENDS = ("first", "last")
 HIDDEN = np.arange(9, dtype=np.float32)[None, :, None] * np.ones((2, 1, 3), np.float32)
 
 
@@ -58,10 +59,20 @@ def test_pairs_are_the_means_of_their_segments(make_cache):
 def test_a_text_is_the_mean_of_its_own_tokens(make_cache):
     labels = [[1, 0, 1], [0, 0, 0]]
     cache = make_cache(
-        "texts", HIDDEN, LENGTHS, words=WORDS, labels=labels, label_dtype=np.uint8, unit="text", classes="abc"
+        "texts",
+        HIDDEN**2,
+        LENGTHS,
+        words=WORDS,
+        labels=labels,
+        label_dtype=np.uint8,
+        unit="text",
+        classes="abc",
     )
     found = units(cache)
-    np.testing.assert_array_equal(found.features(cache.hidden(1)), np.outer([2, 6.5], np.ones(3)))
+    own = [(1 + 4 + 9) / 3, (36 + 49) / 2]  # what no mean over special tokens too would give
+    np.testing.assert_allclose(found.features(cache.hidden(1)), np.outer(own, np.ones(3)), rtol=1e-6)
+    ends = {pooling: units(cache, pooling).features(cache.hidden(1))[:, 0].tolist() for pooling in ENDS}
+    assert ends == {"first": [0, 25], "last": [16, 64]}  # those of the sequence, special ones included
     assert found.y.tolist() == labels
 
 

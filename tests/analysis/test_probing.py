@@ -1,20 +1,20 @@
 import numpy as np
 import pytest
 
-from analysis.probes import PROBES
+from analysis.probes import PROBES, bilstm_crf, mlp
 from analysis.probing import MIX, ProbeConfig, probe
 from store.errors import InputError
 
 SENTENCES, WORDS, DIM, LAYERS = 60, 5, 6, 3
 
 
-def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, **more):
+def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, separation=1, **more):
     """Words of three classes; only one layer says which, the others are noise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, sentences * WORDS)
     hidden = rng.normal(size=(LAYERS + 1, sentences * WORDS, DIM)).astype(np.float32)
     hidden[signal_layer] *= 0.1
-    hidden[signal_layer, np.arange(len(labels)), labels] += 1
+    hidden[signal_layer, np.arange(len(labels)), labels] += separation
     return make_cache(
         name,
         hidden,
@@ -100,6 +100,15 @@ def test_regularisation_is_chosen_on_dev_and_never_on_test(make_cache):
     assert by_layer(only, "strength")[2]["value"] == 0.5
 
 
+def test_the_smallest_of_the_equally_good_strengths_is_taken_in_any_order(make_cache):
+    train, dev = planted(make_cache, "a", 1, separation=20), planted(make_cache, "b", 2, separation=20)
+    config = ProbeConfig(probe="svm", layers=(2,), controls=False, baselines=False)
+    for strengths in ((1.0, 10.0), (10.0, 1.0)):
+        found = probe(config.model_copy(update={"strengths": strengths}), train, dev, dev)
+        assert by_layer(found, "token_macro_f1")[2]["value"] == 1
+        assert by_layer(found, "strength")[2]["value"] == 1.0
+
+
 def test_baselines_need_no_layer(make_cache):
     ids = np.random.default_rng(0).integers(0, 3, 300)
     train = planted(make_cache, "a", 1, input_ids=ids)
@@ -150,7 +159,7 @@ def test_the_bag_of_a_pair_has_the_words_of_both_texts(make_cache):
     )
     for held_out in (None, dev):
         found = probe(ProbeConfig(strengths=(0.1, 10.0)), train, test, held_out)
-        assert by_layer(found, "strength", "bag-of-words")[None]["value"] in (0.1, 10.0)
+        assert by_layer(found, "strength", "bag-of-words")[None]["value"] == 0.1  # the smaller of equals
         assert by_layer(found, "accuracy", "bag-of-words")[None]["value"] == 1
 
 
@@ -164,6 +173,60 @@ def test_the_mix_weighs_the_layer_that_knows(make_cache):
     centre = sum(layer * weight for layer, weight in weights.items())
     assert by_layer(found, "centre_of_gravity")[None]["value"] == pytest.approx(centre)
     assert by_layer(found, "token_macro_f1", MIX)[None]["value"] > 0.9
+
+
+def blurred(make_cache, name, seed, sentences=40):
+    """Every layer says something of the class, and none says it without a doubt."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, sentences * WORDS)
+    hidden = rng.normal(size=(LAYERS + 1, len(labels), DIM)).astype(np.float32)
+    hidden[:, np.arange(len(labels)), labels] += np.linspace(0.2, 1.2, LAYERS + 1)[:, None]
+    words, classes = list(range(WORDS)) * sentences, ["O", "B-x", "B-y"]
+    return make_cache(name, hidden, [WORDS] * sentences, words=words, labels=labels, classes=classes)
+
+
+def of_layer(found, layer):
+    return [row for row in found.rows if row["layer"] == layer]
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """For what trains step by step: these tests ask whether a fit is the same, not whether it is good."""
+    for module in (mlp, bilstm_crf):
+        monkeypatch.setattr(module, "FEWEST_STEPS", 1)
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("name", list(PROBES))
+def test_what_a_layer_knows_does_not_depend_on_what_else_is_asked(make_cache, name):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=name, width=8, epochs=1, strengths=(0.01, 1.0), baselines=False)
+    whole = probe(config, train, test, dev)
+    for asked in ((3,), (3, 1, 0), (0, 2)):
+        found = probe(config.model_copy(update={"layers": asked}), train, test, dev)
+        assert {row["layer"] for row in found.rows} == set(asked)
+        for layer in asked:
+            assert of_layer(found, layer) == of_layer(whole, layer)
+            ours, theirs = (of.summed[f"{name}/{layer}"] for of in (found, whole))
+            np.testing.assert_array_equal(ours.terms, theirs.terms)
+
+
+def test_the_mix_does_not_depend_on_the_order_of_its_layers(make_cache):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=MIX, strengths=(0.01, 1.0), layers=(0, 1, 3))
+    turned = config.model_copy(update={"layers": (3, 0, 1)})
+    assert probe(turned, train, test, dev).rows == probe(config, train, test, dev).rows
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("name", [name for name, kind in PROBES.items() if kind.regularised])
+def test_the_fit_does_not_depend_on_the_strengths_that_were_tried_before(make_cache, name):
+    train, dev, test = (blurred(make_cache, split, seed) for seed, split in enumerate(("a", "b", "c")))
+    config = ProbeConfig(probe=name, width=8, strengths=(1e-3, 0.01, 0.1, 1.0), layers=(2,), baselines=False)
+    tried = probe(config, train, test, dev)
+    [strength] = [row["value"] for row in tried.rows if row["metric"] == "strength"]
+    only = probe(config.model_copy(update={"strengths": (strength,)}), train, test, dev)
+    assert only.rows == tried.rows
 
 
 def test_chosen_layers_only(make_cache):

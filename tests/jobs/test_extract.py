@@ -13,9 +13,10 @@ from jobs.models.loading import load_tokenizer
 from jobs.tasks import load_task
 from store.activations import ActivationCache
 from store.errors import InputError, MissingError
+from store.formats import PART_FORMATS
 
 ARCHITECTURES = ["bert", "gpt2", "biogpt"]
-FORMATS = ["zarr", "hdf5"]
+FORMATS = list(PART_FORMATS)
 
 
 def direct(folder, encoding, start=0, stop=None):

@@ -13,6 +13,7 @@ from jobs.executor import run_job
 from store import files, hdf5_parts, zarr_parts
 from store.activations import ActivationCache
 from store.artifacts import Store
+from store.formats import PART_FORMATS
 from store.verify import check
 
 FORK = multiprocessing.get_context("fork")
@@ -85,7 +86,7 @@ def parts_to_do(store, job):
     return tuple(map(int, said[-1]))
 
 
-@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+@pytest.mark.parametrize("form", list(PART_FORMATS))
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
     bench, tiny_models, tmp_path, small_parts, form, after

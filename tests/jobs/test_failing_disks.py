@@ -10,6 +10,7 @@ import pytest
 from jobs.executor import run_job
 from store.artifacts import Store
 from store.cache_writer import CacheWriter
+from store.formats import PART_FORMATS
 
 CAN_MOUNT = (
     sys.platform == "linux"
@@ -55,7 +56,7 @@ def assert_refused(done, reason):
 
 
 @needs_mount
-@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+@pytest.mark.parametrize("form", list(PART_FORMATS))
 @pytest.mark.parametrize("compression", ["none", "lz4"])
 def test_an_extraction_onto_a_full_disk(tmp_path, tiny_models, small_tasks, form, compression):
     done = microtome_on(

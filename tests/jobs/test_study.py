@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.sums import summed
-from jobs.study import _drawn, comparable
+from jobs.study import _drawn, comparable, without_places
 from jobs.tasks import Published
 
 PUBLISHED = (
@@ -54,3 +55,15 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
     assert (difference["label"], difference["value"]) == ("bert", pytest.approx(0.1))
     same = rows["probe", "gain", "bert"]
     assert (same["value"], same["low"], same["high"], same["layer"]) == (0, 0, 0, 3)
+
+
+def test_a_page_for_others_names_no_folder_of_this_machine():
+    models = ["bert", "/home/me/a/mine", "/home/me/b/mine", "~/models/bert", "../other", "org/name"]
+    rows = pd.DataFrame({"model": models, "label": [None, *models[:5]], "value": 1.0}).astype(
+        {"label": "string"}
+    )
+    shown = without_places(rows)
+    assert list(shown["model"]) == ["bert", "a/mine", "b/mine", "models/bert", "other", "org/name"]
+    assert list(shown["label"][1:]) == list(shown["model"][:5])
+    assert list(rows["model"]) == models
+    pd.testing.assert_frame_equal(without_places(rows[:1]), rows[:1])

@@ -1,5 +1,6 @@
 """Parquet as the hub converts its datasets: rows of words and tags, or of texts and a class."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,22 @@ def _tagged(row: dict[str, Any], spec: DataSpec, names: list[str], number: int, 
 
 
 def _class_names(table: Any, column: str, path: Path) -> list[str]:
-    """The class names that `datasets` keeps in the schema, or none."""
-    import datasets
-
+    """The class names that `datasets` keeps in the schema, or none; read where it is not installed too."""
+    noted = (table.schema.metadata or {}).get(b"huggingface")
+    if not noted:
+        return []
     try:
-        feature = datasets.Features.from_arrow_schema(table.schema)[column]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        feature = json.loads(noted).get("info", {}).get("features", {}).get(column, {})
+        if isinstance(feature, list):  # how a list of classes was noted before it was {"feature": ...}
+            feature = feature[0]
+        names = list(feature.get("feature", feature).get("names") or [])
+    except (ValueError, AttributeError, TypeError, IndexError, RecursionError) as error:
         raise InputError(
             f"{path}: the features that its schema names cannot be read ({error!r:.80})"
         ) from None
-    feature = getattr(feature, "feature", feature)
-    return list(getattr(feature, "names", None) or [])
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: the features that its schema names cannot be read (a class is no text)")
+    return names
 
 
 def _name(value: Any, names: list[str]) -> Any:

@@ -93,5 +93,5 @@ def test_texts_are_not_sentences_of_words():
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcrf", None)
     x, y = in_context(1)
-    with pytest.raises(MissingError, match="torchcrf.*pip install .*pytorch-crf"):
+    with pytest.raises(MissingError, match="torchcrf.*pip install 'microtome\\[models\\]'"):
         fitted(x, y)

@@ -72,6 +72,20 @@ def test_sets_of_classes_and_numbers(name):
 
 
 @pytest.mark.parametrize("name", list(PROBES))
+def test_a_fit_forgets_the_one_before(name):
+    x, y, groups = planted(1, sentences=40)
+    blurred = x + np.random.default_rng(5).normal(size=x.shape).astype(np.float32)
+    noise = np.random.default_rng(4).normal(size=(200, FEATURES)).astype(np.float32)
+    asked_groups, gold = np.repeat(np.arange(50), 4), np.arange(200) % CLASSES
+    again, fresh = fitted(name, x, y, groups), fitted(name, blurred, y, groups)
+    again.fit(blurred, y, groups)
+    np.testing.assert_array_equal(again.predict(noise, asked_groups), fresh.predict(noise, asked_groups))
+    if again.probabilistic:
+        one, other = (probe.log_likelihood(noise, gold, asked_groups, CLASSES) for probe in (again, fresh))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", list(PROBES))
 def test_a_seed_repeats(name):
     x, y, groups = planted(1, sentences=20)
     noise = np.random.default_rng(4).normal(size=(200, FEATURES)).astype(np.float32)

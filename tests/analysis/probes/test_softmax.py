@@ -1,10 +1,13 @@
 """The solver against scikit-learn: an objective no worse, the same predictions."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
+from analysis import cores
 from analysis.probes import softmax
 
 
@@ -47,13 +50,14 @@ def test_the_objective_is_no_worse_than_scikit_learns(monkeypatch, classes, stre
     assert same.mean() > 0.99
 
 
-def test_another_start_ends_at_the_same_place():
-    x, y = problem(2000, 20, 4)
-    cold = softmax.fit_softmax(x, y, 4, strength=0.1)
-    start = np.random.default_rng(1).normal(size=cold.shape)
-    warm = softmax.fit_softmax(x, y, 4, strength=0.1, start=start)
-    penalty = 1 / (0.1 * len(x))
-    assert objective(warm, x, y, penalty) == pytest.approx(objective(cold, x, y, penalty), abs=1e-5)
+def test_the_weights_do_not_depend_on_the_number_of_cores(monkeypatch):
+    x, y = problem(3000, 20, 3)
+    monkeypatch.setattr(cores, "BLOCK_BYTES", 100 * x[:1].nbytes)  # thirty blocks
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(cores, "_threads", lambda process, n=count: (ThreadPoolExecutor(n), n))
+        found.append(softmax.fit_softmax(x, y, 3, strength=0.1))
+    np.testing.assert_array_equal(*found)
 
 
 def test_the_gradient_is_that_of_the_value():

@@ -1,5 +1,8 @@
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import click
 import pandas as pd
@@ -8,6 +11,8 @@ from click.testing import CliRunner
 
 from jobs.cli import main
 from store.artifacts import Store
+
+ROOT = Path(__file__).parents[3]
 
 
 def call(*arguments):
@@ -29,16 +34,65 @@ def test_every_command_and_option_has_help(path, command):
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name != "help":
             assert parameter.help, (path, parameter.name)
-    assert "Usage" in call(*path, "--help")
+    shown = " ".join(call(*path, "--help").split())
+    assert shown.startswith(f"Usage: main {' '.join(path)} ")
+    assert " ".join(command.help.partition("\n\n")[0].split()) in shown
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert max(parameter.opts, key=len) in shown
 
 
-def test_the_readme_names_every_command():
-    from pathlib import Path
+DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md")}
 
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    for path, command in commands():
-        if not isinstance(command, click.Group):
-            assert " ".join(path) in readme, path
+
+def documented():
+    """Every `microtome ...` line of the documents, those of consoles and those in running text, as words."""
+    for name, text in DOCUMENTS.items():
+        text = text.replace("\\\n", " ")
+        lines = re.findall(r"^(?:\$ )?(?:.*/)?microtome (.*)$", "\n".join(blocks(text)), re.M)
+        spans = re.findall(r"`(?:\w+=\S+ )*microtome ([^`]*)`", re.sub(r"```.*?```", "", text, flags=re.S))
+        for line in [*lines, *(" ".join(span.split()) for span in spans)]:
+            line = line.partition("  #")[0].partition(" # ")[0]
+            yield pytest.param(shlex.split(line.replace("\\|", "|")), id=f"{name}: {line}"[:60])
+
+
+def blocks(text):
+    return re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)
+
+
+@pytest.mark.parametrize("words", list(documented()))
+def test_a_command_in_the_documents_is_one_that_there_is(words):
+    """Down to its options and their values, where these are no placeholders."""
+    command, names = main, list(words)
+    while names and isinstance(command, click.Group):
+        assert names[0] in command.commands, f"no command {names[0]} in {words}"
+        command = command.commands[names.pop(0)]
+    known = {option: p for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    for at, word in enumerate(names):
+        option, _, value = word.partition("=")
+        if not option.startswith("-"):
+            continue
+        assert option in known, f"{option} in {words}"
+        value = value or (names[at + 1] if at + 1 < len(names) else "")
+        if isinstance(known[option].type, click.Choice):
+            assert value in known[option].type.choices or set(value.split("|")) <= set(
+                known[option].type.choices
+            )
+    context = click.Context(command, info_name=" ".join(words), resilient_parsing=True)
+    whole = [word for word in names if not word.startswith("...")]
+    command.parse_args(context, whole)
+    assert not context.args, f"left over: {context.args} in {words}"
+
+
+def test_the_table_of_commands_names_each_of_them():
+    rows = [line for line in DOCUMENTS["README.md"].splitlines() if line.startswith("| `microtome")]
+    named = {
+        tuple(name.split())
+        for row in rows
+        for name in re.findall(r"`(?:microtome )?([a-z]+(?: [a-z]+)?)", row)
+    }
+    there = {path for path, command in commands() if not isinstance(command, click.Group)}
+    assert there <= named
 
 
 def test_one_job_after_another_by_hand(tiny_models, small_tasks, tmp_path):
@@ -105,6 +159,7 @@ def test_a_suite_from_plan_to_report(small_suite, tmp_path):
     assert "unchanged" in call("report", suite, "--out", out)
     page = (tmp_path / "report" / "index.html").read_text("utf-8")
     assert page.count("<svg") >= 4
+    assert str(tmp_path) not in page
 
 
 def test_a_model_with_pickled_weights_is_fetched_into_safetensors(tiny_models, tmp_path):

@@ -1,3 +1,6 @@
+import ast
+import re
+
 import pytest
 import yaml
 
@@ -237,3 +240,76 @@ def test_a_task_of_the_users_own_has_terms_to_be_added_also_under_a_known_name(m
         assert "datasets" not in front
         assert "terms that microtome does not know" in body
         assert load_task("jnlpba").licence not in body
+
+
+HOSTILE = [
+    'a"); import os; os.system("id"); ("',
+    "a'); import os; ('",
+    'a\nimport os\n"',
+    "a\\",
+    'a\\"); import os #',
+    "a```\nimport os\n```",
+    "a\n---\nlicense: mit",
+    "---",
+    "<img src=x onerror=alert(1)>",
+    "[here](https://example.org) | **b**",
+    "{{ 7 * 7 }}",
+    "*a*: &b !!python/object/apply:os.system [id]",
+]
+
+
+def python_of(body):
+    """The statements of every block of Python in a card."""
+    return [ast.parse(block).body for block in re.findall(r"^```python\n(.*?)^```$", body, re.M | re.S)]
+
+
+def texts_in(statements):
+    """The strings that stand as arguments of calls."""
+    return {
+        node.value
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", ["token", "sequence", "language", "adapter"])
+def test_a_hostile_name_is_a_text_in_python_yaml_and_markdown(made, name, kind):
+    adapter = kind == "adapter"
+    if kind in ("language", "adapter"):
+        artifact = made.adapt("own", BASE, {"rank": 4, "targets": []} if adapter else None)
+        harmless = made.card(artifact, adapter=adapter)[1]
+    else:
+        row = {"label": name, "split": "test", "metric": "class_f1", "value": 0.5, "n": 3}
+        artifact = made.finetune({"token": "jnlpba", "sequence": "sick"}[kind], rows=[row])
+        harmless = made.card(artifact)[1]
+    text = model_card(lineage(artifact, made.store), name, adapter=adapter, withheld=[name])
+    _, front, body = re.split(r"^---\n", text, maxsplit=2, flags=re.M)
+    assert yaml.safe_load(front)["license"] == "other"
+    assert set(yaml.safe_load(front)) == set(
+        yaml.safe_load(yaml.safe_dump(made.card(artifact, adapter=adapter)[0]))
+    )
+    [ours], [theirs] = python_of(body), python_of(harmless)
+    assert [type(statement) for statement in ours] == [type(statement) for statement in theirs]
+    assert name in texts_in(ours)
+    assert [line for line in body.splitlines() if line.startswith("#")][1:] == [
+        line for line in harmless.splitlines() if line.startswith("#")
+    ][1:]
+    prose = re.sub(r"^```python\n.*?^```$", "", body, flags=re.M | re.S)
+    assert "<img" not in prose
+    assert not re.search(r"(?<!\\)\[here", prose)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_task_or_model_breaks_out_of_no_line(made, name):
+    artifact = made.finetune("jnlpba", model="x", name="harmless")
+    artifact.manifest["labels"] |= {"task": name, "model": name}
+    body = model_card(lineage(artifact, made.store), "somebody/model").split("---\n", 2)[2]
+    said = model_card(
+        lineage(made.finetune("jnlpba", model="x", name="harmless"), made.store), "somebody/model"
+    )
+    count = len(said.split("---\n", 2)[2].splitlines())
+    assert count - 2 <= len(body.splitlines()) <= count + 2
+    assert len(python_of(body)) == 1
+    assert "<img" not in body
