@@ -83,5 +83,5 @@ def _checked(text: str, folder_name: str) -> dict[str, Any]:
 
 def _checksum(values: Mapping[str, Any]) -> str:
     """Of canonical JSON: keys sorted, no spaces."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return checksum_of(text.encode())

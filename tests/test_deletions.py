@@ -64,11 +64,6 @@ GUARDS = {
     ("analysis/correlation.py", "_averaged", "rename"): "a column",
     ("analysis/correlation.py", "_scores", "rename"): "a column",
     # the report: one page onto the page before
-    (
-        "analysis/report/page.py",
-        "_put",
-        "replace",
-    ): "a file of its own, onto index.html of --out, if that is a report of ours",
     # jobs: inside a job's scratch
     (
         "jobs/models/training.py",
@@ -80,21 +75,33 @@ GUARDS = {
     ("jobs/models/lora.py", "merge", "remove"): "that folder",
     ("jobs/models/lora.py", "save_adapter", "remove"): "README.md that peft has just written into staging",
     # --out: refused if there is something already
-    ("jobs/models/fetch.py", "fetch", "TemporaryDirectory"): "a new folder beside --out",
-    ("jobs/models/fetch.py", "fetch", "rename"): "refused before if --out exists",
     ("jobs/publishing/publish.py", "export", "TemporaryDirectory"): "a new folder beside --out",
     ("jobs/publishing/publish.py", "export", "rename"): "refused before if --out is not empty",
     ("jobs/publishing/publish.py", "push", "TemporaryDirectory"): "a new folder of the system's",
-    ("jobs/cli/cache.py", "_recompute", "TemporaryDirectory"): "a new folder of the system's",
     ("jobs/cli/generation.py", "generate_command", "TemporaryDirectory"): "a new folder of the system's",
     ("jobs/cli/generation.py", "_answer", "TemporaryDirectory"): "a new folder of the system's",
     ("jobs/cli/cache.py", "cache_rm", "remove"): "Store.locate, then Store.remove",
     ("jobs/cli/cache.py", "cache_gc", "remove"): "an artifact that Store.list found",
     ("jobs/cli/cache.py", "cache_gc", "discard"): "Store.leftovers found it",
     ("store/artifacts.py", "Store.discard", "discard"): "store/leftovers.py",
+    ("store/outputs.py", "whole_file", "replace"): "a file of this write's own, onto the path the user named",
+    ("store/outputs.py", "whole_file", "unlink"): "that file of its own",
+    ("store/outputs.py", "whole_folder", "TemporaryDirectory"): "a new folder beside --out",
+    ("store/outputs.py", "whole_folder", "rename"): "refused before if --out is not empty",
+    (
+        "store/outputs.py",
+        "_parents",
+        "remove_if_empty",
+    ): "folders made a moment before, if nothing is in them",
+    ("store/artifacts.py", "Store.make_way", "rename"): "an artifact of this store, found by its manifest",
+    ("store/artifacts.py", "Store.make_way", "remove"): "that artifact, if it is still not whole",
+    ("store/artifacts.py", "Store.make_way", "remove_if_empty"): "the staging folder of the store",
+    ("store/artifacts.py", "_record", "remove"): "the manifest of a staging folder that this process holds",
+    ("jobs/cli/store.py", "_recompute", "TemporaryDirectory"): "a new folder of the system's",
+    ("jobs/study.py", "without_places", "replace"): "no file: a column of a table",
 }
 OURS = {"remove", "discard"}  # of the store; a list's and a set's are told apart by who they are called on
-COLLECTIONS = {"waiting", "running", "tasks"}
+COLLECTIONS = {"waiting", "running", "tasks", "_around"}
 
 
 def called(node):

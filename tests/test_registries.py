@@ -17,7 +17,7 @@ from store.errors import InputError
 from store.examples import Examples
 from store.formats import PART_FORMATS
 from store.layout import Layout
-from store.parts import Part, PartFormat
+from store.parts import PartFormat
 
 SUITE = {"name": "own", "description": "a probe of our own", "models": ["bert"], "tasks": ["sick"]}
 LENGTHS = [2, 3, 1, 4] * 5
@@ -36,21 +36,6 @@ class Commonest(Probe):
         return np.full(len(x), self.answer)
 
 
-class NpzPart(Part):
-    """Everything in one archive of numpy."""
-
-    def __init__(self, path):
-        self.arrays = dict(np.load(path))
-
-    def read(self, name, layer, start, stop, out=None):
-        values = self.arrays[name][layer]
-        values = values[start:stop] if name == "hidden" else values[:, start:stop]
-        if out is None:
-            return values
-        out[:] = values
-        return out
-
-
 class NpzParts(PartFormat):
     suffix = ".npz"
 
@@ -58,8 +43,8 @@ class NpzParts(PartFormat):
         np.savez(path, **arrays)
         return {}
 
-    def read(self, path):
-        return NpzPart(path)
+    def read(self, path, names):
+        return dict(np.load(path))
 
 
 def cache_in(form, tmp_path, seed):
@@ -97,7 +82,8 @@ def cache_in(form, tmp_path, seed):
                 buffer.slot("hidden", example)[:] = hidden[:, start : offsets[example + 1]]
             writer.submit(buffer)
         described = {"unit": "word", "classes": ["O", "B-x"], "split": "test", "segments": "together"}
-        staging.outputs["cache"] = writer.finish() | described
+        outputs, staging.files = writer.finish()
+        staging.outputs["cache"] = outputs | described
     return ActivationCache(store.find(request).path), hidden
 
 

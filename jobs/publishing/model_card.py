@@ -257,4 +257,4 @@ def as_code(text: object) -> str:
 
 def as_python(text: object) -> str:
     """A string of Python on one line; what is special in a JSON string is special in the same way in it."""
-    return json.dumps(str(text), ensure_ascii=False)
+    return json.dumps(str(text), ensure_ascii=False, allow_nan=False)

@@ -55,7 +55,8 @@ def make_cache(tmp_path):
                 if attention:
                     buffer.slot("attention", example)[:] = pack_attention(attention[example], layout.causal)
             writer.submit(buffer)
-            staging.outputs["cache"] = writer.finish() | {
+            described, staging.files = writer.finish()
+            staging.outputs["cache"] = described | {
                 "unit": unit,
                 "classes": list(classes),
                 "split": more.get("split", "test"),

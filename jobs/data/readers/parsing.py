@@ -148,7 +148,7 @@ def _parsed(text: str, where: str, halves: bool, lines: bool = False) -> Any:
     try:
         found = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
         if not halves and SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8")
         return found
     except json.JSONDecodeError as error:
         place = f"{where}:{error.lineno}" if lines else where
