@@ -13,11 +13,11 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from analysis.comparable import chosen_layers, refuse_other_tokens, same_cache
-from analysis.halves import widened
-from store import ActivationCache
-from store.config import Config, Layer, Seed
-from store.errors import InputError
+from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
+from microtome.analysis.numerics.half_precision import widened
+from microtome.store import ActivationCache
+from microtome.store.config import Config, Layer, Seed
+from microtome.store.errors import InputError
 
 Measure = Literal["linear_cka", "rsa", "rbf_cka"]
 USUAL: tuple[Measure, ...] = ("linear_cka", "rsa")

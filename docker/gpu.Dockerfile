@@ -17,6 +17,7 @@ RUN pip install --quiet -c constraints.txt $(grep '^torch==' constraints.txt)
 COPY store store
 COPY analysis analysis
 COPY jobs jobs
+COPY src src
 RUN pip install --quiet -c constraints.txt '.[models]' && touch $VENV/.installed
 
 ENV MICROTOME_STORE=/store MICROTOME_DATA=/data MICROTOME_MODELS=/models REPORT=/store/report

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from store.errors import InputError, MissingError, model_packages
+from microtome.store.errors import InputError, MissingError, model_packages
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from jobs.data.examples import Example, Label
-from jobs.data.readers import read_examples
-from jobs.data.readers.marks import separated
-from jobs.data.readers.opening import text_lines
-from jobs.data.readers.parsing import json_rows
-from jobs.data.readers.soundness import refuse_unsound
-from jobs.data.readers.spec import DataSpec, row_id
-from jobs.tasks import Recipe
-from jobs.tasks.types import TASK_TYPES
-from jobs.tasks.types.task_type import TaskType
-from store.artifacts import Artifact
-from store.errors import InputError
+from microtome.jobs.data.examples import Example, Label
+from microtome.jobs.data.readers import read_examples
+from microtome.jobs.data.readers.marks import separated
+from microtome.jobs.data.readers.opening import text_lines
+from microtome.jobs.data.readers.parsing import json_rows
+from microtome.jobs.data.readers.soundness import refuse_unsound
+from microtome.jobs.data.readers.spec import DataSpec, row_id
+from microtome.jobs.tasks import Recipe
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.store.artifacts.store import Artifact
+from microtome.store.errors import InputError
 
 WORD = re.compile(r"\w+|[^\w\s]")  # of a text to be tagged: words and single marks
 Named = tuple[str, str, list[str]]  # file and line, id, texts
@@ -58,7 +58,7 @@ def predict(
 
     What the examples have as labels is not looked at. InputError if they have not as many texts as the task.
     """
-    from jobs.models.task_model import TaskModel
+    from microtome.jobs.models.task_model import TaskModel
 
     config = artifact.manifest["config"]
     kind = TASK_TYPES[config["type"]]

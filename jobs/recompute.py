@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.data.fractions import sample
-from jobs.models import loading
-from jobs.models.batching import takes_segments
-from jobs.models.source import ModelSource, find_model, find_weights
-from store.activations import ActivationCache
-from store.artifacts import Artifact, Store
-from store.errors import MissingError
-from store.layout import ATTENTION, HIDDEN
+from microtome.jobs.data.fractions import sample
+from microtome.jobs.models import loading
+from microtome.jobs.models.batching import takes_segments
+from microtome.jobs.models.source import ModelSource, find_model, find_weights
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.cache.layout import ATTENTION, HIDDEN
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.errors import MissingError
 
 TOLERANCE = {"float16": (1e-4, 2e-3), "float32": (1e-4, 1e-5)}  # absolute, and as a share of the value
 PLURAL = {HIDDEN: "hidden states", ATTENTION: "attentions"}

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import yaml
 from yaml.constructor import ConstructorError
 
-from store.errors import InputError, MissingError
+from microtome.store.errors import InputError, MissingError
 
 DEEPEST = 40  # of values in values; no setting is deeper than ten
 MOST_VALUES = 100_000  # with what aliases repeat: a few lines can stand for billions

@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from store.errors import InputError, unknown
-from store.plausible import refuse_repeated_items, refuse_strange_values
+from microtome.store.config_checks import refuse_repeated_items, refuse_strange_values
+from microtome.store.errors import InputError, unknown
 
 Layer = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes

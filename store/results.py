@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from store.artifacts import Artifact
-from store.errors import StoreError
+from microtome.store.artifacts.store import Artifact
+from microtome.store.errors import StoreError
 
 ROWS = "rows.jsonl"
 SUMMED = "summed.npz"  # beside the rows: scores as sums over examples, which intervals are drawn from

@@ -32,8 +32,8 @@ def corpora():
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory):
     """A folder with randomly initialised `bert`, `gpt2` and `biogpt`, two layers and two heads each."""
-    from jobs.demo.corpus import biomedical_text
-    from jobs.models import scratch
+    from microtome.jobs.demo.corpus import biomedical_text
+    from microtome.jobs.models import tiny_models as scratch
 
     folder = tmp_path_factory.mktemp("models")
     texts = biomedical_text(60, seed=5)

@@ -5,19 +5,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from analysis.probes import PROBES, Probe
-from analysis.probing import ProbeConfig, probe
-from jobs.cli.options import options_of
-from jobs.extract import ExtractConfig
-from jobs.suite import Suite
-from store.activations import ActivationCache
-from store.artifacts import Request, Store
-from store.cache_writer import CacheWriter
-from store.errors import InputError
-from store.examples import Examples
-from store.formats import PART_FORMATS
-from store.layout import Layout
-from store.parts import PartFormat
+from microtome.analysis.probing.probes import PROBES, Probe
+from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.jobs.cli.options import options_of
+from microtome.jobs.kinds.extract import ExtractConfig
+from microtome.jobs.suite.suite import Suite
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.examples import Examples
+from microtome.store.cache.formats import PART_FORMATS
+from microtome.store.cache.formats.part import PartFormat
+from microtome.store.cache.layout import Layout
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import CacheWriter
+from microtome.store.errors import InputError
 
 SUITE = {"name": "own", "description": "a probe of our own", "models": ["bert"], "tasks": ["sick"]}
 LENGTHS = [2, 3, 1, 4] * 5

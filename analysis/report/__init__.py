@@ -1,5 +1,5 @@
 """The report: one self-contained HTML page from the result rows of a suite."""
 
-from analysis.report.page import write_report
+from microtome.analysis.report.page import write_report
 
 __all__ = ["write_report"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.report.canvas import slug
-from analysis.report.frames import ITEM, in_order
+from microtome.analysis.report.canvas import slug
+from microtome.analysis.report.frames import ITEM, in_order
 
 Panel = tuple[str, str]  # task, model
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.report.frames import spread
-from store.outputs import whole_file
+from microtome.analysis.report.frames import spread
+from microtome.store.files.outputs import whole_file
 
 INK, MUTED, GRID, EMPTY = "#1d232b", "#5f6975", "#e3e6ea", "#f1f3f5"
 # Okabe and Ito's colours, without the yellow and the black, which vanish on one of the two themes.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.correlation import DRAWN
+from microtome.analysis.correlation import DRAWN
 
 METRIC_NAMES = {
     "entity_f1": "entity F1",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.report.canvas import EMPTY, MUTED, hide, panels, short
+from microtome.analysis.report.canvas import EMPTY, MUTED, hide, panels, short
 
 MAX_COLUMNS = 4
 RING = "#e8000b"

@@ -7,21 +7,25 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report import canvas
-from analysis.report.attention import attention_section
-from analysis.report.classes import classes_section, published_section
-from analysis.report.correlation import correlation_section
-from analysis.report.frames import in_order
-from analysis.report.glance import glance_section
-from analysis.report.language import adaptation_section, answers_section, generation_section
-from analysis.report.probing import probing_section
-from analysis.report.results import Results, inventory, read
-from analysis.report.scores import scores_section
-from analysis.report.section import Section
-from analysis.report.similarity import similarity_section
-from analysis.report.tables import Table, as_table
-from store.errors import InputError
-from store.outputs import write_whole
+from microtome.analysis.report import canvas
+from microtome.analysis.report.frames import in_order
+from microtome.analysis.report.section import Section
+from microtome.analysis.report.sections.attention import attention_section
+from microtome.analysis.report.sections.classes import classes_section, published_section
+from microtome.analysis.report.sections.correlation import correlation_section
+from microtome.analysis.report.sections.glance import glance_section
+from microtome.analysis.report.sections.language import (
+    adaptation_section,
+    answers_section,
+    generation_section,
+)
+from microtome.analysis.report.sections.probing import probing_section
+from microtome.analysis.report.sections.results import Results, inventory, read
+from microtome.analysis.report.sections.scores import scores_section
+from microtome.analysis.report.sections.similarity import similarity_section
+from microtome.analysis.report.tables import Table, as_table
+from microtome.store.errors import InputError
+from microtome.store.files.outputs import write_whole
 
 MEASUREMENTS = "Every kind of measurement in the results, with the number of rows and the range of values."
 OURS = b'<meta name="generator" content="microtome">'  # in the head of every page

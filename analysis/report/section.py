@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from analysis.report.canvas import Picture
-from analysis.report.tables import Table
+from microtome.analysis.report.canvas import Picture
+from microtome.analysis.report.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

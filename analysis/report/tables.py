@@ -9,8 +9,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from analysis.report.frames import widened
-from store.results import as_csv
+from microtome.analysis.report.frames import widened
+from microtome.store.results import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
 WHOLE += ["jobs", "seconds", "bytes", "epoch"]

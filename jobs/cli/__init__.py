@@ -1,5 +1,5 @@
 """The command line: parse, call, print."""
 
-from jobs.cli.main import main
+from microtome.jobs.cli.main import main
 
 __all__ = ["main"]

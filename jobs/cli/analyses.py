@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from analysis.attention import AttentionConfig
-from analysis.probing import ProbeConfig
-from analysis.similarity import SimilarityConfig
-from jobs.analyse import attention_job, probe_job, similarity_job
-from jobs.cli.options import console, given, options_of
-from jobs.cli.running import run_by_hand, show
-from store.artifacts import Artifact, Store
-from store.errors import InputError
+from microtome.analysis.attention.compare import AttentionConfig
+from microtome.analysis.probing.run import ProbeConfig
+from microtome.analysis.similarity import SimilarityConfig
+from microtome.jobs.cli.options import console, given, options_of
+from microtome.jobs.cli.running import run_by_hand, show
+from microtome.jobs.kinds.analyse import attention_job, probe_job, similarity_job
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import InputError
 
 
 @click.command("probe")

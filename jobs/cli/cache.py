@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import click
 import pandas as pd
 
-from jobs.cli.options import Number, console
-from jobs.cli.running import print_rows
-from jobs.job import KINDS
-from jobs.plan import make_plan
-from jobs.suite import load_suite
-from store.artifacts import Artifact, Store
-from store.errors import MissingError
-from store.files import folder_bytes
+from microtome.jobs.cli.options import Number, console
+from microtome.jobs.cli.running import print_rows
+from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.suite import load_suite
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import MissingError
+from microtome.store.files.operations import folder_bytes
 
 DAY = 24 * 60 * 60
 

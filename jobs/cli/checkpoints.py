@@ -5,19 +5,19 @@ from typing import Any
 
 import click
 
-from jobs.adapt import AdaptConfig, NewModel, adapt_job
-from jobs.cli.options import UserPath, console, given, lines_to, options_of
-from jobs.cli.running import run_by_hand, show
-from jobs.data.corpora import CorpusSpec
-from jobs.data.source import find_data
-from jobs.extract import ExtractConfig, extract_job
-from jobs.finetune import finetune_job
-from jobs.models.lora import Lora
-from jobs.models.source import CHECKPOINT, find_model
-from jobs.tasks import Recipe, load_task
-from jobs.tasks.types import TASK_TYPES
-from store.artifacts import Store
-from store.errors import InputError
+from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
+from microtome.jobs.cli.running import run_by_hand, show
+from microtome.jobs.data.corpora import CorpusSpec
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.adapt import AdaptConfig, NewModel, adapt_job
+from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.finetune import finetune_job
+from microtome.jobs.models.lora import Lora
+from microtome.jobs.models.source import CHECKPOINT, find_model
+from microtome.jobs.tasks import Recipe, load_task
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import InputError
 
 
 @click.command("finetune")
@@ -110,7 +110,7 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     own data, for example @GENE$. With --task, the labels that a data file has are not looked at, and may be
     absent. Entities come with character offsets into the text.
     """
-    from jobs.predict import predict, read_task_file, read_texts
+    from microtome.jobs.predict import predict, read_task_file, read_texts
 
     artifact = Store().open(checkpoint)
     if artifact.kind != "finetune":

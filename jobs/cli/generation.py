@@ -9,18 +9,18 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from jobs.answer import AnswerConfig, Answers, answer, answer_scores, template_for
-from jobs.cli.options import UserPath, console, given, lines_to, options_of
-from jobs.cli.running import as_table
-from jobs.data.fractions import sample
-from jobs.data.source import find_data
-from jobs.generate import GenerateConfig, generate, read_prompts
-from jobs.models.source import find_model
-from jobs.study import comparable
-from jobs.tasks import Task, load_task
-from store.artifacts import Store
-from store.config import Config
-from store.errors import InputError
+from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
+from microtome.jobs.cli.running import as_table
+from microtome.jobs.data.fractions import sample
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.answer import AnswerConfig, Answers, answer, answer_scores, template_for
+from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
+from microtome.jobs.models.source import find_model
+from microtome.jobs.suite.results import comparable
+from microtome.jobs.tasks import Task, load_task
+from microtome.store.artifacts.store import Store
+from microtome.store.config import Config
+from microtome.store.errors import InputError
 
 
 @click.command("generate")

@@ -6,16 +6,16 @@ import click
 import pandas as pd
 from rich.text import Text
 
-from jobs.cli.options import UserPath, console, format_option
-from jobs.cli.running import as_table
-from jobs.data.check import check
-from jobs.data.encoding import Encoder
-from jobs.data.source import find_data, find_local
-from jobs.models.registry import MODELS
-from jobs.models.source import find_model
-from jobs.tasks import load_task, task_names
-from store.artifacts import Store
-from store.errors import MicrotomeError
+from microtome.jobs.cli.options import UserPath, console, format_option
+from microtome.jobs.cli.running import as_table
+from microtome.jobs.data.check import check
+from microtome.jobs.data.encoding import Encoder
+from microtome.jobs.data.source import find_data, find_local
+from microtome.jobs.models.registry import MODELS
+from microtome.jobs.models.source import find_model
+from microtome.jobs.tasks import load_task, task_names
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import MicrotomeError
 
 
 @click.group("task")
@@ -74,7 +74,7 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
     task = load_task(name)
     encoder = None
     if model is not None:
-        from jobs.models.loading import load_tokenizer
+        from microtome.jobs.models.loading import load_tokenizer
 
         source = find_model(model, Store())
         tokenizer = load_tokenizer(source.description(Store()), source.name)
@@ -127,7 +127,7 @@ def model_fetch(reference: str, out: str) -> None:
     unpickler of torch, tensors only, and written as safetensors. The folder can be carried to a machine
     without network: $MICROTOME_MODELS/<name>.
     """
-    from jobs.models.fetch import fetch
+    from microtome.jobs.models.fetch import fetch
 
     click.echo(f"wrote {fetch(reference, out)}")
 

@@ -7,16 +7,16 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from jobs import stopping
-from jobs.cli.analyses import attention_command, probe_command, similarity_command
-from jobs.cli.cache import cache_group
-from jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
-from jobs.cli.generation import generate_command
-from jobs.cli.listings import model_group, task_group
-from jobs.cli.publishing import export_command, push_command
-from jobs.cli.store import store_group
-from jobs.cli.suites import report_command, results_command, suite_group
-from store.errors import MicrotomeError, model_packages
+from microtome.jobs.cli.analyses import attention_command, probe_command, similarity_command
+from microtome.jobs.cli.cache import cache_group
+from microtome.jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
+from microtome.jobs.cli.generation import generate_command
+from microtome.jobs.cli.listings import model_group, task_group
+from microtome.jobs.cli.publishing import export_command, push_command
+from microtome.jobs.cli.store import store_group
+from microtome.jobs.cli.suites import report_command, results_command, suite_group
+from microtome.jobs.run import stopping
+from microtome.store.errors import MicrotomeError, model_packages
 
 DEBUG = "MICROTOME_DEBUG"
 SURROUNDINGS = (OSError, UnicodeError, RecursionError)  # what files and terminals do, rather than our code

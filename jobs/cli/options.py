@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from store.config import Config, OneOf
-from store.outputs import whole_file
-from store.places import place
+from microtome.store.config import Config, OneOf
+from microtome.store.files.outputs import whole_file
+from microtome.store.files.paths import place
 
 C = TypeVar("C", bound=Config)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

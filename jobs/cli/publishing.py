@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from jobs.cli.options import UserPath
-from store.artifacts import Store
+from microtome.jobs.cli.options import UserPath
+from microtome.store.artifacts.store import Store
 
 CARD_LINES = 40  # of the model card that a dry run shows
 
@@ -45,7 +45,7 @@ def export_command(checkpoint: str, out: Path, adapter: bool, licence: str) -> N
     The folder can be carried to another machine as $MICROTOME_MODELS/<name>. Data under an agreement may not
     allow that: the card names it.
     """
-    from jobs.publishing.publish import export
+    from microtome.jobs.publishing.publish import export
 
     store = Store()
     folder = export(store.open(checkpoint), store, out, adapter=adapter, licence=licence)
@@ -79,7 +79,7 @@ def push_command(
     corpus, a base model that has left the store. --force says that you have the right. Caches and predictions
     are never uploaded.
     """
-    from jobs.publishing.publish import push
+    from microtome.jobs.publishing.publish import push
 
     store = Store()
     found = push(

@@ -6,12 +6,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from jobs.executor import LocalRunner, execute
-from jobs.job import Job
-from jobs.screen import Screen
-from store.artifacts import Artifact, Store
-from store.errors import InputError, MicrotomeError
-from store.results import read_rows
+from microtome.jobs.kinds.job import Job
+from microtome.jobs.run.executor import LocalRunner, execute
+from microtome.jobs.run.progress import Screen
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import InputError, MicrotomeError
+from microtome.store.results import read_rows
 
 MANY_ROWS = 1000
 

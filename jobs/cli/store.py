@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from jobs.cli.analyses import named_cache
-from jobs.cli.options import Number
-from jobs.job import KINDS
-from store.artifacts import Artifact, Store
-from store.errors import InputError, StoreError, model_packages
-from store.verify import check, check_store
+from microtome.jobs.cli.analyses import named_cache
+from microtome.jobs.cli.options import Number
+from microtome.jobs.kinds.job import KINDS
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.artifacts.verify import check, check_store
+from microtome.store.errors import InputError, StoreError, model_packages
 
 
 @click.group("store")
@@ -68,7 +68,7 @@ def _recompute(
     artifacts: Sequence[Artifact], store: Store, share: float, seed: int, models: Sequence[str]
 ) -> None:
     with model_packages("--recompute"):
-        from jobs.recompute import checkpoint_of, recompute
+        from microtome.jobs.recompute import checkpoint_of, recompute
     checkpoints = [checkpoint_of(artifact, store, models) for artifact in artifacts]
     wrong = []
     with TemporaryDirectory() as scratch:

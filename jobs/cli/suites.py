@@ -12,22 +12,22 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from jobs.cli.options import Number, UserPath, console, format_option
-from jobs.cli.running import as_table
-from jobs.disk import cache_bytes
-from jobs.executor import LocalRunner, Outcome, Runner, execute
-from jobs.extract import SplitConfig
-from jobs.job import KINDS, Job
-from jobs.plan import Plan, make_plan
-from jobs.provenance import provenance
-from jobs.screen import Screen
-from jobs.study import study_rows, without_places
-from jobs.suite import load_suite, suite_names
-from jobs.tasks import Recipe
-from store.artifacts import Store
-from store.errors import InputError, MissingError, model_packages, unknown
-from store.outputs import whole_file, write_whole
-from store.results import as_csv
+from microtome.jobs.cli.options import Number, UserPath, console, format_option
+from microtome.jobs.cli.running import as_table
+from microtome.jobs.kinds.extract import SplitConfig
+from microtome.jobs.kinds.job import KINDS, Job
+from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
+from microtome.jobs.run.progress import Screen
+from microtome.jobs.run.provenance import provenance
+from microtome.jobs.suite.disk import cache_bytes
+from microtome.jobs.suite.plan import Plan, make_plan
+from microtome.jobs.suite.results import study_rows, without_places
+from microtome.jobs.suite.suite import load_suite, suite_names
+from microtome.jobs.tasks import Recipe
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import InputError, MissingError, model_packages, unknown
+from microtome.store.files.outputs import whole_file, write_whole
+from microtome.store.results import as_csv
 
 SETTINGS = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
@@ -150,7 +150,7 @@ def suite_run(
         runner = LocalRunner(store.root)
     else:
         with model_packages("running without --local"):
-            from jobs.ray_executor import RayRunner
+            from microtome.jobs.run.ray_executor import RayRunner
 
         out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
         runner = RayRunner(
@@ -215,7 +215,7 @@ def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str 
 )
 def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: Any) -> None:
     """Write the results of SUITE so far as one self-contained HTML page."""
-    from analysis.report import write_report
+    from microtome.analysis.report import write_report
 
     store = Store()
     plan = make_plan(load_suite(suite, overrides), store)

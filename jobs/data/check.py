@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jobs.data.encoding import Encoder
-from jobs.data.examples import SPLITS, Example
-from jobs.data.source import TaskData
-from jobs.tasks import Task
-from store.errors import InputError
+from microtome.jobs.data.encoding import Encoder
+from microtome.jobs.data.examples import SPLITS, Example
+from microtome.jobs.data.source import TaskData
+from microtome.jobs.tasks import Task
+from microtome.store.errors import InputError
 
 
 def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]]:

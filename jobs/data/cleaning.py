@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from store.errors import unknown
+from microtome.store.errors import unknown
 
 Rule = Callable[[str], str]
 

@@ -11,14 +11,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs.data import documents
-from jobs.data.cleaning import cleaner
-from jobs.data.readers.opening import reading
-from jobs.demo.corpus import biomedical_text, general_text
-from store.config import Config, Seed
-from store.errors import InputError, MissingError
-from store.fingerprint import digest
-from store.places import place, place_from, there
+from microtome.jobs.data import documents
+from microtome.jobs.data.cleaning import cleaner
+from microtome.jobs.data.readers.opening import reading
+from microtome.jobs.demo.corpus import biomedical_text, general_text
+from microtome.store.config import Config, Seed
+from microtome.store.errors import InputError, MissingError
+from microtome.store.files.paths import place, place_from, there
+from microtome.store.identity import digest
 
 # What each format reads besides what every format has: its settings, the first of them needed.
 SETTINGS = {

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.data.readers.opening import reading, text_lines
-from jobs.data.readers.parsing import csv_rows, json_rows, read_json, refuse_entities
-from jobs.hub import offline
-from store.errors import InputError, MicrotomeError, MissingError, model_packages, unknown
-from store.places import place
+from microtome.jobs.data.readers.opening import reading, text_lines
+from microtome.jobs.data.readers.parsing import csv_rows, json_rows, read_json, refuse_entities
+from microtome.jobs.hub import offline
+from microtome.store.errors import InputError, MicrotomeError, MissingError, model_packages, unknown
+from microtome.store.files.paths import place
 
 HUB_FILES = {"parquet", "json", "csv", "text", "arrow"}  # what else `datasets` reads may be pickled
 HUB_CACHE = "cache"  # what `datasets` has kept of an earlier download, as Arrow files

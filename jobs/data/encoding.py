@@ -7,8 +7,8 @@ so that nothing here depends on a tokenizer's class.
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.data.examples import Example
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.store.errors import InputError
 
 SPECIAL = -1  # word id of a token that the tokenizer added
 

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from jobs.data.examples import Example
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.store.errors import InputError
 
 HOLD_OUT_SEED = 0  # one and the same for everybody
 

@@ -7,8 +7,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from jobs.data.encoding import special_tokens
-from store.errors import InputError
+from microtome.jobs.data.encoding import special_tokens
+from microtome.store.errors import InputError
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1 << 20

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jobs.data.examples import SPLITS, Example, rows_digest
-from jobs.data.fractions import held_out
-from jobs.data.readers import READERS, read_examples
-from jobs.data.readers.opening import reading
-from jobs.data.readers.spec import DataSpec
-from jobs.hub import download_files, offline
-from jobs.tasks import Task
-from store.errors import InputError, MissingError, unknown
-from store.places import place, place_from
+from microtome.jobs.data.examples import SPLITS, Example, rows_digest
+from microtome.jobs.data.fractions import held_out
+from microtome.jobs.data.readers import READERS, read_examples
+from microtome.jobs.data.readers.opening import reading
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.hub import download_files, offline
+from microtome.jobs.tasks import Task
+from microtome.store.errors import InputError, MissingError, unknown
+from microtome.store.files.paths import place, place_from
 
 
 @dataclass(frozen=True)

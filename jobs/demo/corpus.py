@@ -5,9 +5,9 @@ No text is copied from anywhere.
 
 import numpy as np
 
-from jobs.demo.names import Names, pick
-from jobs.demo.templates import Tagged, fill, prose
-from jobs.demo.trials import LABELS, draw_trial, hypothesis, premise, story
+from microtome.jobs.demo.names import Names, pick
+from microtome.jobs.demo.templates import Tagged, fill, prose
+from microtome.jobs.demo.trials import LABELS, draw_trial, hypothesis, premise, story
 
 GENERAL = [
     "The {person} {verb} the {adjective} {thing} near the {place} .",

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.spec import DataSpec
-from jobs.demo.corpus import ner_sentences, nli_pairs
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.demo.corpus import ner_sentences, nli_pairs
+from microtome.store.errors import InputError
 
 
 def read_synthetic(path: Path, spec: DataSpec) -> list[Example]:

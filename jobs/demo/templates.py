@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from jobs.demo.names import EVERYDAY, ORGANS, TYPES, Names, Words, ending_in, pick, short
+from microtome.jobs.demo.names import EVERYDAY, ORGANS, TYPES, Names, Words, ending_in, pick, short
 
 Tagged = tuple[Words, Words]  # words, and an IOB2 tag for each
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from jobs.demo.names import Names, Words, pick, shared_names
-from jobs.demo.templates import VOCABULARY
+from microtome.jobs.demo.names import Names, Words, pick, shared_names
+from microtome.jobs.demo.templates import VOCABULARY
 
 TRIAL_DRUGS = 20
 

@@ -16,9 +16,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from jobs.data.encoding import special_tokens
-from jobs.models import language, loading
-from store.errors import InputError, MicrotomeError
+from microtome.jobs.data.encoding import special_tokens
+from microtome.jobs.models import language, loading
+from microtome.store.errors import InputError, MicrotomeError
 
 UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
 Warper = Callable[[Any, Any], Any]  # ids so far, scores [prompts, vocabulary] -> scores

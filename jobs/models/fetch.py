@@ -4,14 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jobs.data.readers.opening import reading
-from jobs.data.readers.parsing import read_json
-from jobs.hub import MODEL_FILES, download_files
-from jobs.models.source import hub_name
-from store.errors import InputError, MissingError
-from store.modes import settle
-from store.outputs import whole_folder
-from store.places import place, there
+from microtome.jobs.data.readers.opening import reading
+from microtome.jobs.data.readers.parsing import read_json
+from microtome.jobs.hub import MODEL_FILES, download_files
+from microtome.jobs.models.source import hub_name
+from microtome.store.errors import InputError, MissingError
+from microtome.store.files.outputs import whole_folder
+from microtome.store.files.paths import place, there
+from microtome.store.files.permissions import settle
 
 PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from store.errors import MicrotomeError
+from microtome.store.errors import MicrotomeError
 
 
 def check_weights(model: Any, when: str) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from jobs.data.encoding import Encoding
-from jobs.models.batching import length_sorted_batches, padded
-from jobs.models.placing import DevicePart, HostPart, Piece
-from store.cache_writer import PartBuffer
-from store.errors import MicrotomeError
-from store.layout import ATTENTION, HIDDEN, Layout
+from microtome.jobs.data.encoding import Encoding
+from microtome.jobs.models.activation_copy import DevicePart, HostPart, Piece
+from microtome.jobs.models.batching import length_sorted_batches, padded
+from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout
+from microtome.store.cache.writer import PartBuffer
+from microtome.store.errors import MicrotomeError
 
 
 @torch.inference_mode()

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from jobs.models import loading
-from jobs.models.batching import length_sorted_batches, padded
-from jobs.models.training import IGNORED, half_precision
-from store.errors import InputError, MicrotomeError
+from microtome.jobs.models import loading
+from microtome.jobs.models.batching import length_sorted_batches, padded
+from microtome.jobs.models.training import IGNORED, half_precision
+from microtome.store.errors import InputError, MicrotomeError
 
 AUTO = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
 EVALUATION_LOGITS = 64 << 20  # numbers per batch: tokens times vocabulary

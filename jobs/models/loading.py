@@ -18,9 +18,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from jobs.models.architecture import Architecture, architecture_of
-from jobs.models.registry import MODELS
-from store.errors import InputError
+from microtome.jobs.models.architecture import Architecture, architecture_of
+from microtome.jobs.models.registry import MODELS
+from microtome.store.errors import InputError
 
 HEADS = {"token": AutoModelForTokenClassification, "sequence": AutoModelForSequenceClassification}
 SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size")  # of what is extracted

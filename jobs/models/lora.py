@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
-from store.config import Config
-from store.errors import InputError
-from store.removal import remove
+from microtome.store.config import Config
+from microtome.store.errors import InputError
+from microtome.store.files.removal import remove
 
 # The projections of queries and values, as architectures that peft has no default for call them.
 QUERY_AND_VALUE = (("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query", "value"), ("Wqkv",), ("c_attn",))
@@ -91,8 +91,8 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-    from jobs.models import loading
-    from jobs.models.finite import check_weights
+    from microtome.jobs.models import loading
+    from microtome.jobs.models.finite import check_weights
 
     auto = AutoModelForCausalLM if loading.is_causal(loading.load_config(base)) else AutoModelForMaskedLM
     tokenizer = loading.load_tokenizer(adapter)

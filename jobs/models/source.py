@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.hub import MODEL_FILES, download_files, model_commit
-from jobs.models.architecture import Architecture, read_architecture
-from jobs.models.registry import MODELS
-from store.artifacts import Artifact, Store
-from store.errors import InputError, MicrotomeError, MissingError, unknown
-from store.fingerprint import digest, files_digest
-from store.places import place, place_from, shown, there
+from microtome.jobs.hub import MODEL_FILES, download_files, model_commit
+from microtome.jobs.models.architecture import Architecture, read_architecture
+from microtome.jobs.models.registry import MODELS
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import InputError, MicrotomeError, MissingError, unknown
+from microtome.store.files.paths import place, place_from, shown, there
+from microtome.store.identity import digest, files_digest
 
 CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
 WEIGHTS = (".safetensors",)
@@ -42,7 +42,7 @@ class ModelSource:
             folder = store.open(self.artifact).contents.path(CHECKPOINT)
         if not (folder / ADAPTER).is_file():
             return folder
-        from jobs.models.lora import merge  # torch, which planning does without
+        from microtome.jobs.models.lora import merge  # torch, which planning does without
 
         merged = scratch / f"merged-{self.identity[:8]}"
         if not merged.is_dir():

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from jobs.data.encoding import Encoder, Encoding
-from jobs.data.examples import Example
-from jobs.models import loading, training
-from jobs.models.batching import takes_segments
-from jobs.models.finite import check_weights
-from jobs.models.losses import Loss, loss_of_classes, loss_of_sets
-from jobs.tasks import Recipe
-from jobs.tasks.types.task_type import TaskType
+from microtome.jobs.data.encoding import Encoder, Encoding
+from microtome.jobs.data.examples import Example
+from microtome.jobs.models import loading, training
+from microtome.jobs.models.batching import takes_segments
+from microtome.jobs.models.finite import check_weights
+from microtome.jobs.models.losses import Loss, loss_of_classes, loss_of_sets
+from microtome.jobs.tasks import Recipe
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from jobs import stopping
-from jobs.models.batching import length_sorted_batches, padded
-from jobs.models.finite import check_logits, check_scores, check_weights
-from jobs.models.losses import Loss
-from store.errors import MicrotomeError
-from store.removal import remove
+from microtome.jobs.models.batching import length_sorted_batches, padded
+from microtome.jobs.models.finite import check_logits, check_scores, check_weights
+from microtome.jobs.models.losses import Loss
+from microtome.jobs.run import stopping
+from microtome.store.errors import MicrotomeError
+from microtome.store.files.removal import remove
 
 Scores = dict[str, float]
 Collate = Callable[[Sequence[dict[str, Any]]], dict[str, torch.Tensor]]

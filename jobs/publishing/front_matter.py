@@ -6,13 +6,13 @@ Defined in https://huggingface.co/docs/hub/model-cards and in modelcard.md of hu
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.metrics import FULL_NAMES
-from jobs.models.registry import MODELS
-from jobs.publishing.lineage import Lineage, task_of
-from jobs.tasks.types import TASK_TYPES
-from jobs.tasks.types.task_type import TaskType
-from store.artifacts import Artifact
-from store.results import read_rows
+from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.jobs.models.registry import MODELS
+from microtome.jobs.publishing.lineage import Lineage, task_of
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.store.artifacts.store import Artifact
+from microtome.store.results import read_rows
 
 OTHER = "other"  # the hub's word for a licence that is not in its list
 OBJECTIVES = {"mlm": "masked language modelling", "clm": "causal language modelling"}

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.models.registry import MODELS
-from jobs.models.source import ADAPTER, CHECKPOINT
-from jobs.tasks import Task, load_task, task_names
-from store.artifacts import Artifact, Store
-from store.errors import MissingError
-from store.fingerprint import SHORT
+from microtome.jobs.models.registry import MODELS
+from microtome.jobs.models.source import ADAPTER, CHECKPOINT
+from microtome.jobs.tasks import Task, load_task, task_names
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import MissingError
+from microtome.store.identity import SHORT
 
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
 

@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jobs.provenance import PACKAGES
-from jobs.publishing.front_matter import (
+from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
     front_matter,
@@ -20,9 +19,10 @@ from jobs.publishing.front_matter import (
     pipeline,
     task_type,
 )
-from jobs.publishing.lineage import Lineage, task_of
-from store.artifacts import Artifact
-from store.results import read_rows
+from microtome.jobs.publishing.lineage import Lineage, task_of
+from microtome.jobs.run.provenance import PACKAGES
+from microtome.store.artifacts.store import Artifact
+from microtome.store.results import read_rows
 
 TEMPLATE = "model_card.md.jinja"
 AUTO_CLASSES = {

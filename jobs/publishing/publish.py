@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from jobs.hub import MODEL_FILES, check_repo_name, upload_folder, write_token
-from jobs.models.source import ADAPTER, CHECKPOINT, ModelSource
-from jobs.publishing.front_matter import OTHER
-from jobs.publishing.lineage import Lineage, holds_adapter, lineage, task_of
-from jobs.publishing.model_card import model_card
-from store.artifacts import Artifact, Store
-from store.errors import InputError
-from store.outputs import whole_folder
+from microtome.jobs.hub import MODEL_FILES, check_repo_name, upload_folder, write_token
+from microtome.jobs.models.source import ADAPTER, CHECKPOINT, ModelSource
+from microtome.jobs.publishing.front_matter import OTHER
+from microtome.jobs.publishing.lineage import Lineage, holds_adapter, lineage, task_of
+from microtome.jobs.publishing.model_card import model_card
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import InputError
+from microtome.store.files.outputs import whole_folder
 
 KINDS = ("finetune", "adapt")
 CARD = "README.md"

@@ -6,15 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from analysis.metrics import FULL_NAMES
-from jobs.data.readers.spec import DataSpec
-from jobs.tasks.types import TASK_TYPES
-from jobs.tasks.types.task_type import TaskType
-from jobs.warmup import Warmup
-from jobs.yaml_files import load_yaml
-from store.config import Config
-from store.errors import unknown
-from store.places import place
+from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.models.warmup import Warmup
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.yaml_files import load_yaml
+from microtome.store.config import Config
+from microtome.store.errors import unknown
+from microtome.store.files.paths import place
 
 TASKS = Path(__file__).parent
 

@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from store.activations import ActivationCache
-from store.artifacts import Request, Store
-from store.cache_writer import CacheWriter
-from store.examples import Examples
-from store.layout import Layout, pack_attention
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.examples import Examples
+from microtome.store.cache.layout import Layout, pack_attention
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import CacheWriter
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.correlation import claims, correlations, points
-from store.results import tidy
+from microtome.analysis.correlation import claims, correlations, points
+from microtome.store.results import tidy
 
 MODELS, FRACTIONS, SEEDS, LAYERS = ("one", "two"), (0, 10, 50, 100), (1, 2), 3
 

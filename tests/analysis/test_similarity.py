@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.similarity import (
+from microtome.analysis.similarity import (
     SimilarityConfig,
     StreamedCKA,
     compare_similarity,
@@ -9,7 +9,7 @@ from analysis.similarity import (
     rbf_cka,
     rsa,
 )
-from store.errors import InputError
+from microtome.store.errors import InputError
 
 LENGTHS = [5, 7, 6, 4]
 WORDS = [w for n in LENGTHS for w in (-1, *range(n - 1))]

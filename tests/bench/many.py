@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from store.artifacts import Request
+from microtome.store.artifacts.store import Request
 
 KINDS = ("extract", "finetune", "probe", "attention")
 MICROTOME = (sys.executable, "-c", "from jobs.cli import main; main()")

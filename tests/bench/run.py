@@ -26,30 +26,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from analysis.attention import AttentionConfig, compare_attention
-from analysis.features import units
-from analysis.metrics import token_scores
-from analysis.probes import ProbeSettings
-from analysis.probes.linear import LinearProbe
-from analysis.probes.svm import SvmProbe
-from analysis.probing import ProbeConfig, probe
-from jobs import extract
-from jobs.data.encoding import Encoder
-from jobs.data.examples import Example
-from jobs.data.fractions import sample
-from jobs.data.source import find_local
-from jobs.demo.corpus import biomedical_text, ner_sentences
-from jobs.extract import ExtractConfig, cache_layout, compute_parts, example_table
-from jobs.memory import keep_freed_memory
-from jobs.models import loading, scratch, training
-from jobs.models.batching import length_sorted_batches, padded, takes_segments
-from jobs.models.task_model import TaskModel
-from jobs.tasks import Recipe, load_task
-from store.activations import ActivationCache
-from store.artifacts import Request, Store
-from store.cache_writer import CacheWriter
-from store.files import aligned_memory, flush, folder_bytes, write_bytes
-from store.formats import PART_FORMATS
+from microtome.analysis.attention.compare import AttentionConfig, compare_attention
+from microtome.analysis.metrics.scores import token_scores
+from microtome.analysis.probing.probes import ProbeSettings
+from microtome.analysis.probing.probes.linear import LinearProbe
+from microtome.analysis.probing.probes.svm import SvmProbe
+from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.analysis.units import units
+from microtome.jobs.data.encoding import Encoder
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.fractions import sample
+from microtome.jobs.data.source import find_local
+from microtome.jobs.demo.corpus import biomedical_text, ner_sentences
+from microtome.jobs.kinds import extract
+from microtome.jobs.kinds.extract import ExtractConfig, cache_layout, compute_parts, example_table
+from microtome.jobs.models import loading, training
+from microtome.jobs.models import tiny_models as scratch
+from microtome.jobs.models.batching import length_sorted_batches, padded, takes_segments
+from microtome.jobs.models.task_model import TaskModel
+from microtome.jobs.run.memory import keep_freed_memory
+from microtome.jobs.tasks import Recipe, load_task
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.formats import PART_FORMATS
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import CacheWriter
+from microtome.store.files.operations import aligned_memory, flush, folder_bytes, write_bytes
 
 EXAMPLES = 5000  # of the extraction; long enough for several parts
 FEW_EXAMPLES = 1000  # of everything that is measured per token or per layer

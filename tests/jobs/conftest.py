@@ -3,13 +3,13 @@
 import pytest
 import yaml
 
-from jobs.data.source import find_data
-from jobs.executor import run_job
-from jobs.extract import ExtractConfig, extract_job
-from jobs.finetune import finetune_job
-from jobs.models.source import find_model
-from jobs.tasks import load_task
-from store.artifacts import Store
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.finetune import finetune_job
+from microtome.jobs.models.source import find_model
+from microtome.jobs.run.executor import run_job
+from microtome.jobs.tasks import load_task
+from microtome.store.artifacts.store import Store
 
 
 class Workbench:

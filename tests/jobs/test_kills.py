@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers
 
-from jobs.executor import run_job
-from jobs.job import KINDS
-from jobs.models import training
-from store.artifacts import MANIFEST, STAGING, Store
-from store.checksums import checksum
+from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.models import training
+from microtome.jobs.run.executor import run_job
+from microtome.store.artifacts.store import MANIFEST, STAGING, Store
+from microtome.store.files.checksums import checksum
 
 FORK = multiprocessing.get_context("fork")
 # What makes a file last, moves it to its place, or writes a piece of a training state.

@@ -11,18 +11,18 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from jobs.cli import main
-from jobs.data.source import find_data
-from jobs.executor import run_job
-from jobs.extract import ExtractConfig, extract_job
-from jobs.finetune import finetune_job
-from jobs.job import slug
-from jobs.models.source import find_model
-from jobs.plan import make_plan
-from jobs.suite import load_suite
-from jobs.tasks import load_task
-from store.artifacts import Request, Store
-from store.errors import InputError
+from microtome.jobs.cli import main
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.finetune import finetune_job
+from microtome.jobs.kinds.job import slug
+from microtome.jobs.models.source import find_model
+from microtome.jobs.run.executor import run_job
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.suite import load_suite
+from microtome.jobs.tasks import load_task
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.errors import InputError
 
 
 def call(*arguments):
@@ -184,7 +184,7 @@ def test_a_log_that_cannot_be_written_is_named(bench, tiny_models):
 
 
 def test_a_full_disk_under_the_log_is_named(bench, tiny_models, monkeypatch):
-    from jobs import executor
+    from microtome.jobs.run import executor
 
     class Full:
         def __init__(self, path, private):
@@ -211,7 +211,7 @@ def test_an_ambiguous_id_is_an_error_when_planning(tmp_path, small_suite):
     names = {a.kind: a.path for a in store.list()}
     digits = {a.id[:8] for a in store.list()}
     assert len(digits) == 2
-    from store import catalogue
+    from microtome.store.artifacts import catalogue
 
     original = catalogue.Catalogue._named
     catalogue.Catalogue._named = lambda self, reference: list(names.values())

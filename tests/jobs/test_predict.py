@@ -6,14 +6,14 @@ import torch
 from click.testing import CliRunner
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from jobs.cli import main
-from jobs.data.source import find_data
-from jobs.finetune import finetune_job
-from jobs.models import training
-from jobs.models.source import CHECKPOINT, find_model
-from jobs.predict import entities, read_texts
-from jobs.tasks import load_task
-from jobs.tasks.types import TASK_TYPES
+from microtome.jobs.cli import main
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.finetune import finetune_job
+from microtome.jobs.models import training
+from microtome.jobs.models.source import CHECKPOINT, find_model
+from microtome.jobs.predict import entities, read_texts
+from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.types import TASK_TYPES
 
 
 def ask(*arguments):

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.demo.corpus import biomedical_text
-from jobs.models import scratch
-from jobs.models.source import CHECKPOINT, find_model
-from jobs.recompute import checkpoint_of, recompute
-from store.activations import ActivationCache
-from store.errors import InputError, MissingError
-from store.manifest import write_manifest
+from microtome.jobs.demo.corpus import biomedical_text
+from microtome.jobs.models import tiny_models as scratch
+from microtome.jobs.models.source import CHECKPOINT, find_model
+from microtome.jobs.recompute import checkpoint_of, recompute
+from microtome.store.artifacts.manifest import write_manifest
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.errors import InputError, MissingError
 
 ARCHITECTURES = ["bert", "gpt2", "biogpt"]
 

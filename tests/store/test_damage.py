@@ -7,16 +7,16 @@ import shutil
 import numpy as np
 import pytest
 
-from store import open_cache
-from store.activations import ActivationCache
-from store.artifacts import Artifact, Request, Store
-from store.cache_writer import CacheWriter
-from store.errors import MicrotomeError, StoreError
-from store.examples import Examples
-from store.formats import PART_FORMATS
-from store.layout import Layout
-from store.parts import COMPRESSIONS
-from store.verify import check, check_store
+from microtome.store import open_cache
+from microtome.store.artifacts.store import Artifact, Request, Store
+from microtome.store.artifacts.verify import check, check_store
+from microtome.store.cache.examples import Examples
+from microtome.store.cache.formats import PART_FORMATS
+from microtome.store.cache.formats.part import COMPRESSIONS
+from microtome.store.cache.layout import Layout
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import CacheWriter
+from microtome.store.errors import MicrotomeError, StoreError
 
 LENGTHS = np.array([5, 2, 9, 3])
 LAYERS, HEADS, DIM = 2, 2, 8
@@ -279,7 +279,7 @@ def test_a_recorded_part_that_lost_a_file_is_missing(tmp_path, form):
 
 
 def test_a_layer_is_checked_once_per_process(tmp_path, monkeypatch):
-    from store import checked_parts
+    from microtome.store.cache import checked_parts
 
     artifact = write(tmp_path)
     counted = []
@@ -297,7 +297,7 @@ def test_a_layer_is_checked_once_per_process(tmp_path, monkeypatch):
 
 
 def test_what_a_job_wrote_is_not_read_back(tmp_path, monkeypatch):
-    from store import artifacts
+    from microtome.store.artifacts import store as artifacts
 
     recorded = []
     real = artifacts.record_files

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from store import sources
-from store.artifacts import Request, Store
-from store.manifest import read_manifest
+from microtome.store.artifacts import sources
+from microtome.store.artifacts.manifest import read_manifest
+from microtome.store.artifacts.store import Request, Store
 
 FORK = multiprocessing.get_context("fork")
 # Every call of the system by which a commit changes what is on disk, and the writing of JSON halfway.

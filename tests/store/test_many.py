@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from store.artifacts import Request, Store
+from microtome.jobs.cli import main
+from microtome.store.artifacts.store import Request, Store
 
 COUNT = 300
 
@@ -98,7 +98,7 @@ def test_ls_opens_each_manifest_once(work):
 
 
 def test_a_long_listing_shows_the_same_cells_as_a_short_one(full, monkeypatch):
-    from jobs.cli import running
+    from microtome.jobs.cli import running
 
     monkeypatch.setenv("MICROTOME_STORE", str(full))
     short = CliRunner().invoke(main, ["cache", "ls"]).stdout

@@ -6,11 +6,11 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from store.activations import open_cache
-from store.artifacts import Request, Store
-from store.errors import InputError, MicrotomeError, MissingError, StoreError
-from store.files import write_json
+from microtome.jobs.cli import main
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.reader import open_cache
+from microtome.store.errors import InputError, MicrotomeError, MissingError, StoreError
+from microtome.store.files.operations import write_json
 
 PROJECT = {"name": "my-web-site", "version": "1.0.0", "id": "x", "kind": "probe"}
 

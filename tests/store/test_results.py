@@ -5,10 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from store.artifacts import Request, Store
-from store.errors import StoreError
-from store.files import write_json
-from store.results import ROWS, as_csv, read_rows, tidy, write_rows
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.errors import StoreError
+from microtome.store.files.operations import write_json
+from microtome.store.results import ROWS, as_csv, read_rows, tidy, write_rows
 
 REQUEST = Request("probe", 1, {}, {}, slug="small")
 ROW = {"metric": "accuracy", "layer": 3, "value": 0.5}

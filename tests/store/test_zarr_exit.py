@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 import numpy as np
 from zarr.core import sync
-from store.formats import PART_FORMATS
+from microtome.store.cache.formats import PART_FORMATS
 
 path = Path({path!r})
 PART_FORMATS["zarr"].write(path, {{"hidden": np.ones((1, 2, 3), np.float16)}}, {compression!r})

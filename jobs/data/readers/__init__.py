@@ -6,27 +6,27 @@ A file that is not what the format says is an InputError with file, line and wha
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.biosses import read_biosses
-from jobs.data.readers.blue_relation import read_blue_relation
-from jobs.data.readers.chemprot import read_chemprot
-from jobs.data.readers.conll import read_conll
-from jobs.data.readers.ddi import read_ddi
-from jobs.data.readers.hoc import read_hoc
-from jobs.data.readers.i2b2 import read_i2b2
-from jobs.data.readers.jsonl import read_jsonl
-from jobs.data.readers.medsts import read_medsts
-from jobs.data.readers.nli4ct import read_nli4ct
-from jobs.data.readers.parquet import read_parquet
-from jobs.data.readers.pubmedqa import read_pubmedqa
-from jobs.data.readers.share_clefe import read_share_clefe
-from jobs.data.readers.soundness import refuse_unsound
-from jobs.data.readers.spec import DataSpec
-from jobs.data.readers.stop_reasons import read_boolean_classes, read_covid_stop_reasons
-from jobs.data.readers.trials import read_trials
-from jobs.data.readers.tsv import read_tsv
-from jobs.demo.reader import read_synthetic
-from store.errors import unknown
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.biosses import read_biosses
+from microtome.jobs.data.readers.blue_relation import read_blue_relation
+from microtome.jobs.data.readers.chemprot import read_chemprot
+from microtome.jobs.data.readers.conll import read_conll
+from microtome.jobs.data.readers.ddi import read_ddi
+from microtome.jobs.data.readers.hoc import read_hoc
+from microtome.jobs.data.readers.i2b2 import read_i2b2
+from microtome.jobs.data.readers.jsonl import read_jsonl
+from microtome.jobs.data.readers.medsts import read_medsts
+from microtome.jobs.data.readers.nli4ct import read_nli4ct
+from microtome.jobs.data.readers.parquet import read_parquet
+from microtome.jobs.data.readers.pubmedqa import read_pubmedqa
+from microtome.jobs.data.readers.share_clefe import read_share_clefe
+from microtome.jobs.data.readers.soundness import refuse_unsound
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.data.readers.stop_reasons import read_boolean_classes, read_covid_stop_reasons
+from microtome.jobs.data.readers.trials import read_trials
+from microtome.jobs.data.readers.tsv import read_tsv
+from microtome.jobs.demo.reader import read_synthetic
+from microtome.store.errors import unknown
 
 Reader = Callable[[Path, DataSpec], list[Example]]
 

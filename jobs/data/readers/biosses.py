@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import tab_rows
-from jobs.data.readers.spec import DataSpec
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import tab_rows
+from microtome.jobs.data.readers.spec import DataSpec
 
 ANNOTATORS = tuple(f"annotator_{letter}" for letter in "abcde")
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.opening import text_lines
-from jobs.data.readers.spec import DataSpec, pair_or_text
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.opening import text_lines
+from microtome.jobs.data.readers.spec import DataSpec, pair_or_text
+from microtome.store.errors import InputError
 
 COLUMNS = {"id": "index", "text_a": "sentence", "label": "label"}
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from jobs.data.examples import Example
-from jobs.data.readers.mentions import inside, mask_pair
-from jobs.data.readers.opening import text_lines
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.mentions import inside, mask_pair
+from microtome.jobs.data.readers.opening import text_lines
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 CHEMICAL, GENES = "CHEMICAL", ("GENE-Y", "GENE-N")
 MASKS, BOTH = ("@CHEMICAL$", "@GENE$"), "@CHEM-GENE$"

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.opening import text_lines
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.opening import text_lines
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 DOCUMENT_MARKS = ("-DOCSTART-", "###MEDLINE:")  # a line of their own, no sentence
 QUOTED_QUOTE = '""""'  # a lone double quote as a CSV writer puts it: the four-column files of BLUE

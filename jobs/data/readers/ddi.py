@@ -4,11 +4,11 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.mentions import Parts, inside, mask_pair
-from jobs.data.readers.parsing import xml_root
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.mentions import Parts, inside, mask_pair
+from microtome.jobs.data.readers.parsing import xml_root
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 MASK, BOTH = "@DRUG$", "@DRUG-DRUG$"
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jobs.data.examples import Example
-from jobs.data.readers.mentions import mask_pair
-from jobs.data.readers.opening import text_lines
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError, unknown
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.mentions import mask_pair
+from microtome.jobs.data.readers.opening import text_lines
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError, unknown
 
 PLACE = r'c="(?:.*)" (\d{1,9}):(\d{1,9}) (\d{1,9}):(\d{1,9})'
 CONCEPT = re.compile(PLACE + r'\|\|t="(problem|test|treatment)"')

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from store.errors import InputError
+from microtome.store.errors import InputError
 
 Spans = tuple[tuple[int, int], ...]
 Marks = str | tuple[str, str]  # a convention of MARKS, or two regular expressions

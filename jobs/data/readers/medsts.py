@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import tab_rows
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import tab_rows
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 SCORE = "score"
 

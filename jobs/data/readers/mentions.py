@@ -7,7 +7,7 @@ mentions a mask. Mentions whose first parts overlap share one mask. A mask is a 
 
 from collections.abc import Sequence
 
-from jobs.data.readers.marks import Spans
+from microtome.jobs.data.readers.marks import Spans
 
 Parts = Sequence[tuple[int, int]]
 

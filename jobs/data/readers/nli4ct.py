@@ -4,10 +4,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import json_objects, read_json, text_of, texts_of
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import json_objects, read_json, text_of, texts_of
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 TRIALS = "CT json"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from store.errors import InputError
+from microtome.store.errors import InputError
 
 
 @contextmanager

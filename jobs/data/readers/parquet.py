@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobs.data.examples import Example
-from jobs.data.readers.opening import reading
-from jobs.data.readers.parsing import texts_of
-from jobs.data.readers.spec import DataSpec, pair_or_text, row_id
-from store.errors import InputError, unknown
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.opening import reading
+from microtome.jobs.data.readers.parsing import texts_of
+from microtome.jobs.data.readers.spec import DataSpec, pair_or_text, row_id
+from microtome.store.errors import InputError, unknown
 
 
 def read_parquet(path: Path, spec: DataSpec) -> list[Example]:

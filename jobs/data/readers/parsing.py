@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from jobs.data.readers.opening import reading, text_lines, whole_text
-from store.errors import InputError, unknown
+from microtome.jobs.data.readers.opening import reading, text_lines, whole_text
+from microtome.store.errors import InputError, unknown
 
 LONGEST_FIELD = 2**31 - 1  # the module's own limit of 128 KiB is below what registries export
 LONE_RETURN = re.compile(r"(?<=\r)(?=[^\n])")  # what ends a row in files of old programs

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import json_objects, read_json, text_of, texts_of
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import json_objects, read_json, text_of, texts_of
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 ITEMS = "ori_pqal.json"
 TEST_ANSWERS = "test_ground_truth.json"

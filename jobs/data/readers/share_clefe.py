@@ -5,10 +5,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.opening import text_lines, whole_text
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.opening import text_lines, whole_text
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")  # a run of letters and digits, or one punctuation mark
 ENTITY = "Disorder"

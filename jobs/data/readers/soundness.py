@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.data.examples import Example
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.store.errors import InputError
 
 
 def refuse_unsound(examples: Sequence[Example], path: Path, *, labelled: bool = True) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs.data.examples import SPLITS, Example, Label
-from jobs.data.readers.marks import MARKS, Marks, mark_patterns, marked, marks_that_fit
-from jobs.data.readers.parsing import text_of
-from store.config import Config
-from store.errors import InputError, unknown
+from microtome.jobs.data.examples import SPLITS, Example, Label
+from microtome.jobs.data.readers.marks import MARKS, Marks, mark_patterns, marked, marks_that_fit
+from microtome.jobs.data.readers.parsing import text_of
+from microtome.store.config import Config
+from microtome.store.errors import InputError, unknown
 
 TEXTS = ("text_a", "text_b")
 ROLES = ("id", *TEXTS, "words", "label")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import csv_rows
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import csv_rows
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 TRUE, FALSE, NOT_APPLICABLE = ("true", "1"), ("false", "0"), "NA"
 COVID_CLASSES = ("covid19_explicit", "restart_expected")

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import csv_rows, read_json, text_of
-from jobs.data.readers.spec import DataSpec
-from store.errors import InputError, unknown
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import csv_rows, read_json, text_of
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError, unknown
 
 TEXTS = ("Study Title", "Title", "Brief Summary", "Conditions", "Interventions")
 NO_SEX = "missing"

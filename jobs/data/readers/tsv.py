@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jobs.data.examples import Example
-from jobs.data.readers.parsing import csv_rows, tab_rows
-from jobs.data.readers.spec import DataSpec, pair_or_text
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.parsing import csv_rows, tab_rows
+from microtome.jobs.data.readers.spec import DataSpec, pair_or_text
 
 
 def read_tsv(path: Path, spec: DataSpec) -> list[Example]:

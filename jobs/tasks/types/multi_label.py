@@ -4,10 +4,15 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from analysis.metrics import example_scores, indicators, multi_label_scores, per_class_of_sets
-from jobs.data.encoding import Encoding
-from jobs.data.examples import Example
-from jobs.tasks.types.task_type import TaskType
+from microtome.analysis.metrics.scores import (
+    example_scores,
+    indicators,
+    multi_label_scores,
+    per_class_of_sets,
+)
+from microtome.jobs.data.encoding import Encoding
+from microtome.jobs.data.examples import Example
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 class MultiLabel(TaskType):

@@ -4,10 +4,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from analysis.metrics import entity_scores, merge, merged_token_scores, per_entity_type
-from jobs.data.encoding import Encoding
-from jobs.data.examples import Example
-from jobs.tasks.types.task_type import TaskType
+from microtome.analysis.metrics.scores import entity_scores, merge, merged_token_scores, per_entity_type
+from microtome.jobs.data.encoding import Encoding
+from microtome.jobs.data.examples import Example
+from microtome.jobs.tasks.types.task_type import TaskType
 
 NO_TARGET = -100  # what the cross-entropy of torch leaves out
 

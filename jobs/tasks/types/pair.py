@@ -1,6 +1,6 @@
 """One class for a pair of texts: natural language inference and its like."""
 
-from jobs.tasks.types.single_label import SingleLabel
+from microtome.jobs.tasks.types.single_label import SingleLabel
 
 
 class PairClassification(SingleLabel):

@@ -1,6 +1,6 @@
 """Yes, no or maybe: a question, and the contexts that answer it."""
 
-from jobs.tasks.types.single_label import SingleLabel
+from microtome.jobs.tasks.types.single_label import SingleLabel
 
 
 class QuestionAnswering(SingleLabel):

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from analysis.metrics import relation_scores
-from jobs.data.examples import Example
-from jobs.tasks.types.single_label import SingleLabel
+from microtome.analysis.metrics.scores import relation_scores
+from microtome.jobs.data.examples import Example
+from microtome.jobs.tasks.types.single_label import SingleLabel
 
 
 class RelationClassification(SingleLabel):

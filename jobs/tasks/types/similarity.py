@@ -5,10 +5,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from analysis.metrics import regression_scores
-from jobs.data.encoding import Encoding
-from jobs.data.examples import Example
-from jobs.tasks.types.task_type import TaskType
+from microtome.analysis.metrics.scores import regression_scores
+from microtome.jobs.data.encoding import Encoding
+from microtome.jobs.data.examples import Example
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 class Similarity(TaskType):

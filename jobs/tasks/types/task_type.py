@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.sums import Summed, summed
-from jobs.data.encoding import Encoding
-from jobs.data.examples import Example, Label
-from jobs.data.readers.marks import MARKS, marks_that_fit
+from microtome.analysis.metrics.terms import Summed, summed
+from microtome.jobs.data.encoding import Encoding
+from microtome.jobs.data.examples import Example, Label
+from microtome.jobs.data.readers.marks import MARKS, marks_that_fit
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 

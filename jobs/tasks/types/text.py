@@ -1,6 +1,6 @@
 """One class for one text."""
 
-from jobs.tasks.types.single_label import SingleLabel
+from microtome.jobs.tasks.types.single_label import SingleLabel
 
 
 class TextClassification(SingleLabel):

@@ -1,6 +1,6 @@
 """Names of figures, and their themes."""
 
-from analysis.report.canvas import DARK, LIGHT, MODEL_COLOURS, model_look, short, slug
+from microtome.analysis.report.canvas import DARK, LIGHT, MODEL_COLOURS, model_look, short, slug
 
 
 def test_names_of_files_hold_nothing_but_letters_and_digits():

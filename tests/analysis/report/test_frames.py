@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.report.frames import over_seeds, plain, spread
-from store.results import tidy
+from microtome.analysis.report.frames import over_seeds, plain, spread
+from microtome.store.results import tidy
 
 
 def frame(*rows):

@@ -10,8 +10,8 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from store.errors import InputError
-from store.results import tidy
+from microtome.store.errors import InputError
+from microtome.store.results import tidy
 
 Write = Callable[..., str]
 Make = Callable[..., list[dict[str, Any]]]

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from analysis.report.tables import as_table, away_from_zero, estimates
+from microtome.analysis.report.tables import as_table, away_from_zero, estimates
 
 MEANS = pd.DataFrame(
     {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
+from microtome.jobs.cli import main
 
 ROW = '{{"id": "{0}", "a": "x y {0}", "b": "y", "y": "no"}}\n'
 

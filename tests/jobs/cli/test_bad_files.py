@@ -5,7 +5,7 @@ import os
 import click
 import pytest
 
-from jobs.cli import main
+from microtome.jobs.cli import main
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"

@@ -4,10 +4,10 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from jobs.plan import make_plan
-from jobs.suite import load_suite
-from store.artifacts import Request, Store
+from microtome.jobs.cli import main
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.suite import load_suite
+from microtome.store.artifacts.store import Request, Store
 
 DAY = 24 * 60 * 60
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from store.artifacts import Store
+from microtome.jobs.cli import main
+from microtome.store.artifacts.store import Store
 
 ROOT = Path(__file__).parents[3]
 

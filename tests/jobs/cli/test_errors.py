@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from jobs.cli import main
+from microtome.jobs.cli import main
 
 CONLL = "fever\tB-Disease\n\n"
 PAIR = {"sentence1": "a", "sentence2": "b", "gold_label": "neutral", "pairID": "1"}

@@ -3,9 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from jobs.cli.generation import generate_command
-from jobs.generate import GenerateConfig, generate
+from microtome.jobs.cli import main
+from microtome.jobs.cli.generation import generate_command
+from microtome.jobs.kinds.generate import GenerateConfig, generate
 
 GROUP = type(main)("microtome", commands=[generate_command])  # with the one-line errors of the command line
 SHORT = ("--max-new-tokens", "6")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from store.artifacts import Store
-from store.errors import MODEL_PACKAGES, PackageError, model_packages
-from tests.jobs.test_plan import run
+from microtome.jobs.cli import main
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import MODEL_PACKAGES, PackageError, model_packages
+from tests.jobs.suite.test_plan import run
 
 ROOT = Path(__file__).parents[3]
 ASKED = """
@@ -30,12 +30,12 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 from click.testing import CliRunner
-from jobs.cli import main
+from microtome.jobs.cli import main
 said = []
 for command in json.load(sys.stdin):
     result = CliRunner().invoke(main, command)
     said.append([result.exit_code, result.output, repr(result.exception)])
-from store import open_cache
+from microtome.store import open_cache
 said.append(open_cache({cache!r}).hidden(1).shape)
 said.append(sorted(set(sys.modules) & {absent!r}))
 print(json.dumps(said))

@@ -2,7 +2,7 @@ import json
 
 from click.testing import CliRunner
 
-from jobs.cli import main
+from microtome.jobs.cli import main
 
 ROWS = {
     "train": [{"y": "good", "a": "one two"}, {"y": "bad", "a": "three"}, {"y": "bad", "a": "four"}],

@@ -1,19 +1,19 @@
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli.publishing import export_command, push_command
-from store.errors import InputError
+from microtome.jobs.cli.publishing import export_command, push_command
+from microtome.store.errors import InputError
 
 
 @pytest.fixture
 def checkpoint(tmp_path, small_tasks, tiny_models):
     """The id of a fine-tuned model of an open task."""
-    from jobs.data.source import find_data
-    from jobs.executor import run_job
-    from jobs.finetune import finetune_job
-    from jobs.models.source import find_model
-    from jobs.tasks import load_task
-    from store.artifacts import Store
+    from microtome.jobs.data.source import find_data
+    from microtome.jobs.kinds.finetune import finetune_job
+    from microtome.jobs.models.source import find_model
+    from microtome.jobs.run.executor import run_job
+    from microtome.jobs.tasks import load_task
+    from microtome.store.artifacts.store import Store
 
     task = load_task(str(small_tasks["ner"])).model_copy(update={"name": "demo-ner"})
     model = find_model(str(tiny_models / "bert"), Store())
@@ -61,7 +61,7 @@ def test_push_uploads_with_yes_and_never_shows_the_token(checkpoint, monkeypatch
         uploaded.append((repo, private, sorted(path.name for path in folder.iterdir())))
         return f"https://huggingface.co/{repo}"
 
-    monkeypatch.setattr("jobs.publishing.publish.upload_folder", upload)
+    monkeypatch.setattr("microtome.jobs.publishing.publish.upload_folder", upload)
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     result = call(push_command, "--checkpoint", checkpoint, "--repo", "me/mine", "--yes")
@@ -73,7 +73,7 @@ def test_push_uploads_with_yes_and_never_shows_the_token(checkpoint, monkeypatch
 
 def test_a_push_that_was_forced_repeats_why_it_should_not_be(checkpoint, monkeypatch):
     monkeypatch.setattr(
-        "jobs.publishing.publish.reasons_to_withhold", lambda chain: ["the data is somebody's"]
+        "microtome.jobs.publishing.publish.reasons_to_withhold", lambda chain: ["the data is somebody's"]
     )
     asked = ("--checkpoint", checkpoint, "--repo", "me/mine")
     assert "not pushed: the data is somebody's" in refusal(push_command, *asked)

@@ -4,9 +4,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from jobs.cli import main
-from store.activations import ActivationCache
-from store.artifacts import Request, Store
+from microtome.jobs.cli import main
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.reader import ActivationCache
 
 
 def call(*arguments):

@@ -1,7 +1,7 @@
 import pytest
 
-from jobs.data.cleaning import CLEANING, cleaner
-from store.errors import InputError
+from microtome.jobs.data.cleaning import CLEANING, cleaner
+from microtome.store.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from datasets.exceptions import DatasetNotFoundError
 
-from jobs.data.corpora import (
+from microtome.jobs.data.corpora import (
     SETTINGS,
     CorpusSpec,
     corpus_digest,
@@ -14,7 +14,7 @@ from jobs.data.corpora import (
     is_held_out,
     read_documents,
 )
-from store.errors import InputError, MissingError
+from microtome.store.errors import InputError, MissingError
 
 TRIAL = {"protocolSection": {"descriptionModule": {"briefSummary": "short", "detailedDescription": "long"}}}
 QUESTIONS = """<?xml version="1.0"?>

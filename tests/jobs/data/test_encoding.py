@@ -1,9 +1,9 @@
 import pytest
 
-from jobs.data.encoding import SPECIAL, Encoder
-from jobs.data.examples import Example
-from jobs.models.loading import load_tokenizer
-from store.errors import InputError
+from microtome.jobs.data.encoding import SPECIAL, Encoder
+from microtome.jobs.data.examples import Example
+from microtome.jobs.models.loading import load_tokenizer
+from microtome.store.errors import InputError
 
 WORDS = ("The", "patients", "with", "IL-2", "had", "fever", ".")
 PAIR = Example("p", (WORDS, ("fever", "was", "reduced")), "entailment")

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.data.examples import Example
-from jobs.data.fractions import fraction_subset, held_out, sample
-from store.errors import InputError
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.fractions import fraction_subset, held_out, sample
+from microtome.store.errors import InputError
 
 STRATA = ["a"] * 70 + ["b"] * 20 + ["c"] * 10
 

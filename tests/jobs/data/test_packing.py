@@ -3,12 +3,12 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from jobs.data import packing
-from jobs.data.encoding import special_tokens
-from jobs.data.packing import pack
-from jobs.demo.corpus import biomedical_text
-from jobs.models.loading import load_tokenizer
-from store.errors import InputError
+from microtome.jobs.data import packing
+from microtome.jobs.data.encoding import special_tokens
+from microtome.jobs.data.packing import pack
+from microtome.jobs.demo.corpus import biomedical_text
+from microtome.jobs.models.loading import load_tokenizer
+from microtome.store.errors import InputError
 
 ARCHITECTURES = ("bert", "gpt2", "biogpt")
 SIZE = 12

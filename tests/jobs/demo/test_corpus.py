@@ -7,10 +7,10 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jobs.demo import corpus
-from jobs.demo.names import EVERYDAY
-from jobs.demo.templates import Tagged
-from jobs.demo.trials import INCREASED, LABELS, REDUCED
+from microtome.jobs.demo import corpus
+from microtome.jobs.demo.names import EVERYDAY
+from microtome.jobs.demo.templates import Tagged
+from microtome.jobs.demo.trials import INCREASED, LABELS, REDUCED
 
 DRAWS = [corpus.general_text, corpus.biomedical_text, corpus.ner_sentences, corpus.nli_pairs]
 

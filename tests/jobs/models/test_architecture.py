@@ -5,15 +5,15 @@ import torch
 import transformers
 from click.testing import CliRunner
 
-from jobs import hub
-from jobs.cli import main
-from jobs.executor import run_job
-from jobs.models import loading, source
-from jobs.models.architecture import WITH_BOTH_HEADS, architecture_of, has_head, read_architecture
-from jobs.plan import make_plan
-from jobs.suite import load_suite
-from store.artifacts import Store
-from store.errors import InputError, MissingError
+from microtome.jobs import hub
+from microtome.jobs.cli import main
+from microtome.jobs.models import loading, source
+from microtome.jobs.models.architecture import WITH_BOTH_HEADS, architecture_of, has_head, read_architecture
+from microtome.jobs.run.executor import run_job
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.suite import load_suite
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import InputError, MissingError
 
 SIZES = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 ENCODER = {**SIZES, "intermediate_size": 16, "pad_token_id": 1, "max_position_embeddings": 50}

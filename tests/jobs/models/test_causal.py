@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForCausalLM
 
-from jobs.models import causal
-from store.errors import InputError, MicrotomeError
+from microtome.jobs.models import causal
+from microtome.store.errors import InputError, MicrotomeError
 
 CAUSAL = ("gpt2", "biogpt")
 PROMPTS = [[5, 9, 30], [7, 8, 9, 10, 11, 12, 13], [20]]

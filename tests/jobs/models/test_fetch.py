@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from jobs.models.fetch import fetch
-from store.errors import InputError, MissingError
+from microtome.jobs.models.fetch import fetch
+from microtome.store.errors import InputError, MissingError
 
 
 def header(values, body=b""):

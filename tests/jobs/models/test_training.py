@@ -15,9 +15,9 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from jobs.models import language, training
-from jobs.models.losses import loss_of_classes, loss_of_sets
-from store.errors import MicrotomeError
+from microtome.jobs.models import language, training
+from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
+from microtome.store.errors import MicrotomeError
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 BERT = {**SIZES, "intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

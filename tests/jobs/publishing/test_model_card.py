@@ -4,12 +4,12 @@ import re
 import pytest
 import yaml
 
-from analysis.metrics import FULL_NAMES
-from jobs.publishing.lineage import lineage
-from jobs.publishing.model_card import model_card
-from jobs.tasks import load_task
-from store.artifacts import Request, Store
-from store.results import write_rows
+from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.jobs.publishing.lineage import lineage
+from microtome.jobs.publishing.model_card import model_card
+from microtome.jobs.tasks import load_task
+from microtome.store.artifacts.store import Request, Store
+from microtome.store.results import write_rows
 
 BASE = "f" * 64
 PROVENANCE = {"microtome": "0.1.0", "torch": "2.13.0", "host": "node-17", "cwd": "/home/somebody"}

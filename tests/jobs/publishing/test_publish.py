@@ -5,11 +5,11 @@ import pytest
 import torch
 import transformers
 
-from jobs.models.source import CHECKPOINT, find_model
-from jobs.publishing import publish
-from jobs.publishing.publish import export, push, without_places
-from store.artifacts import Request
-from store.errors import InputError, MissingError
+from microtome.jobs.models.source import CHECKPOINT, find_model
+from microtome.jobs.publishing import publish
+from microtome.jobs.publishing.publish import export, push, without_places
+from microtome.store.artifacts.store import Request
+from microtome.store.errors import InputError, MissingError
 
 HEADS = {
     "ner": transformers.AutoModelForTokenClassification,

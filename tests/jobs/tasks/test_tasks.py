@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from jobs.data.check import overlap, refuse_overlap
-from jobs.data.source import find_data
-from jobs.tasks import load_task, task_names
-from store.errors import InputError, MissingError
+from microtome.jobs.data.check import overlap, refuse_overlap
+from microtome.jobs.data.source import find_data
+from microtome.jobs.tasks import load_task, task_names
+from microtome.store.errors import InputError, MissingError
 
 # data/MANIFEST of the corpora: examples per split, then entities or classes per split
 COUNTS = {

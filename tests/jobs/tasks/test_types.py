@@ -5,19 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from analysis.features import units
-from analysis.probing import ProbeConfig, probe
-from jobs.data.source import find_data
-from jobs.executor import run_job
-from jobs.extract import ExtractConfig, extract_job
-from jobs.finetune import finetune_job
-from jobs.models.source import find_model
-from jobs.tasks import load_task
-from jobs.tasks.types import TASK_TYPES
-from store.activations import ActivationCache
-from store.artifacts import Store
-from store.errors import InputError
-from store.results import read_rows
+from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.analysis.units import units
+from microtome.jobs.data.source import find_data
+from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.finetune import finetune_job
+from microtome.jobs.models.source import find_model
+from microtome.jobs.run.executor import run_job
+from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.store.artifacts.store import Store
+from microtome.store.cache.reader import ActivationCache
+from microtome.store.errors import InputError
+from microtome.store.results import read_rows
 
 ONE, TWO = {"text_a": "a", "label": "y"}, {"text_a": "a", "text_b": "b", "label": "y"}
 MARKED = {"text_a": "sentence", "label": "label", "id": "index"}

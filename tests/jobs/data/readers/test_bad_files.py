@@ -10,9 +10,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from jobs.data.readers import READERS, read_examples
-from jobs.data.readers.spec import SETTINGS, DataSpec
-from store.errors import InputError
+from microtome.jobs.data.readers import READERS, read_examples
+from microtome.jobs.data.readers.spec import SETTINGS, DataSpec
+from microtome.store.errors import InputError
 
 # The tests are no package, so that what two of them share is loaded by its path.
 _found = importlib.util.spec_from_file_location("worlds", Path(__file__).with_name("worlds.py"))

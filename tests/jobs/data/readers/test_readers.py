@@ -4,11 +4,11 @@ import json
 import datasets
 import pytest
 
-from jobs.data.readers import read_examples
-from jobs.data.readers.spec import DataSpec
-from jobs.data.source import find_data
-from jobs.tasks import load_task, task_names
-from store.errors import InputError
+from microtome.jobs.data.readers import read_examples
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.data.source import find_data
+from microtome.jobs.tasks import load_task, task_names
+from microtome.store.errors import InputError
 
 
 def read(path, form, **spec):

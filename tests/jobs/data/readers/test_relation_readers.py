@@ -2,13 +2,13 @@ from collections import Counter
 
 import pytest
 
-from jobs.data.readers import READERS, marks, read_examples
-from jobs.data.readers.chemprot import GoldCounts, count_gold
-from jobs.data.readers.mentions import mask_pair
-from jobs.data.readers.spec import DataSpec
-from jobs.data.source import find_data
-from jobs.tasks import load_task
-from store.errors import InputError
+from microtome.jobs.data.readers import READERS, marks, read_examples
+from microtome.jobs.data.readers.chemprot import GoldCounts, count_gold
+from microtome.jobs.data.readers.mentions import mask_pair
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.data.source import find_data
+from microtome.jobs.tasks import load_task
+from microtome.store.errors import InputError
 
 DRUGS = ("@DRUG$", "@DRUG$")
 

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from jobs.data.readers import READERS, read_examples
-from jobs.data.readers.hoc import HALLMARKS
-from jobs.data.readers.share_clefe import split_mentions
-from jobs.data.readers.spec import DataSpec
-from jobs.tasks import TASKS, load_yaml
-from store.errors import InputError
+from microtome.jobs.data.readers import READERS, read_examples
+from microtome.jobs.data.readers.hoc import HALLMARKS
+from microtome.jobs.data.readers.share_clefe import split_mentions
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.tasks import TASKS, load_yaml
+from microtome.store.errors import InputError
 
 FORMATS = "biosses boolean-classes covid-stop-reasons hoc medsts pubmedqa share-clefe trials".split()
 

@@ -1,0 +1,1 @@
+"""Attention maps: what each head does, and how two checkpoints differ."""

@@ -1,0 +1,185 @@
+"""Attention comparison: how each head attends in two checkpoints, on the same tokens, and how it changed."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from microtome.analysis.attention.divergence import cosine, jensen_shannon, l1
+from microtome.analysis.attention.patterns import (
+    PATTERNS,
+    ExamplePatterns,
+    Pattern,
+    TokenFacts,
+    mean_over_rows,
+    share_of_special,
+)
+from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
+from microtome.analysis.numerics.half_precision import widened
+from microtome.store import ActivationCache
+from microtome.store.config import Config, Layer
+from microtome.store.errors import InputError
+
+Measure = Literal["cosine", "jensen_shannon", "l1"]
+LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
+Found = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
+
+
+class AttentionConfig(Config):
+    """What is compared."""
+
+    measures: tuple[Measure, ...] = Field(
+        get_args(Measure),
+        description="change: cosine of flattened maps; Jensen-Shannon of rows, mean over rows, over ln 2; "
+        "l1, the summed absolute difference of rows, mean over rows, 0 to 2",
+    )
+    patterns: tuple[Pattern, ...] = Field(
+        PATTERNS, description="where each head attends, before and after, mean over query rows"
+    )
+    layers: tuple[Layer, ...] | None = Field(
+        None, min_length=1, description="attention layers from 0; all that are kept if unset"
+    )
+    special: Literal["mask", "keep"] = Field(
+        "mask",
+        description="special tokens: mask leaves them out as queries and keys and lets rows sum to one again "
+        "(to_special is of whole maps all the same)",
+    )
+    invisible: Literal["mask", "keep"] = Field(
+        "mask", description="keys after the query, in causal models: mask does not count them as visible"
+    )
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> "AttentionConfig":
+        if not self.measures and not self.patterns:
+            raise ValueError("nothing to measure: give measures, patterns or both")
+        return self
+
+
+def compare_attention(
+    config: AttentionConfig,
+    before: ActivationCache,
+    after: ActivationCache,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Mean over examples per layer and head, and `<metric>_std`, its spread; each layer is read once.
+
+    Measures of change have no stage, patterns have "before" and "after". A cache compared with itself
+    gives patterns "before" alone. `n` is how many examples have the metric at all: one needs a row that
+    masking left, across_segments two texts. InputError unless both hold the same tokens in the same order.
+    """
+    same = same_cache(before, after)
+    if not config.patterns and (same or not config.measures):
+        raise InputError(
+            f"nothing to measure of {before.path.name}: give patterns, or two caches and measures"
+        )
+    _refuse_mismatch(before, after)
+    stages = {"before": before} if same else {"before": before, "after": after}
+    facts = TokenFacts(before, causal=before.causal and config.invisible == "mask")
+    split = before.manifest["outputs"]["cache"]["split"]
+    rows = []
+    for layer in chosen_layers(config.layers, before.layout.attention_layers, before):
+        for (stage, metric), per_example in _examples(config, stages, facts, layer).items():
+            about = {"split": split, "layer": layer} | ({"stage": stage} if stage else {})
+            rows += _head_rows(about, metric, np.stack(per_example))
+        report(f"layer {layer}")
+    return rows
+
+
+def _examples(
+    config: AttentionConfig, stages: dict[str, ActivationCache], facts: TokenFacts, layer: int
+) -> Found:
+    """Every metric of every example in one layer."""
+    found: Found = defaultdict(list)
+    for numbered in zip(*(cache.iter_attention(layer) for cache in stages.values()), strict=True):
+        tokens = facts.example(numbered[0][0])
+        chosen = _chosen(tokens.special, config.special)
+        maps = [_distributions(raw, chosen) for _, raw in numbered]
+        if len(maps) == 2:
+            old, new, kept = _common_rows(*maps)
+            for name in config.measures:
+                found[None, name].append(_MEASURES[name](old, new, kept))
+        if not config.patterns:
+            continue
+        patterns = ExamplePatterns(config.patterns, tokens.only(chosen))
+        for stage, (_, whole), (attention, kept) in zip(stages, numbered, maps, strict=True):
+            measured = patterns.measure(attention, kept)
+            if "to_special" in config.patterns:
+                measured["to_special"] = share_of_special(whole, tokens.special)
+            for pattern, values in measured.items():
+                found[stage, pattern].append(values)
+    return found
+
+
+def _chosen(special: np.ndarray, mode: str) -> slice | np.ndarray:
+    """Which tokens count: a slice where they are neighbours, because it cuts a map without an index."""
+    if mode == "keep":
+        return slice(None)
+    own = np.flatnonzero(~special)
+    if len(own) and own[-1] - own[0] + 1 == len(own):
+        return slice(int(own[0]), int(own[-1]) + 1)
+    return own
+
+
+def _distributions(maps: np.ndarray, chosen: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [heads, queries, keys] of the chosen tokens, and which rows are kept, bool [heads, queries].
+
+    Kept rows sum to one, which half-precision storage and masking undo; the others are zero.
+    """
+    cut = maps[:, chosen, chosen] if isinstance(chosen, slice) else maps[:, chosen[:, None], chosen]
+    attention = widened(cut)
+    mass = attention @ np.ones(attention.shape[-1], np.float32)
+    kept = mass > LEAST_MASS
+    attention /= np.where(kept, mass, np.inf)[..., None]
+    return attention, kept
+
+
+def _common_rows(
+    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both maps with only the rows that both kept, and which these are."""
+    (old, old_kept), (new, new_kept) = before, after
+    kept = old_kept & new_kept
+    if kept.all():
+        return old, new, kept
+    return old * kept[..., None], new * kept[..., None], kept
+
+
+def _flat_cosine(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return np.where(kept.any(-1), cosine(old, new), np.nan)
+
+
+def _row_divergence(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return mean_over_rows(jensen_shannon(old, new), kept) / math.log(2)
+
+
+def _row_difference(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return mean_over_rows(l1(old, new), kept)
+
+
+# float [heads] of two maps [heads, queries, keys]; invisible pairs are zero in both and add nothing to any.
+_MEASURES = {"cosine": _flat_cosine, "jensen_shannon": _row_divergence, "l1": _row_difference}
+
+
+def _head_rows(about: dict[str, Any], metric: str, values_eh: np.ndarray) -> list[dict[str, Any]]:
+    """Mean and spread over the examples that have the metric, NaN marking those that do not."""
+    counts = np.isfinite(values_eh).sum(0)
+    heads = np.flatnonzero(counts)
+    values = values_eh[:, heads].astype(np.float64)
+    summaries = {metric: np.nanmean(values, axis=0), f"{metric}_std": np.nanstd(values, axis=0)}
+    return [
+        {**about, "head": int(head), "metric": name, "value": float(value), "n": int(counts[head])}
+        for name, summary in summaries.items()
+        for head, value in zip(heads, summary, strict=True)
+    ]
+
+
+def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:
+    names = f"{before.path.name} and {after.path.name}"
+    if not before.layout.attention_layers or not after.layout.attention_layers:
+        raise InputError(f"{names}: at least one keeps no attentions")
+    if (before.layers, before.heads, before.causal) != (after.layers, after.heads, after.causal):
+        raise InputError(f"{names} are of different architectures")
+    refuse_other_tokens(before, after)

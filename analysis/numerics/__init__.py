@@ -1,0 +1,1 @@
+"""Arithmetic on all cores: blocks of rows, half precision, standardising, logistic regression."""

@@ -1,0 +1,73 @@
+"""Support-vector machines with a radial kernel, all from one matrix of kernel values."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.svm import SVC, SVR
+
+from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.probing.probes.probe import Probe
+from microtome.store.errors import InputError
+
+MOST_ROWS = 20_000  # in training: their kernel is 1.6 GB in float32, and scikit-learn wants it in float64
+ASKED_ROWS = 2048  # whose kernel values are made at a time
+
+
+class SvmProbe(Probe):
+    """Support-vector machine with a radial kernel: the inference probe of Bonfigli et al. (2024).
+
+    Takes `strength`, which is C. gamma is "scale" as scikit-learn has it: 1 / (features * variance). One
+    machine for classes, one per class for sets of them, support-vector regression for numbers. No more than
+    MOST_ROWS training rows, as memory and time grow with their square.
+    """
+
+    probabilistic = False
+
+    def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
+        if len(x) > MOST_ROWS:
+            raise InputError(
+                f"the svm probe takes at most {MOST_ROWS:,} training rows, here are {len(x):,}; "
+                "take fewer (--examples) or the linear probe"
+            )
+        self._standard = Standard(x)
+        self._x = self._standard(x)
+        variance = float(self._x.var())
+        self._gamma = 1 / (x.shape[1] * variance) if variance else 1.0
+        kernel = self._kernel(self._x)
+        self._columns = y.ndim == 2
+        machine = SVR if y.dtype.kind == "f" else SVC
+        self._machines = [
+            machine(kernel="precomputed", C=self.settings.strength).fit(kernel, column)
+            if (column != column[0]).any()
+            else column[0]
+            for column in (y.T if self._columns else [y])
+        ]
+
+    def predict(self, x: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        parts = list(self._predicted(self._standard(x)))
+        return np.concatenate(parts) if self._columns else np.concatenate(parts)[:, 0]
+
+    def _predicted(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """[units, machines], block by block."""
+        for start in range(0, len(x), ASKED_ROWS):
+            kernel = self._kernel(x[start : start + ASKED_ROWS])
+            yield np.stack(
+                [
+                    machine.predict(kernel)
+                    if isinstance(machine, SVC | SVR)
+                    else np.full(len(kernel), machine)
+                    for machine in self._machines
+                ],
+                axis=1,
+            )
+
+    def _kernel(self, x: np.ndarray) -> np.ndarray:
+        """exp(-gamma * squared distance) of rows to training rows, float64 [units, training rows]."""
+        kernel = x @ self._x.T
+        kernel *= -2
+        kernel += np.einsum("nd,nd->n", x, x)[:, None]
+        kernel += np.einsum("nd,nd->n", self._x, self._x)
+        np.maximum(kernel, 0, out=kernel)
+        kernel *= -self._gamma
+        np.exp(kernel, out=kernel)
+        return kernel.astype(np.float64)

@@ -1,0 +1,120 @@
+"""The section of attention change: heat maps of how far each head moved, and where heads attend."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from microtome.analysis.report.blocks import Block, Panel, blocks, of
+from microtome.analysis.report.canvas import Picture, picture, slug, style
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cells_of, chunks, map_grid
+from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.patterns import pattern_figures
+from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_from_base, tuned
+from microtome.analysis.report.tables import as_table, estimates
+
+CAPTION = (
+    "Attention of {compared}, averaged over test examples "
+    "({unit}). Each cell is one head (H) of one layer (L); brighter cells changed more, the ring is on the "
+    "one that changed most, and all maps share the colour scale. Layer 0 is the first attention layer; in "
+    "the probing figure, layer 0 is the embedding output."
+)
+TUNED = "the fine-tuned model compared with the pretrained one"
+ADAPTED = "the adapted model compared with its base"
+UNITS = {
+    "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
+    "cosine": "cosine similarity: 1 = unchanged; special tokens and causal zeros push it towards 1",
+    "l1": "summed absolute difference of attention rows: 0 = unchanged, 2 = nothing in common",
+}
+COLOURS = {"jensen_shannon": "viridis", "cosine": "viridis_r", "l1": "viridis"}  # bright is changed
+MOST_AT_ONCE = 2  # fractions; of more, the reader may choose one
+
+
+def attention_section(results: Results) -> Section | None:
+    """Heat maps of what fine-tuning did to each attention head; all but the first measure folded."""
+    drawn: list[Figure] = []
+    for measure in ATTENTION_MEASURES:
+        heads = tuned(results.attention[measure])
+        if not heads.empty:
+            title = f"Attention change: {metric_name(measure)}"
+            drawn.append(_changes(results, heads, measure, title, TUNED, folded=bool(drawn)))
+    for measure in ATTENTION_MEASURES[:1]:
+        heads = adapted_from_base(results.attention[measure])
+        if not heads.empty:
+            title = f"Attention change by adaptation: {metric_name(measure)}"
+            drawn.append(_changes(results, heads, measure, title, ADAPTED, folded=bool(drawn)))
+    drawn += pattern_figures(results)
+    return Section(ident="attention", title="Attention", figures=drawn) if drawn else None
+
+
+def _changes(
+    results: Results, heads: pd.DataFrame, measure: str, title: str, compared: str, *, folded: bool
+) -> Figure:
+    ident = slug("attention", "" if compared is TUNED else "adaptation", measure)
+    frame = estimates(
+        heads,
+        [*ITEM, "fraction", "layer"],
+        "head",
+        numbers(heads["head"]),
+        lambda head: f"head {head:g}",
+    )
+    return Figure(
+        title=title,
+        caption=CAPTION.format(compared=compared, unit=UNITS[measure]),
+        pictures=attention_maps(heads, results.models_in(heads), measure, ident),
+        table=as_table(frame, f"table-{ident}", f"{title}, by layer and head"),
+        folded=folded,
+    )
+
+
+def attention_maps(heads: pd.DataFrame, models: Sequence[str], measure: str, ident: str) -> list[Picture]:
+    """Attention change by layer (across) and head (up): a map per task, model and fraction.
+
+    There is a picture per task, or per task and fraction if there are many of these; all maps of a measure
+    share one colour scale.
+    """
+    least, most = float(heads["mean"].min()), float(heads["mean"].max())
+    limits = (min(least, 0.999), 1.0) if measure == "cosine" else (0.0, most if most > 0 else 1.0)
+    scale = Scale(metric_name(measure), COLOURS[measure], *limits)
+    fractions = numbers(heads["fraction"])
+    drawn = []
+    for block in blocks(heads, models):
+        if len(fractions) > MOST_AT_ONCE:
+            for fraction in fractions:
+                name = f"{ident}-{block.name}-{fraction:g}"
+                drawn.append(_picture(heads, block, [fraction], scale, name, percent(fraction)))
+        else:
+            drawn.append(_picture(heads, block, fractions, scale, f"{ident}-{block.name}"))
+    return drawn
+
+
+def _picture(
+    heads: pd.DataFrame, block: Block, fractions: list[float], scale: Scale, ident: str, step: str = ""
+) -> Picture:
+    """The maps of one block: more data is further down, or to the right when there is one model."""
+    if not block.heading and len(fractions) > 1:
+        keys = [[(panel, fraction) for fraction in fractions] for panel in block.panels]
+    else:
+        keys = [
+            [(panel, fraction) for panel in row] for row in chunks(block.panels) for fraction in fractions
+        ]
+    height = float(np.clip(0.1 * (heads["head"].max() + 1), 1.0, 1.4))
+    with style(ident):
+        grid = [[_map(heads, block, panel, fraction, scale) for panel, fraction in row] for row in keys]
+        figure = map_grid(grid, scale, height=height, labels=("head", "layer"))
+        return picture(figure, ident, block.heading, step)
+
+
+def _map(heads: pd.DataFrame, block: Block, panel: Panel, fraction: float, scale: Scale) -> HeatMap:
+    """One map, with a ring on the head that changed most and the numbers above it."""
+    part = of(heads[heads["fraction"] == fraction], panel)
+    share = f" · {percent(fraction)}" if fraction else ""
+    title = f"{block.title(panel)}{share}"
+    if part.empty:
+        return HeatMap(title, np.empty((0, 0)))
+    cells = cells_of(part, "head", "layer")
+    kind, extreme = ("min", np.nanargmin) if scale.colours == "viridis_r" else ("max", np.nanargmax)
+    head, layer = (int(place) for place in np.unravel_index(extreme(cells), cells.shape))
+    note = f"mean {np.nanmean(cells):.3f} · {kind} {cells[head, layer]:.3f} at L{layer} H{head}"
+    return HeatMap(title, cells, note, ring=(head, layer))

@@ -1,0 +1,167 @@
+"""The section of layer-wise probing: scores by layer beside their baselines, controls, and layer weights."""
+
+import pandas as pd
+
+from microtome.analysis.report.canvas import slug
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent
+from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.layers import layer_curves
+from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
+from microtome.analysis.report.sections.scores import bands
+from microtome.analysis.report.tables import BELOW, Table, as_table, away_from_zero, estimates, renamed
+
+SCORES = (
+    "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
+    "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
+    "fine-tuning, and a dot marks the best layer of its line. The panels of a task share the vertical axis. "
+    "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
+)
+LEVELS = (
+    " Grey lines need no model: the majority label, and a bag of words; one that is not drawn lies far below "
+    "(its score is in the table of baselines). What does not exceed them could be had without the model."
+)
+EXTRAS = {
+    "selectivity": "Accuracy of the probe minus its accuracy on a control task, where every word type has "
+    "one random label (Hewitt and Liang 2019). A high score with low selectivity may be the probe's own "
+    "memory.",
+    "random_label_selectivity": "Accuracy of the probe minus its accuracy on a random label per example. "
+    "Random labels of unseen examples cannot be learnt: the difference is the score above chance.",
+    "compression": "Uniform code length over the online code length of the labels given the states (Voita "
+    "and Titov 2020): how many times shorter the layer makes the labels; 1 is nothing gained.",
+}
+WEIGHTS = (
+    "Weights of the layers in one probe of a learned mix of all layers (Tenney et al. 2019); they sum to "
+    "one. A triangle marks the centre of gravity, the mean layer under these weights. A weight says how "
+    "useful a layer is beside the others, not alone."
+)
+BEST = (
+    "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. The "
+    "layer was chosen on the test part, so that its score is slightly too high"
+)
+
+
+def probing_section(results: Results) -> Section | None:
+    """Figures of every probe: its score on every layer, then what says how far to trust it."""
+    figures: list[Figure] = []
+    for probe in dict.fromkeys(results.probes["probe"]):
+        probes = results.probes[results.probes["probe"] == probe]
+        figures.append(_scores(results, probes, probe))
+        figures += [figure for metric in EXTRAS if (figure := _extra(results, probe, metric))]
+    mixed = _mix(results)
+    if not figures and mixed is None:
+        return None
+    tables = [table for table in (_best(results), _without_layers(results)) if table]
+    return Section(
+        ident="probing",
+        title="Layer-wise probing",
+        figures=[*figures, *([mixed] if mixed else [])],
+        more=tables,
+    )
+
+
+def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
+    baselines = _baselines(results)
+    ident = f"probing-{slug(probe) or 'unnamed'}"
+    return Figure(
+        title=f"{_called(probe)} probe, layer by layer",
+        caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes),
+        pictures=layer_curves(
+            probes,
+            results.models_in(probes),
+            ident,
+            best=True,
+            levels=baselines,
+        ),
+        table=_by_layer(
+            probes, f"table-{ident}", f"Score of the {probe} probe by layer and share of the data"
+        ),
+    )
+
+
+def _extra(results: Results, probe: str, metric: str) -> Figure | None:
+    """Small multiples of what stands beside the score."""
+    frame = probe_metric(results.rows, metric)
+    frame = frame[frame["probe"] == probe]
+    if frame.empty:
+        return None
+    ident = f"{slug(metric)}-{slug(probe) or 'unnamed'}"
+    name = metric_name(metric)
+    return Figure(
+        title=f"{_called(probe)} probe: {name}",
+        caption=EXTRAS[metric] + bands(frame),
+        pictures=layer_curves(frame, results.models_in(frame), ident, height=1.3),
+        table=_by_layer(frame, f"table-{ident}", f"{name} by layer and share of the data".capitalize()),
+        folded=True,
+    )
+
+
+def _by_layer(frame: pd.DataFrame, ident: str, title: str) -> Table:
+    index = [*ITEM, "metric", "layer"]
+    wide = estimates(frame, index, "fraction", numbers(frame["fraction"]), percent)
+    return as_table(wide.assign(metric=wide["metric"].map(metric_name)), ident, title)
+
+
+def _mix(results: Results) -> Figure | None:
+    """The layer weights of a scalar mix, with its centre of gravity and its score in the table."""
+    weights = probe_metric(results.rows, "mix_weight")
+    if weights.empty:
+        return None
+    keys = [*ITEM, "fraction"]
+    rows = results.rows
+    centres = over_seeds(rows[(rows["kind"] == "probe") & (rows["metric"] == "centre_of_gravity")], keys)
+    score = results.unlayered[results.unlayered["probe"] == MIX]
+    table = renamed(centres.drop(columns="n"), mean="centre of gravity").merge(
+        renamed(score[[*keys, "metric", "mean", *BELOW]], mean="score"), on=keys, how="left"
+    )
+    table["metric"] = table["metric"].map(metric_name, na_action="ignore")
+    return Figure(
+        title="Layer weights of a scalar mix",
+        caption=WEIGHTS + bands(weights),
+        pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, places=centres),
+        table=as_table(table, "table-scalar-mix", "Centre of gravity and score of the scalar mix"),
+    )
+
+
+def _baselines(results: Results) -> pd.DataFrame:
+    """One score per task, model and baseline, of the smallest fraction: no model plays a part in them."""
+    chosen = results.unlayered[results.unlayered["probe"].isin(BASELINES)]
+    return chosen.sort_values("fraction", kind="stable").drop_duplicates(["probe", *ITEM])
+
+
+def _best(results: Results) -> Table | None:
+    """The best layer of each probe with its interval and its gain."""
+    if results.probes.empty:
+        return None
+    best = best_layers(results.probes)
+    keys = ["probe", *ITEM, "fraction", "layer"]
+    frame = renamed(best[[*keys, "metric", "mean", *BELOW]], mean="score")
+    gains = results.drawn("probe", "gain")
+    if not gains.empty:
+        chosen = gains[[*keys, "metric", "mean", *BELOW]]
+        frame = frame.merge(renamed(chosen, mean="gain"), on=[*keys, "metric"], how="left")
+    baselines = _baselines(results)
+    for name in BASELINES:
+        part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
+        columns = {"mean": name, "low": f"{name} low", "high": f"{name} high"}
+        frame = frame.merge(part.rename(columns=columns), on=ITEM, how="left")
+    frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
+    frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
+    return as_table(frame, "table-best-layers", BEST, styles=away_from_zero(frame, ["gain"]))
+
+
+def _without_layers(results: Results) -> Table | None:
+    frame = results.unlayered
+    if frame.empty:
+        return None
+    columns = [*ITEM, "probe", "metric", "fraction", "mean", *BELOW, "n"]
+    named = frame[columns].assign(metric=frame["metric"].map(metric_name))
+    return as_table(
+        renamed(named, mean="score"), "table-unlayered", "Baselines, and probes of all layers together"
+    )
+
+
+def _called(probe: str) -> str:
+    """A probe at the head of a title."""
+    return {"svm": "SVM", "mlp": "MLP", "bilstm-crf": "BiLSTM-CRF"}.get(
+        probe, (probe or "unnamed").capitalize()
+    )

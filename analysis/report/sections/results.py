@@ -1,0 +1,158 @@
+"""The frames that several sections of the report draw from."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from microtome.analysis.correlation import DRAWN
+from microtome.analysis.metrics.scores import PRIMARY, PROBE_PRIMARY
+from microtome.analysis.report.frames import (
+    ITEM,
+    drawn_rows,
+    first_metric,
+    first_split,
+    in_order,
+    joined,
+    over_seeds,
+    plain,
+    widened,
+)
+
+ATTENTION_MEASURES = ("jensen_shannon", "cosine", "l1")
+BASELINES = ("majority", "bag-of-words")
+MIX = "scalar-mix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The rows of a suite and the frames that several sections draw from.
+
+    tidy      the rows as they were given
+    rows      the same as texts and numbers, without those that have no value
+    scores    every downstream score; primary, those of each task's primary metric
+    probes    primary score of every probed layer; unlayered, of what has no layer: baselines, scalar mix
+    attention change of each head by measure, for fraction 0 of an adapted model from its base
+    """
+
+    tidy: pd.DataFrame
+    rows: pd.DataFrame
+    models: list[str]
+    scores: pd.DataFrame
+    primary: pd.DataFrame
+    probes: pd.DataFrame
+    unlayered: pd.DataFrame
+    attention: dict[str, pd.DataFrame]
+    adapted: pd.DataFrame
+
+    def models_in(self, frame: pd.DataFrame) -> list[str]:
+        """The models of a frame in the order of the report."""
+        present = set(frame["model"])
+        return [model for model in self.models if model in present]
+
+    def drawn(self, kind: str, stage: str) -> pd.DataFrame:
+        """What was drawn of the primary scores of a kind: stage "gain" or "difference"."""
+        return drawn_rows(self.rows[self.rows["kind"] == kind], stage)
+
+
+def read(rows: pd.DataFrame) -> Results:
+    """Everything the sections share, from tidy rows."""
+    known = plain(rows)
+    scores = downstream_scores(known)
+    main = _probe_rows(known)
+    return Results(
+        tidy=rows,
+        rows=known,
+        models=in_order(known["model"]),
+        scores=scores,
+        primary=primary_scores(scores),
+        probes=over_seeds(main[main["layer"].notna()], ["probe", *ITEM, "metric", "fraction", "layer"]),
+        unlayered=_unlayered(main[main["layer"].isna()]),
+        attention={measure: attention_changes(known, measure) for measure in ATTENTION_MEASURES},
+        adapted=adaptation(known),
+    )
+
+
+def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every fine-tuning metric on the quoted split, by task, model, fraction (%) and metric."""
+    chosen = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
+    parts = [first_split(part) for _, part in chosen.groupby("task", sort=False)]
+    return over_seeds(joined(parts, chosen), [*ITEM, "fraction", "metric"])
+
+
+def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of each task's primary metric alone."""
+    parts = [
+        part[part["metric"] == first_metric(part, PRIMARY)] for _, part in scores.groupby("task", sort=False)
+    ]
+    return joined(parts, scores)
+
+
+def probe_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric of every probed layer, by probe, task, model, fraction (%) and layer."""
+    chosen = rows[(rows["kind"] == "probe") & (rows["metric"] == metric)].dropna(subset=["layer", "fraction"])
+    return over_seeds(chosen, ["probe", *ITEM, "metric", "fraction", "layer"])
+
+
+def _probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the primary metric of each task; one that was not probed for any is left out."""
+    chosen = rows[(rows["kind"] == "probe") & rows["fraction"].notna() & rows["metric"].isin(PROBE_PRIMARY)]
+    parts = []
+    for _, part in chosen.groupby("task", sort=False):
+        quoted = first_split(part)
+        parts.append(quoted[quoted["metric"] == first_metric(quoted, PROBE_PRIMARY)])
+    return joined(parts, chosen)
+
+
+def _unlayered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Primary score by probe, task, model and fraction (%). Every probing job of a model scores the same
+    baselines: of those, one row per seed is enough."""
+    keys = ["probe", *ITEM, "metric", "fraction"]
+    return over_seeds(rows.drop_duplicates([*keys, "seed", "stage", "value"]), keys)
+
+
+def first_probe(probes: pd.DataFrame) -> pd.DataFrame:
+    """The scores of the probe that comes first in the results, the one that summaries are about."""
+    return probes[probes["probe"] == probes["probe"].iloc[0]] if len(probes) else probes
+
+
+def best_layers(probes: pd.DataFrame) -> pd.DataFrame:
+    """The layer where each probe scores highest (the lowest such layer), with that score."""
+    ordered = probes.sort_values("layer", kind="stable")
+    best = ordered.groupby(["probe", *ITEM, "fraction"], sort=False)["mean"].idxmax()
+    return probes.loc[sorted(best)]
+
+
+def attention_changes(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One attention measure by task, model, fraction (%), layer and head, averaged over seeds."""
+    chosen = rows[(rows["kind"] == "attention") & (rows["metric"] == measure) & (rows["stage"] == "")]
+    chosen = chosen.dropna(subset=["fraction", "layer", "head"])
+    return over_seeds(chosen, [*ITEM, "fraction", "layer", "head"])
+
+
+def tuned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Comparisons of a fine-tuned model with the same model before."""
+    return frame[frame["fraction"] > 0]
+
+
+def adapted_from_base(frame: pd.DataFrame) -> pd.DataFrame:
+    """Comparisons of an adapted model with its base."""
+    return frame[frame["fraction"] == 0]
+
+
+def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
+    """Language-model scores on held-out text: model, metric, then one column per stage and the change."""
+    chosen = rows[(rows["kind"] == "adapt") & (rows["stage"] != "during")]
+    if chosen.empty:
+        return chosen
+    chosen = first_split(chosen).assign(stage=lambda table: table["stage"].replace("", "value"))
+    summary = over_seeds(chosen, ["model", "metric", "stage"])
+    frame = widened(summary, ["model", "metric"], "stage", in_order(chosen["stage"]))
+    if {"before", "after"} <= set(frame):
+        frame["change"] = frame["after"] - frame["before"]
+    return frame
+
+
+def inventory(rows: pd.DataFrame) -> pd.DataFrame:
+    """What was measured at all: kind, metric and split with the number of rows and the range of values."""
+    grouped = rows[~rows["stage"].isin(DRAWN)].groupby(["kind", "metric", "split"], sort=False)["value"]
+    return grouped.agg(rows="count", lowest="min", mean="mean", highest="max").reset_index()

@@ -1,0 +1,158 @@
+"""The section of downstream scores: learning curves, what fine-tuning gained, and how models differ."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from microtome.analysis.report.canvas import (
+    Picture,
+    curve,
+    hide,
+    legend,
+    model_look,
+    panels,
+    picture,
+    short,
+    style,
+)
+from microtome.analysis.report.frames import ITEM, in_order, metric_name, numbers, percent, spread
+from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.results import Results
+from microtome.analysis.report.tables import Table, as_table, away_from_zero, estimates, renamed
+
+BANDS = {
+    "interval": " {} are 95 % bootstrap intervals over test examples (and seeds, where there are several).",
+    "both": " {} are 95 % bootstrap intervals over test examples for a single run, and one standard "
+    "deviation over seeds to either side for several.",
+    "deviation": " Lines are means over seeds; {} are one standard deviation over seeds to either side.",
+}
+CURVES = (
+    "Primary score of each task on its test part (higher is better; entity F1 and accuracy run from 0 to 1) "
+    "against the share of the training data used for fine-tuning, in per cent. At 0 % the task head is "
+    "untrained: this is the floor. A steep start means that little data is enough."
+)
+DOTS = "Primary score of each task on its test part after fine-tuning; further right is better."
+GAINS = (
+    "What fine-tuning gained: score minus that of the same model with none of the training data; "
+    "bold where the interval leaves zero out"
+)
+DIFFERENCES = (
+    "How models differ: score of one model minus that of another, on the same examples; "
+    "bold where the interval leaves zero out"
+)
+
+
+def scores_section(results: Results) -> Section | None:
+    """The primary score against the amount of training data, and every other score in a table."""
+    scores = results.primary
+    if scores.empty:
+        return None
+    several = scores["fraction"].nunique() > 1
+    draw = learning_curves if several else score_dots
+    figure = Figure(
+        title="Learning curves" if several else "Test scores",
+        caption=CURVES + bands(scores) if several else DOTS + bands(scores, "Bars"),
+        pictures=draw(scores, results.models),
+        table=as_table(_long(scores), "table-scores", "Primary score by task, model and share of the data"),
+    )
+    wide = estimates(
+        results.scores, [*ITEM, "fraction"], "metric", in_order(results.scores["metric"]), metric_name
+    )
+    every = as_table(wide, "table-all-scores", "Every test score")
+    tables = [table for table in (_gains(results), _differences(results)) if table]
+    return Section(ident="scores", title=figure.title, figures=[figure], more=[*tables, every])
+
+
+def bands(frame: pd.DataFrame, what: str = "Bands") -> str:
+    """What the bands of a figure are, for its caption."""
+    drawn = frame["low"].notna()
+    spread = (frame["deviation"].notna() & ~drawn).any()
+    if not drawn.any() and not spread:
+        return ""
+    form = "both" if drawn.any() and spread else "interval" if drawn.any() else "deviation"
+    return BANDS[form].format(what if form != "deviation" else what.lower())
+
+
+def _long(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores as text and numbers, without what no row has."""
+    columns = [*ITEM, "metric", "fraction", "mean", "deviation", "low", "high", "seeds", "n"]
+    return renamed(scores[columns].assign(metric=scores["metric"].map(metric_name)), mean="score")
+
+
+def _gains(results: Results) -> Table | None:
+    gains = results.drawn("finetune", "gain")
+    if gains.empty:
+        return None
+    frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
+    return as_table(frame, "table-gains", GAINS, styles=away_from_zero(frame, frame))
+
+
+def _differences(results: Results) -> Table | None:
+    """Rows name the second model in `label`."""
+    pairs = results.drawn("finetune", "difference")
+    if pairs.empty:
+        return None
+    pairs = pairs.rename(columns={"label": "minus model"})
+    index = ["task", "model", "minus model"]
+    frame = estimates(pairs, index, "fraction", numbers(pairs["fraction"]), percent)
+    return as_table(frame, "table-differences", DIFFERENCES, styles=away_from_zero(frame, frame))
+
+
+def learning_curves(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
+    """Primary score against the share of training data (%): a panel per task, a line per model."""
+    tasks = in_order(scores["task"])
+    ticks = numbers(scores["fraction"])
+    columns = min(3, len(tasks))
+    lines: dict[str, Line2D] = {}
+    with style("learning-curves"):
+        rows, entries = -(-len(tasks) // columns), scores["model"].nunique()
+        figure, axes = panels(rows, columns, height=2.6, widest=6.0, gap_y=0.9, legend_entries=entries)
+        for axis, task in zip(axes.flat, tasks, strict=False):
+            part = scores[scores["task"] == task]
+            for model, line in part.groupby("model", sort=False):
+                lines[str(model)] = curve(
+                    axis, line, "fraction", model_look(models.index(str(model))), band=0.15
+                )
+            axis.set_title(short(task, 40))
+            axis.set_ylabel(metric_name(part["metric"].iloc[0]))
+            axis.set_xlabel("training data (%)")
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.margins(y=0.08)
+        hide(axes.flat[len(tasks) :])
+        legend(figure, {model: lines[model] for model in models if model in lines})
+        return [picture(figure, "learning-curves")]
+
+
+def score_dots(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
+    """Primary score at the only fraction there is: a row per task, a marker per model."""
+    tasks = in_order(scores["task"])
+    metrics = dict(zip(scores["task"], scores["metric"], strict=True))
+    present = [model for model in models if model in set(scores["model"])]
+    lines: dict[str, Line2D] = {}
+    with style("scores"):
+        height = 0.32 * len(tasks) + 0.3
+        figure, axes = panels(
+            1, 1, height=height, widest=6.5, left=2.1, top=0.45, legend_entries=len(present)
+        )
+        axis = axes[0, 0]
+        for at, model in enumerate(present):
+            part = scores[scores["model"] == model]
+            # Models side by side, so that their bars do not hide one another.
+            places = np.array([tasks.index(task) for task in part["task"]]) + _offset(at, len(present))
+            look = {**model_look(models.index(model)), "linestyle": "none"}
+            axis.hlines(places, *spread(part), color=look["color"], linewidth=1.2)
+            (lines[model],) = axis.plot(part["mean"], places, markersize=5, **look)
+        names = [f"{short(task, 18)}, {metric_name(metrics[task])}" for task in tasks]
+        axis.set_yticks(range(len(tasks)), names)
+        axis.set_ylim(len(tasks) - 0.5, -0.5)
+        axis.set_xlabel(f"score with {percent(scores['fraction'].iloc[0])} of the training data")
+        axis.margins(x=0.08)
+        legend(figure, lines)
+        return [picture(figure, "scores")]
+
+
+def _offset(at: int, of: int) -> float:
+    """The place of one of several within a row of height 1, around its middle."""
+    return (at - (of - 1) / 2) * min(0.16, 0.7 / of)

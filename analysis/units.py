@@ -1,0 +1,252 @@
+"""From a cache to what a probe sees: X, y. Subwords are pooled to words, tokens to texts and mentions.
+
+Everything here can change without extracting again.
+"""
+
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from microtome.analysis.metrics.scores import merge
+from microtome.analysis.numerics.half_precision import widened
+from microtome.analysis.numerics.parallel import by_blocks
+from microtome.store import ActivationCache
+from microtome.store.errors import InputError
+
+Pooling = Literal["mean", "first", "last"]
+Pair = Literal["both", "difference-product"]
+LONG_RUN = 32  # tokens; words are shorter, segments longer
+ROWS = 1024  # looked at together
+HALF_STEP = np.float32(2e-3)  # twice the spacing of float16, relative
+MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)  # odd constants
+
+
+class Units:
+    """What a probe is asked about in one cache: words, texts, pairs of segments, pairs of mentions.
+
+    y        int64 [units] class numbers, int64 [units, classes] zeros and ones, or float32 [units]
+    classes  names of the classes
+    groups   int64 [units], the example of each unit, ascending
+    types    uint64 [units], equal for equal words; None where units are no words
+    """
+
+    y: np.ndarray
+    classes: tuple[str, ...]
+    groups: np.ndarray
+    types: np.ndarray | None = None
+    _ids: np.ndarray  # of the tokens of all units
+    _cache: str  # its name, for messages
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest token id."""
+        return int(self._ids.max(initial=-1)) + 1
+
+    def features(self, hidden_td: np.ndarray) -> np.ndarray:
+        """float32 [units, features] from one layer's packed hidden states [tokens, dim].
+
+        InputError if all units have the same features: whatever a probe scored would be the labels' doing.
+        """
+        found = self._features(hidden_td)
+        if len(found) > 1 and _constant(found):
+            what = "zero" if not found[0].any() else "one and the same"
+            raise InputError(
+                f"{self._cache}: the features of all {len(found)} units are {what}, so a probe would see "
+                "nothing; leave this layer out, or choose another pooling"
+            )
+        return found
+
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def bag(self, vocabulary: int) -> csr_matrix:
+        """How often each unit has each token id, float32 [units, ids]: what can be known without a model."""
+        raise NotImplementedError
+
+
+class WordUnits(Units):
+    """Words that the model saw; B- and I- tags are merged into their type, as in Bonfigli et al. (2024)."""
+
+    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
+        self._cache = cache.path.name
+        words = _word_numbers(cache)
+        self._tokens = np.flatnonzero(words >= 0)
+        seen, self._starts, self._counts = np.unique(
+            words[self._tokens], return_index=True, return_counts=True
+        )
+        self._pooling = pooling
+        self._ids = cache.input_ids[self._tokens]
+        names = cache.manifest["outputs"]["cache"]["classes"]
+        merged = [merge(name) for name in names]
+        self.classes = tuple(dict.fromkeys(merged))
+        number = np.array([self.classes.index(name) for name in merged])
+        self.y = number[cache.labels[seen]]
+        self.groups = np.searchsorted(cache.word_offsets, seen, side="right") - 1
+        self.types = _types(self._ids, self._starts, self._counts)
+
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
+        return _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
+
+    def bag(self, vocabulary: int) -> csr_matrix:
+        rows = np.repeat(np.arange(len(self.y)), self._counts)
+        return _counts(rows, self._ids, (len(self.y), vocabulary))
+
+
+class SlotUnits(Units):
+    """Examples, each with one or more slots; a slot is the pooled run of some of its tokens, and an empty
+    one is zeros. Features are the slots side by side, and what `pair` adds."""
+
+    slots: int
+
+    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
+        self._cache, self._pooling, self._pair = cache.path.name, pooling, pair
+        self._tokens, self._slot = self._slots(cache)
+        self._present, self._starts, self._counts = np.unique(
+            self._slot, return_index=True, return_counts=True
+        )
+        self._ids = cache.input_ids[self._tokens]
+        self.classes = tuple(cache.manifest["outputs"]["cache"]["classes"])
+        self.y = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
+        self.groups = np.arange(len(self.y))
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        """Token numbers, and the slot of each: example * slots + slot, ascending."""
+        raise NotImplementedError
+
+    def _features(self, hidden_td: np.ndarray) -> np.ndarray:
+        pooled = np.zeros((len(self.y), self.slots, hidden_td.shape[1]), np.float32)
+        flat = pooled.reshape(-1, hidden_td.shape[1])
+        flat[self._present] = _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
+        sides = [pooled.reshape(len(self.y), -1)]
+        if self.slots == 2 and self._pair == "difference-product":
+            one, other = pooled[:, 0], pooled[:, 1]
+            sides += [np.abs(one - other), one * other]
+        return np.concatenate(sides, axis=1)
+
+    def bag(self, vocabulary: int) -> csr_matrix:
+        columns = self._slot % self.slots * vocabulary + self._ids
+        return _counts(self._slot // self.slots, columns, (len(self.y), self.slots * vocabulary))
+
+
+class TextUnits(SlotUnits):
+    """Texts: the mean is over their own tokens; the first and the last token are those of the sequence,
+    special ones included, such as [CLS]."""
+
+    slots = 1
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        own = ~cache.special_mask if self._pooling == "mean" else np.ones(cache.tokens, bool)
+        tokens = np.flatnonzero(own)
+        return tokens, _examples(cache)[tokens]
+
+
+class SegmentPairUnits(SlotUnits):
+    """Pairs of texts: [first text; second text], each over its own tokens without special ones."""
+
+    slots = 2
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        tokens = np.flatnonzero(~cache.special_mask)
+        return tokens, (2 * _examples(cache) + cache.segment_ids)[tokens]
+
+
+class EntityPairUnits(SlotUnits):
+    """Two mentions in a text: [first; second], each over the tokens of its words."""
+
+    slots = 2
+
+    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+        if not np.diff(cache.spans, axis=2).any():
+            raise InputError(
+                f"{cache.path.name}: no example says where its two mentions are; set marks in the "
+                "task's data, and extract again"
+            )
+        example = _examples(cache)
+        inside = [
+            np.flatnonzero(
+                ~cache.special_mask
+                & (cache.word_ids >= cache.spans[example, mention, 0])
+                & (cache.word_ids < cache.spans[example, mention, 1])
+            )
+            for mention in range(2)
+        ]
+        tokens = np.concatenate(inside)
+        slot = np.concatenate([2 * example[found] + mention for mention, found in enumerate(inside)])
+        order = np.argsort(slot, kind="stable")
+        return tokens[order], slot[order]
+
+
+UNITS: dict[str, type[Units]] = {
+    "word": WordUnits,
+    "text": TextUnits,
+    "segment_pair": SegmentPairUnits,
+    "entity_pair": EntityPairUnits,
+}
+
+
+def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both") -> Units:
+    """The units of a cache, as its task defines them."""
+    name = cache.manifest["outputs"]["cache"]["unit"]
+    if cache.examples == 0:
+        raise InputError(f"{cache.path} has no examples")
+    return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+
+
+def _constant(x: np.ndarray) -> bool:
+    """Whether all rows are equal, but for what half precision rounds away. Mostly the first rows tell."""
+    near = HALF_STEP * np.abs(x[0])
+    return all(
+        bool((np.abs(x[start : start + ROWS] - x[0]) <= near).all()) for start in range(0, len(x), ROWS)
+    )
+
+
+def _types(ids: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A number per word, made of its token ids: uint64 [words]. Equal words have equal numbers."""
+    position = (np.arange(len(ids)) - np.repeat(starts, counts)).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (ids.astype(np.uint64) + np.uint64(1)) * (position * MIX[0] + MIX[1])
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * MIX[2]
+        return np.add.reduceat(mixed ^ (mixed >> np.uint64(32)), starts)
+
+
+def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
+    return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
+
+
+def _examples(cache: ActivationCache) -> np.ndarray:
+    """The example of every token, int64 [tokens]."""
+    return np.repeat(np.arange(cache.examples), np.diff(cache.offsets))
+
+
+def _word_numbers(cache: ActivationCache) -> np.ndarray:
+    """For every token, its word counted over the whole cache, or -1 for special tokens: int64 [tokens]."""
+    first = np.repeat(cache.word_offsets[:-1], np.diff(cache.offsets))
+    return np.where(cache.special_mask, -1, first + cache.word_ids)
+
+
+def _pool(
+    hidden_td: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray, pooling: Pooling
+) -> np.ndarray:
+    """float32 [runs, dim]: run r has the tokens from `tokens[starts[r]]` on, `counts[r]` of them."""
+    if pooling == "first":
+        return widened(hidden_td[tokens[starts]])
+    if pooling == "last":
+        return widened(hidden_td[tokens[starts + counts - 1]])
+    dim = hidden_td.shape[1]
+    pooled = np.empty((len(starts), dim), np.float32)
+
+    def pool(runs: slice) -> None:
+        begin, sizes = starts[runs], counts[runs]
+        if sizes.max() > LONG_RUN:
+            own = tokens[begin[0] : begin[-1] + sizes[-1]]
+            sums = np.add.reduceat(widened(hidden_td[own]), begin - begin[0], axis=0)
+        else:  # words: a pass per subword, each over the words that have so many
+            sums = widened(hidden_td[tokens[begin]])
+            for position in range(1, int(sizes.max())):
+                longer = np.flatnonzero(sizes > position)
+                sums[longer] += widened(hidden_td[tokens[begin[longer] + position]])
+        np.divide(sums, sizes[:, None].astype(np.float32), out=pooled[runs])
+
+    by_blocks(pool, len(starts), 4 * dim * max(1, len(tokens) // max(1, len(starts))))
+    return pooled

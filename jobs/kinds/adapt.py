@@ -1,0 +1,243 @@
+"""Adaptation: a language model goes on training on a corpus, or starts from nothing; gives a checkpoint."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from microtome.jobs.data.corpora import (
+    Corpus,
+    CorpusSpec,
+    corpus_identity,
+    find_corpus,
+    is_held_out,
+    read_documents,
+)
+from microtome.jobs.data.packing import pack
+from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.models.architecture import Architecture
+from microtome.jobs.models.lora import Lora
+from microtome.jobs.models.source import CHECKPOINT, ModelSource
+from microtome.jobs.models.warmup import Warmup
+from microtome.jobs.run.logs import report
+from microtome.jobs.run.provenance import provenance
+from microtome.store.artifacts.store import Staging, Store
+from microtome.store.config import Config, Seed, runtime
+from microtome.store.errors import InputError
+from microtome.store.files.operations import folder_bytes
+from microtome.store.results import write_rows
+
+BLOCK_SIZES = {"clm": 512, "mlm": 128}
+TOKENIZER_DOCUMENTS = 100_000  # that a new tokenizer is trained on
+
+
+class NewModel(Config):
+    """A small model from nothing, with a tokenizer trained on the corpus."""
+
+    architecture: Literal["bert", "gpt2", "biogpt"] = Field(description="of a new model")
+    vocabulary: int = Field(1200, ge=100, description="tokens of a new model, at most")
+    dim: int = Field(64, ge=8, description="width of a new model's hidden states")
+    layers: int = Field(4, ge=1, description="of a new model")
+    heads: int = Field(4, ge=1, description="of a new model, per layer")
+    max_length: int = Field(128, ge=16, description="positions of a new model")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "NewModel":
+        if self.dim % self.heads:
+            raise ValueError(f"{self.heads} heads cannot share a dim of {self.dim} equally")
+        return self
+
+
+class AdaptConfig(Warmup):
+    """What is trained on what."""
+
+    objective: Literal["mlm", "clm"] = Field(description="masked or causal language modelling")
+    base: str | None = runtime(None, "model to start from")
+    new: NewModel | None = Field(None, description="or a model from nothing")
+    lora: Lora | None = Field(None, description="train an adapter in place of all weights")
+    corpus: CorpusSpec = runtime(..., "where the text comes from; its documents are the identity")
+    epochs: float = Field(3, gt=0, description="passes over the training documents")
+    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of AdamW")
+    batch_size: int = Field(16, ge=1, description="blocks per optimisation step")
+    block_size: int | None = Field(
+        None, ge=16, description="tokens per block; 512 for clm and 128 for mlm if unset"
+    )
+    join: bool = Field(False, description="let blocks run on from one document into the next")
+    mask_share: float = Field(0.15, gt=0, lt=1, description="of the tokens, for mlm")
+    heldout_share: float = Field(0.1, gt=0, lt=1, description="of the documents, never trained on")
+    evaluate_every: int = Field(1, ge=1, description="epochs between scores on the held-out documents")
+    seed: Seed = Field(1, description="of the held-out documents, masks, order and new weights")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AdaptConfig":
+        if self.new is not None and self.lora is not None:
+            raise ValueError("an adapter needs a base model; a new one is trained whole")
+        if self.objective == "clm" and self.mask_share != type(self).model_fields["mask_share"].default:
+            raise ValueError("mask_share has no effect on objective: clm, which masks nothing")
+        return self
+
+    @property
+    def tokens_per_block(self) -> int:
+        return self.block_size or BLOCK_SIZES[self.objective]
+
+
+def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: Corpus | None = None) -> Job:
+    """The job that makes the model `name`; the corpus of `config` is looked for if it is not given."""
+    if (base is None) == (config.new is None):
+        raise InputError(f"model '{name}': adapt needs either a base model or a new one")
+    corpus = corpus or find_corpus(config.corpus)
+    inputs = {"corpus": corpus.identity}
+    if base is not None:
+        inputs["model"] = base.identity
+    shape = base.architecture if base is not None else None
+    start = Architecture(shape.kind, shape.positions) if shape is not None else new_architecture(config)
+    return Job(
+        kind="adapt",
+        slug=slug(name),
+        config=config,
+        inputs=inputs,
+        sources={"base": base, "corpus": corpus},
+        needs=(base.artifact,) if base is not None and base.artifact else (),
+        labels={"model": name, "seed": config.seed},
+        private=base is not None and base.private,
+        refused=start.refusal(length=config.tokens_per_block, length_named="block_size") if start else "",
+    )
+
+
+def new_architecture(config: AdaptConfig) -> Architecture | None:
+    """That of a model from nothing."""
+    return Architecture(config.new.architecture, config.new.max_length) if config.new is not None else None
+
+
+def adapt(job: Job, store: Store, staging: Staging) -> None:
+    """Train on the corpus without its held-out documents; score those before, on the way and after."""
+    import transformers
+
+    from microtome.jobs.models import language, loading, lora, training
+    from microtome.jobs.models.finite import check_scores
+
+    config: AdaptConfig = job.config  # type: ignore[assignment]
+    base: ModelSource | None = job.sources["base"]
+    corpus: CorpusSpec = job.sources["corpus"].spec
+    if corpus_identity(corpus) != job.inputs["corpus"]:
+        raise InputError("the corpus has changed since the plan; plan again")
+    _refuse_an_empty_side(config, corpus)
+    scratch = staging.scratch
+    folder = base.folder(store, scratch) if base is not None else _new_model(config, corpus, scratch)
+    loading.check_length(loading.load_config(folder), config.tokens_per_block, "block_size")
+    transformers.set_seed(config.seed)
+    tokenizer = loading.load_tokenizer(folder, base.name if base else "")
+    language.check_objective(config.objective, folder, tokenizer)
+    blocks = {
+        side: pack(
+            _side(config, corpus, held_out),
+            tokenizer,
+            config.tokens_per_block,
+            scratch / f"{side}.tokens",
+            join=config.join,
+        )
+        for side, held_out in (("heldout", True), ("training", False))
+    }
+    auto = language.AUTO[config.objective]
+    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id)
+    if untrained:
+        report(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
+    if config.lora is not None:
+        model = lora.attach(model, config.lora, config.objective, untrained)
+    model.to(loading.best_device())
+    trained, parameters = lora.trainable(model)
+    report(f"{len(blocks['training'])} blocks to train on, {trained} of {parameters} parameters are trained")
+
+    rng = np.random.default_rng(config.seed)
+    asked = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
+
+    def evaluate() -> dict[str, float]:
+        return language.evaluate(model, asked, config.objective, tokenizer.pad_token_id)
+
+    before = evaluate()
+    check_scores(before, "before training")
+    report(f"before: {_said(before)} on {len(asked)} held-out blocks")
+    schedule = training.Schedule(
+        learning_rate=config.learning_rate,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        warmup=config.warmup,
+        warmup_steps=config.warmup_steps,
+        weight_decay=0.01,
+        metric="loss",
+        keep_last=True,
+        seed=config.seed,
+        by_length=False,
+        evaluate_every=config.evaluate_every,
+    )
+    collator = language.collator(config.objective, tokenizer, config.mask_share, config.seed)
+    features = language.Features(blocks["training"])
+    history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", report)
+    after = {name: value for name, value in history[-1].items() if name != "epoch"}
+    write_rows(staging.path, _rows(before, history, len(asked)))
+    checkpoint = staging.path / CHECKPOINT
+    tokenizer.save_pretrained(checkpoint)
+    if config.lora is None:
+        model.save_pretrained(checkpoint)
+    else:
+        lora.save_adapter(model, checkpoint)
+        size = (checkpoint / "adapter_model.safetensors").stat().st_size
+        staging.outputs["adapter"] = {"base": base.name if base else "", "bytes": size}
+        report(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
+    staging.outputs.update(
+        blocks={side: len(found) for side, found in blocks.items()},
+        tokens={side: found.tokens for side, found in blocks.items()},
+        trainable_parameters=trained,
+        parameters=parameters,
+        checkpoint_bytes=folder_bytes(checkpoint),
+        history=history,
+    )
+    staging.provenance.update(provenance(), device=loading.best_device().type)
+    report(f"after: {_said(after)}")
+
+
+def _new_model(config: AdaptConfig, corpus: CorpusSpec, scratch: Path) -> Path:
+    """Random weights, and a tokenizer trained on what is not held out."""
+    from microtome.jobs.models import tiny_models as from_nothing
+
+    assert config.new is not None
+    sizes = config.new.model_dump(exclude={"architecture"})
+    documents = list(islice(_side(config, corpus, held_out=False), TOKENIZER_DOCUMENTS))
+    from_nothing.create(config.new.architecture, documents, scratch / "new", seed=config.seed, **sizes)
+    return scratch / "new"
+
+
+def _side(config: AdaptConfig, corpus: CorpusSpec, held_out: bool) -> Iterator[str]:
+    """The documents that are held out, or those that are not, in the order of the corpus."""
+    for document in read_documents(corpus):
+        if is_held_out(document, config.heldout_share, config.seed) == held_out:
+            yield document
+
+
+def _refuse_an_empty_side(config: AdaptConfig, corpus: CorpusSpec) -> None:
+    """A hash decides on each document, so that of a few all may fall on one side."""
+    for held_out, said in ((True, "held out"), (False, "left to train on")):
+        if next(_side(config, corpus, held_out), None) is None:
+            raise InputError(
+                f"no document of the corpus is {said} at heldout_share {config.heldout_share:g} and seed "
+                f"{config.seed}; change one of them, or give more documents"
+            )
+
+
+def _rows(before: dict[str, float], history: Iterable[dict[str, float]], n: int) -> list[dict[str, Any]]:
+    """One row per score: before, after every scored epoch but the last, and after."""
+    stages = [("before", {"epoch": 0.0, **before}), *(("during", scores) for scores in history)]
+    stages[-1] = ("after", stages[-1][1])
+    return [
+        {"split": "heldout", "stage": stage, "epoch": scores["epoch"], "metric": name, "value": value, "n": n}
+        for stage, scores in stages
+        for name, value in scores.items()
+        if name != "epoch"
+    ]
+
+
+def _said(scores: dict[str, float]) -> str:
+    return f"perplexity {scores['perplexity']:.2f}, token accuracy {scores['token_accuracy']:.4f}"

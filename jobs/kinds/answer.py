@@ -1,0 +1,258 @@
+"""A causal language model asked: the examples of a task answered by the likelihoods of its labels."""
+
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from microtome.analysis.metrics.scores import class_scores, per_class
+from microtome.jobs.data.encoding import Encoder
+from microtome.jobs.data.examples import Example
+from microtome.jobs.data.fractions import sample
+from microtome.jobs.data.source import TaskData, read_as_planned
+from microtome.jobs.kinds.generate import write_lines
+from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.models.source import ModelSource
+from microtome.jobs.run.logs import report
+from microtome.jobs.run.provenance import provenance
+from microtome.jobs.tasks import Task
+from microtome.store.artifacts.store import Staging, Store
+from microtome.store.config import Config, runtime
+from microtome.store.errors import InputError, unknown
+from microtome.store.results import write_rows
+
+Score = Literal["sum", "mean", "pmi"]
+Rows = list[dict[str, Any]]
+
+TEMPLATES = {
+    "classification": "Text: {first} Category:",
+    "pair-classification": "Premise: {first} Hypothesis: {second} Relation:",
+    "question-answering": "Context: {second} Question: {first} Answer:",
+}
+PLACES = ("first", "second")  # of a template: the texts of an example
+
+
+class AnswerConfig(Config):
+    """How the examples of a task are answered by comparing the likelihoods of its labels."""
+
+    split: Literal["train", "dev", "test"] = Field("test", description="of the task")
+    score: Score = Field(
+        "sum",
+        description="log-likelihood of a label: over its tokens the sum or the mean, or pmi: the sum, less "
+        "the label's after the template without texts",
+    )
+    template: str | None = Field(
+        None, description="prompt, with {first} and {second} for the texts; that of the task type if unset"
+    )
+    limit: int | None = Field(None, ge=1, description="at most so many examples, a seeded sample")
+    batch_size: int = runtime(8, "questions that go through the model together", ge=1)
+
+
+class AskedConfig(Config):
+    """An AnswerConfig applied to one task."""
+
+    type: str
+    labels: tuple[str, ...]
+    answer: AnswerConfig
+
+
+def answer_job(
+    task: Task,
+    data: TaskData,
+    model: ModelSource,
+    config: AnswerConfig,
+    labels: Mapping[str, Any] | None = None,
+) -> Job:
+    """The job that answers a split of `task`. `labels` say which model this is of; its name if unset."""
+    settled = config.model_copy(update={"template": template_for(task, config)})
+    return Job(
+        kind="answer",
+        slug=f"{slug(model.name)}.{task.name}.{config.split}.{config.score}",
+        config=AskedConfig(type=task.type, labels=task.labels, answer=settled),
+        inputs={"model": model.identity, "data": data.digest(config.split)},
+        sources={"model": model, "data": data},
+        needs=(model.artifact,) if model.artifact else (),
+        labels={**(labels if labels is not None else {"model": model.name}), "task": task.name},
+        private=task.credentialed or model.private,
+    )
+
+
+def run_answer(job: Job, store: Store, staging: Staging) -> None:
+    """Write predictions.jsonl, which holds no text, and the scores."""
+    asked: AskedConfig = job.config  # type: ignore[assignment]
+    config = asked.answer
+    source: ModelSource = job.sources["model"]
+    data: TaskData = job.sources["data"]
+    rows = read_as_planned(data, config.split, job.inputs["data"])
+    examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    found = answer(
+        source.folder(store, staging.scratch),
+        examples,
+        asked.labels,
+        template=str(config.template),
+        score=config.score,
+        batch_size=config.batch_size,
+        name=source.name,
+        report=report,
+    )
+    write_lines(staging.path / "predictions.jsonl", found.rows(examples))
+    scores = answer_scores(examples, found, config.split)
+    write_rows(staging.path, scores)
+    staging.outputs.update(
+        template=config.template,
+        label_tokens=dict(zip(found.labels, found.tokens_l.tolist(), strict=True)),
+        label_log_likelihoods_without_text=dict(zip(found.labels, found.prior_l.tolist(), strict=True)),
+    )
+    staging.provenance.update(provenance())
+    report(f"{config.split} accuracy {scores[0]['value']:.4f}")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answer to each example and what it was chosen by.
+
+    `log_likelihood_el` float64 [examples, labels]: log p(label | prompt), the sum over the label's tokens, in
+    nats; `prior_l` the same after the template without texts; `tokens_l` int64, how many tokens a label has.
+    """
+
+    labels: tuple[str, ...]
+    predicted: list[str]
+    log_likelihood_el: np.ndarray
+    prior_l: np.ndarray
+    tokens_l: np.ndarray
+    truncated_words: int
+
+    def rows(self, examples: Sequence[Example]) -> Iterable[dict[str, Any]]:
+        """Ids, labels and log-likelihoods, no text."""
+        values = self.log_likelihood_el.round(6).tolist()
+        for example, label, row in zip(examples, self.predicted, values, strict=True):
+            likelihoods = dict(zip(self.labels, row, strict=True))
+            yield {
+                "id": example.id,
+                "gold": example.label,
+                "predicted": label,
+                "log_likelihoods": likelihoods,
+            }
+
+
+def template_for(task: Task, config: AnswerConfig) -> str:
+    """The template that a task is asked with; InputError for a type that has no label to write out."""
+    if task.type not in TEMPLATES:
+        raise InputError(
+            f"task '{task.name}' ({task.type}) cannot be answered by likelihood; types that can: "
+            + ", ".join(TEMPLATES)
+        )
+    template = config.template or TEMPLATES[task.type]
+    _parts(template, task.kind.texts)
+    return template
+
+
+def answer(
+    folder: Path,
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    template: str,
+    score: Score = "sum",
+    batch_size: int = 8,
+    name: str = "",
+    report: Callable[[str], None] = lambda text: None,
+) -> Answers:
+    """Answer each example with the label that has the highest score as the continuation of its prompt.
+
+    The score is the log-likelihood of the label's tokens in the model: their `sum`; their `mean`, for labels
+    of different lengths (Brown et al. 2020); or `pmi`: the sum, less the label's log-likelihood after the
+    template without texts, so that a label gains nothing by being common (Holtzman et al. 2021). The first of
+    equal labels is taken. Prompts and labels are encoded word by word. Where prompt and longest label exceed
+    the positions, words go from the beginning of the longer text.
+    Raises InputError for a model that is not causal, a template that does not fit, or no room for a text.
+    """
+    from microtome.jobs.models import causal
+
+    model = causal.load(folder, name)
+    encoder = Encoder(model.tokenizer, max_length=model.positions)
+    choices = [_subwords(encoder, label.split()) for label in labels]
+    parts = _parts(template, len(examples[0].texts))
+    blank = model.started(_subwords(encoder, _filled(parts, [()] * len(PLACES))))
+    room = model.positions - len(blank) - max(map(len, choices))
+    if room < 1:
+        raise InputError(f"template and labels leave no room for a text in {model.positions} positions")
+    kept = [_ends(encoder, example.texts, room) for example in examples]
+    prompts = [model.started(_subwords(encoder, _filled(parts, texts))) for texts in kept]
+    found = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, report)
+    sums, prior, tokens = found[:-1], found[-1], np.array([len(choice) for choice in choices])
+    scores = {"sum": sums, "mean": sums / tokens, "pmi": sums - prior}[score]
+    predicted = [labels[best] for best in scores.argmax(1)]
+    truncated = sum(e.words - sum(map(len, texts)) for e, texts in zip(examples, kept, strict=True))
+    return Answers(tuple(labels), predicted, sums, prior, tokens, truncated)
+
+
+def answer_scores(examples: Sequence[Example], answers: Answers, split: str) -> Rows:
+    """Accuracy and macro F1, those of always giving the commonest gold label (`majority_...`), the scores of
+    each class, and how many words were cut."""
+    gold = [str(example.label) for example in examples]
+    commonest = Counter(gold).most_common(1)[0][0]
+    constant = class_scores(gold, [commonest] * len(gold))
+    scores = {
+        **class_scores(gold, answers.predicted),
+        **{f"majority_{metric}": value for metric, value in constant.items()},
+        "truncated_words": float(answers.truncated_words),
+    }
+    rows: Rows = [{"split": split, "metric": m, "value": v, "n": len(gold)} for m, v in scores.items()]
+    for label, table in per_class(gold, answers.predicted, answers.labels).items():
+        rows += [
+            {"split": split, "label": label, "metric": f"class_{m}", "value": v, "n": int(table["support"])}
+            for m, v in table.items()
+        ]
+    return rows
+
+
+def _parts(template: str, texts: int) -> list[tuple[list[str], int | None]]:
+    """A template as runs of words, each with the number of the text that follows it, or None."""
+    try:
+        parsed = [(words.split(), place) for words, place, _, _ in string.Formatter().parse(template)]
+    except ValueError as error:
+        raise InputError(f"template '{template}': {error}") from None
+    places = [place for _, place in parsed if place is not None]
+    for place in places:
+        if place not in PLACES[:texts]:
+            raise unknown(f"place in template '{template}'", place, PLACES[:texts])
+    for place in PLACES[:texts]:
+        if places.count(place) != 1:
+            raise InputError(f"template '{template}' needs {{{place}}} exactly once")
+    return [(words, None if place is None else PLACES.index(place)) for words, place in parsed]
+
+
+def _filled(parts: Iterable[tuple[list[str], int | None]], texts: Sequence[Sequence[str]]) -> list[str]:
+    found: list[str] = []
+    for words, place in parts:
+        found += words
+        found += texts[place] if place is not None else ()
+    return found
+
+
+def _subwords(encoder: Encoder, words: Iterable[str]) -> list[int]:
+    return [token for word in words for token in encoder.subwords(word)]
+
+
+def _ends(encoder: Encoder, texts: Sequence[Sequence[str]], room: int) -> list[Sequence[str]]:
+    """The last words of each text that fit into `room` tokens together; the longer text is cut first."""
+    rooms = [room]
+    if len(texts) == 2:
+        sizes = [len(_subwords(encoder, text)) for text in texts]
+        first = min(sizes[0], max(room - sizes[1], (room + 1) // 2))
+        rooms = [first, room - first]
+    return [_end(encoder, text, limit) for text, limit in zip(texts, rooms, strict=True)]
+
+
+def _end(encoder: Encoder, text: Sequence[str], room: int) -> Sequence[str]:
+    for start in range(len(text) - 1, -1, -1):
+        room -= len(encoder.subwords(text[start]))
+        if room < 0:
+            return text[start + 1 :]
+    return text

@@ -1,0 +1,162 @@
+"""Where the activations of a padded batch go in a part: valid tokens and visible pairs only.
+
+Both classes fill the same arrays. On a CPU each sequence is copied into its slot. On a GPU the part lies on
+the device while it is filled, by index, so that nothing waits for a batch; it leaves in one piece.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout
+from microtome.store.cache.writer import PartBuffer
+from microtome.store.errors import MicrotomeError
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A sequence of `length` tokens, from token `start` of an example on. Its hidden states go to `token`
+    and the tokens after it, its attentions to `pair` and the pairs after it, in its part's arrays."""
+
+    example: int
+    start: int
+    length: int
+    token: int
+    pair: int
+
+
+class HostPart:
+    """Fills the arrays of a part in host memory."""
+
+    def __init__(self, buffer: PartBuffer, layout: Layout) -> None:
+        self._arrays = {name: torch.from_numpy(values) for name, values in buffer.arrays.items()}
+        self._causality = _Causality(layout)
+        self._rows: Sequence[Piece] = ()
+
+    def next_batch(self, rows: Sequence[Piece]) -> None:
+        """What is put from now on are the activations of these."""
+        self._rows = rows
+
+    def put_hidden(self, index: int, states: torch.Tensor) -> None:
+        """The [batch, S, dim] of the layer that is number `index` of those kept."""
+        for states_of_one, row in zip(states, self._rows, strict=True):
+            place = slice(row.token, row.token + row.length)
+            self._arrays[HIDDEN][index, place] = states_of_one[: row.length]
+
+    def put_attention(self, index: int, maps: torch.Tensor) -> None:
+        """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
+        self._causality.look_at(index, maps)
+        for maps_of_one, row in zip(maps, self._rows, strict=True):
+            length = row.length
+            square = maps_of_one[:, :length, :length]
+            if self._causality.expected:
+                triangle = _triangle(length)
+                place = self._arrays[ATTENTION][index, :, row.pair : row.pair + len(triangle)]
+                place[:] = square.flatten(1)[:, triangle]
+            else:
+                place = self._arrays[ATTENTION][index, :, row.pair : row.pair + length * length]
+                place.unflatten(1, (length, length))[:] = square
+
+    def finish(self) -> Callable[[], None]:
+        """What to call before the part's buffer is read."""
+        return self._causality.check
+
+
+class DevicePart:
+    """Fills the arrays of a part on a device, then copies them into the buffer's memory."""
+
+    def __init__(self, buffer: PartBuffer, layout: Layout, device: torch.device) -> None:
+        self._host = {name: torch.from_numpy(values) for name, values in buffer.arrays.items()}
+        self._arrays = {name: torch.empty_like(v, device=device) for name, v in self._host.items()}
+        self._causality = _Causality(layout)
+        self._device = device
+
+    def next_batch(self, rows: Sequence[Piece]) -> None:
+        """What is put from now on are the activations of these."""
+        table = torch.tensor([(row.length, row.token, row.pair) for row in rows])
+        if self._device.type == "cuda":
+            table = table.pin_memory()
+        lengths, tokens, pairs = table.to(self._device, non_blocking=True).unbind(1)
+        longest = max(row.length for row in rows)
+        if HIDDEN in self._arrays:
+            row, position = self._spread(lengths, sum(r.length for r in rows))
+            self._token_from = row * longest + position
+            self._token_to = tokens[row] + position
+        if ATTENTION in self._arrays:
+            causal = self._causality.expected
+            counts = lengths * (lengths + 1) // 2 if causal else lengths**2
+            total = sum(r.length * (r.length + 1) // 2 if causal else r.length**2 for r in rows)
+            row, position = self._spread(counts, total)
+            if causal:  # position = query * (query + 1) / 2 + key; exact in float64 up to 2**50 pairs
+                query = (((8 * position + 1).double().sqrt() - 1) / 2).floor().long()
+                key = position - query * (query + 1) // 2
+            else:
+                query, key = position // lengths[row], position % lengths[row]
+            self._pair_from = (row * longest + query) * longest + key
+            self._pair_to = pairs[row] + position
+
+    def _spread(self, counts: torch.Tensor, total: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each of `total` elements, `counts` of each row: its row, and its position in the row."""
+        rows = torch.arange(len(counts), device=self._device)
+        row = torch.repeat_interleave(rows, counts, output_size=total)
+        before = counts.cumsum(0) - counts
+        return row, torch.arange(total, device=self._device) - before[row]
+
+    def put_hidden(self, index: int, states: torch.Tensor) -> None:
+        """The [batch, S, dim] of the layer that is number `index` of those kept."""
+        part = self._arrays[HIDDEN]
+        valid = states.flatten(0, 1).index_select(0, self._token_from)
+        part[index].index_copy_(0, self._token_to, valid.to(part.dtype))
+
+    def put_attention(self, index: int, maps: torch.Tensor) -> None:
+        """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
+        self._causality.look_at(index, maps)
+        part = self._arrays[ATTENTION]
+        visible = maps.transpose(0, 1).flatten(1).index_select(1, self._pair_from)
+        part[index].index_copy_(1, self._pair_to, visible.to(part.dtype))
+
+    def finish(self) -> Callable[[], None]:
+        """Start the copy into the buffer; what to call before the buffer is read."""
+        if self._device.type != "cuda":
+            for name, values in self._arrays.items():
+                self._host[name].copy_(values)
+            return self._causality.check
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for name, values in self._arrays.items():
+                self._host[name].copy_(values, non_blocking=True)
+                values.record_stream(stream)
+        copied = torch.cuda.Event()
+        copied.record(stream)
+
+        def wait() -> None:
+            copied.synchronize()
+            self._causality.check()
+
+        return wait
+
+
+class _Causality:
+    """Whether a model taken for causal is: looked at in the first batch of a part, without waiting for it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.expected = layout.causal
+        self._seen: dict[int, torch.Tensor] = {}
+
+    def look_at(self, index: int, maps: torch.Tensor) -> None:
+        if self.expected and index not in self._seen:
+            self._seen[index] = maps[0, 0].triu(1).any()
+
+    def check(self) -> None:
+        if any(bool(seen) for seen in self._seen.values()):
+            raise MicrotomeError("this architecture was taken for causal, but tokens see what is after them")
+
+
+@functools.lru_cache(maxsize=1024)
+def _triangle(length: int) -> torch.Tensor:
+    """The visible pairs of a causal map among the length * length of the square, row by row."""
+    rows, columns = torch.tril_indices(length, length)
+    return rows * length + columns

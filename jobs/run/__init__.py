@@ -1,0 +1,1 @@
+"""Running jobs: in this process or on Ray, with logs, progress and provenance."""

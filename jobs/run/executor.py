@@ -1,0 +1,226 @@
+"""Runs jobs in the order of their needs. One failed job stops only what depends on it."""
+
+import contextlib
+import socket
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from microtome.jobs.kinds.job import KINDS, Job
+from microtome.jobs.run import stopping
+from microtome.jobs.run.logs import logged_to, report
+from microtome.jobs.run.memory import keep_freed_memory
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import MicrotomeError, model_packages
+
+Failure = str | None  # None, or why a job failed, in one line
+LINE = 400  # characters of an error that are shown whole; its log has all of it
+
+
+class Finished(NamedTuple):
+    """What a runner says of a job: its failure if there was one, how long it ran, and on which machine."""
+
+    job: Job
+    failure: Failure
+    seconds: float
+    node: str
+
+
+class Runner(Protocol):
+    """Where jobs run. `submit` may queue; `next_finished` waits a little and may come back with nothing."""
+
+    capacity: int
+    store: Store  # where this process looks for what the jobs have made
+
+    def submit(self, job: Job) -> None: ...
+
+    def next_finished(self) -> Finished | None: ...
+
+    def close(self) -> None: ...
+
+
+class Watcher(Protocol):
+    """Who is told how far the jobs have come."""
+
+    def submitted(self, job: Job) -> None: ...
+
+    def finished(self, job: Job, error: Failure, seconds: float) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """What happened: ids done, and failed or skipped jobs with the reason."""
+
+    done: list[Job] = field(default_factory=list)
+    failed: list[tuple[Job, str]] = field(default_factory=list)
+    skipped: list[tuple[Job, str]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.skipped
+
+
+class LocalRunner:
+    """Runs one job at a time in this process."""
+
+    capacity = 1
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self._queue: deque[Job] = deque()
+
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
+
+    def next_finished(self) -> Finished | None:
+        job = self._queue.popleft()
+        return Finished(job, *run_job(job, self.store.root), socket.gethostname())
+
+    def close(self) -> None:
+        pass
+
+
+def run_job(job: Job, root: Path) -> tuple[Failure, float]:
+    """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
+
+    A job whose artifact is there does nothing; one that has lost files is made again. Everything it prints
+    goes to its log.
+    """
+    start = time.monotonic()
+    keep_freed_memory()
+    return _run(job, Store(root)), time.monotonic() - start
+
+
+def _run(job: Job, store: Store) -> Failure:
+    """Run a job with its log open. What the log cannot take never hides why the job failed."""
+    log, failure = store.log_path(job.request), None
+    try:
+        if store.done(job.request) is None:
+            with logged_to(log, private=job.private):
+                failure = _made(job, store)
+    except MicrotomeError as error:
+        return one_line(error)
+    except OSError as error:  # on closing the log too, where a full disk shows itself last
+        if failure is None and store.done(job.request) is None:
+            why = error.strerror or one_line(error)
+            return f"cannot write the log {log}: {why}. Set MICROTOME_STORE to a folder you can write"
+    return failure
+
+
+def _made(job: Job, store: Store) -> Failure:
+    """Make a job's artifact; the failure, if there was one, is the last line of the log."""
+    kind = KINDS[job.kind]
+    try:
+        store.make_way(job.request)
+        with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
+            if not staging.overtaken:
+                with model_packages(f"a job of kind {job.kind}"):
+                    kind.load()(job, store, staging)
+        return None
+    except KeyboardInterrupt:
+        _say("stopped")
+        raise
+    except MicrotomeError as error:
+        failure = one_line(error)
+    except (Exception, SystemExit) as error:  # a library that gives up must not end the other jobs
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        failure = f"{type(error).__name__}: {one_line(error)}"
+    _say(f"failed: {failure}")
+    return failure
+
+
+def _say(text: str) -> None:
+    """Into the log, if that can be written."""
+    with contextlib.suppress(OSError):
+        report(text)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; of a long one that is not ours its beginning and its last line,
+    which tends to say what it was about."""
+    try:
+        text = str(error)
+    except Exception as broken:  # an error whose own text fails
+        text = f"its message cannot be shown ({type(broken).__name__})"
+    text = text.encode("utf-8", "backslashreplace").decode()  # a file's name may hold what no terminal takes
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    whole = " ".join(lines) or "no message"
+    if len(whole) <= LINE or isinstance(error, MicrotomeError):
+        return whole
+    half = LINE // 2
+    last = lines[-1] if len(lines) > 1 else whole
+    return f"{whole[:half]} ... {last[-half:]}"
+
+
+def execute(
+    jobs: Sequence[Job], done: set[str], unable: dict[str, str], runner: Runner, watcher: Watcher
+) -> Outcome:
+    """Run `jobs` that are not `done`; those in `unable` and what needs them are skipped with the reason.
+
+    A job whose needs are neither done nor among `jobs` is skipped too. Done is what is found in the store
+    afterwards, whatever the runner says. KeyboardInterrupt if this process is asked to stop.
+    """
+    outcome = Outcome()
+    waiting = [job for job in jobs if job.id not in done]
+    complete, lost = set(done), dict(unable)
+    running: set[str] = set()
+    coming = {job.id for job in waiting}
+    while waiting or running:
+        stopping.stop_if_heard()
+        for job in list(waiting):
+            reason = _lost_need(job, complete, lost, coming)
+            if reason is not None:
+                waiting.remove(job)
+                lost[job.id] = reason
+                outcome.skipped.append((job, reason))
+            elif len(running) < runner.capacity and complete.issuperset(job.needs):
+                waiting.remove(job)
+                running.add(job.id)
+                watcher.submitted(job)
+                runner.submit(job)
+        if not running:
+            continue
+        finished = runner.next_finished()
+        if finished is None:
+            continue
+        job = finished.job
+        error = finished.failure or _not_found(finished, runner.store)
+        running.remove(job.id)
+        watcher.finished(job, error, finished.seconds)
+        if error is None:
+            complete.add(job.id)
+            outcome.done.append(job)
+        else:
+            lost[job.id] = f"needs {job.name}, which failed"
+            outcome.failed.append((job, error))
+    return outcome
+
+
+def _not_found(finished: Finished, store: Store) -> Failure:
+    """A failure if a job that is said to be done has left nothing in the store of this process."""
+    try:
+        if store.done(finished.job.request) is not None:
+            return None
+    except MicrotomeError as error:
+        return one_line(error)
+    folder = store.root.resolve() / finished.job.kind / finished.job.request.folder
+    return (
+        f"{finished.node} wrote {folder}, which is not there on {socket.gethostname()}. "
+        "Set MICROTOME_STORE to a folder that every node sees"
+    )
+
+
+def _lost_need(job: Job, complete: set[str], lost: dict[str, str], coming: set[str]) -> str | None:
+    if job.id in lost:
+        return lost[job.id]
+    for need in job.needs:
+        if need in lost:
+            return lost[need]
+        if need not in complete and need not in coming:
+            return f"needs {need[:8]}, which is not there"
+    return None

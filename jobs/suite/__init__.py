@@ -1,0 +1,1 @@
+"""A study as a file, the jobs it plans, the disk they take and their results."""

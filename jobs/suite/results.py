@@ -1,0 +1,112 @@
+"""The results of a suite: the rows of its jobs, named as the suite names them, beside what was published."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from microtome.analysis.bootstrap import Interval, difference, interval
+from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.analysis.metrics.terms import Summed, read_summed
+from microtome.jobs.suite.plan import Plan
+from microtome.jobs.tasks import Published
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.results import LABELS, SUMMED, read_rows, tidy
+
+Item = tuple[str, str, str]  # kind, task, and what was scored: "" or "<probe>/<layer>"
+Scores = dict[Item, dict[tuple[str, float], list[Summed]]]  # model, fraction -> one score per seed
+
+
+def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
+    """One frame of all rows there are so far, model by model as the suite lists them, each in the order of
+    the plan, and then what is drawn from several of them, with 95 % bootstrap intervals over test examples
+    (and seeds, if there are several):
+
+    stage "mean"        a primary score, over seeds
+    stage "gain"        minus that of the same model with none of the training data, on the same examples
+    stage "difference"  minus that of the model that `label` names, on the same examples
+    """
+    published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
+    rows = []
+    found = store.find_all(job.request for job in plan.jobs)
+    for job in plan.jobs:
+        artifact = found.get(job.id)
+        if artifact is None:
+            continue
+        labels = {name: job.labels.get(name) for name in LABELS}
+        known = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
+        for row in read_rows(artifact):
+            row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
+            rows.append(row | comparable(row, known))
+    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
+    place = {name: number for number, name in enumerate(plan.suite.models)}
+    return tidy(sorted(rows, key=lambda row: place[row["model"]]))
+
+
+def without_places(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows for others to read: a model that is named by its folder has the end of its path as its name,
+    as much of it as tells it from the other models."""
+    names = {str(name) for name in pd.concat([rows["model"], rows["label"]]).dropna()}
+    short = {name: _end(name, names) for name in names if name.startswith(("/", "~", "."))}
+    return rows.assign(**{column: rows[column].replace(short) for column in ("model", "label")})
+
+
+def _end(place: str, names: Set[str]) -> str:
+    parts = Path(place).parts
+    ends = ("/".join(parts[-count:]) for count in range(1, len(parts)))
+    others = names - {place}
+    return next((end for end in ends if not any(f"/{o}".endswith(f"/{end}") for o in others)), parts[-1])
+
+
+def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
+    """The primary scores of fine-tuning and probing, by test example."""
+    found: Scores = {}
+    for job in plan.jobs:
+        artifact = artifacts.get(job.id) if job.kind in ("finetune", "probe") else None
+        if artifact is None or not artifact.contents.has(SUMMED):
+            continue
+        of = str(job.labels["model"]), float(job.labels["fraction"])
+        for name, summed in read_summed(artifact).items():
+            item = job.kind, str(job.labels["task"]), name if job.kind == "probe" else ""
+            found.setdefault(item, {}).setdefault(of, []).append(summed)
+    return found
+
+
+def _drawn(scores: Scores) -> Iterator[dict[str, Any]]:
+    for item, by_run in scores.items():
+        for (model, fraction), of_seeds in by_run.items():
+            known = {**_named(item, of_seeds), "model": model, "fraction": fraction}
+            if len(of_seeds) > 1:
+                yield known | {"stage": "mean", **_bounds(interval(of_seeds))}
+            before = by_run.get((model, 0.0))
+            if fraction > 0 and before:
+                yield known | {"stage": "gain", **_bounds(difference(of_seeds, before))}
+        if item[0] != "finetune":
+            continue
+        for (one, of_one), (other, of_other) in combinations(by_run.items(), 2):
+            if one[1] == other[1]:
+                known = {**_named(item, of_one), "model": other[0], "fraction": one[1], "label": one[0]}
+                yield known | {"stage": "difference", **_bounds(difference(of_other, of_one))}
+
+
+def _named(item: Item, of_seeds: Sequence[Summed]) -> dict[str, Any]:
+    kind, task, key = item
+    metric = of_seeds[0].metric
+    named = {"kind": kind, "task": task, "split": "test", "metric": metric, "name": FULL_NAMES.get(metric)}
+    probe, _, layer = key.partition("/")
+    return named | {"probe": probe or None, "layer": int(layer) if layer else None}
+
+
+def _bounds(found: Interval) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def comparable(row: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, Any]:
+    """The published score of a test row: that of the same model if there is one, else the first."""
+    same = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
+    same.sort(key=lambda p: p.model != row.get("model"))
+    if not same:
+        return {}
+    return {"published": same[0].value, "source": f"{same[0].source} ({same[0].model})"}

@@ -1,0 +1,1 @@
+"""The activation cache: what lies on disk, its writer and its reader."""

@@ -1,0 +1,89 @@
+"""The attention section on rows built by hand."""
+
+import csv
+import re
+from itertools import product
+
+import pytest
+
+from microtome.analysis.report.sections.attention import attention_section
+
+
+def change_rows(fractions, models=("one", "two")):
+    return [
+        {
+            **{"kind": "attention", "task": "pairs", "model": model, "fraction": fraction, "seed": 1},
+            **{"layer": layer, "head": head, "metric": metric},
+            "value": 0.1 + layer / 10 + head / 20 + fraction / 1000,
+        }
+        for model, fraction, layer, head in product(models, fractions, range(2), range(2))
+        for metric in ("jensen_shannon", "jensen_shannon_std", "cosine", "l1")
+    ]
+
+
+def pattern_rows(fractions=(30, 100)):
+    return [
+        {
+            **{"kind": "attention", "task": "pairs", "model": "one", "fraction": fraction, "seed": seed},
+            **{"layer": layer, "head": head, "metric": metric, "stage": stage},
+            "value": 0.5 + (fraction / 1000 + seed / 100 if stage == "after" else 0) + head / 10,
+        }
+        for fraction, seed, layer, head in product(fractions, (1, 2), range(2), range(2))
+        for metric in ("entropy", "to_previous", "entropy_std")
+        for stage in ("before", "after")
+    ]
+
+
+def test_all_measures_of_change_are_drawn_and_the_first_is_open(results):
+    section = attention_section(results(change_rows([100])))
+    assert [(figure.title, figure.folded) for figure in section.figures] == [
+        ("Attention change: Jensen–Shannon divergence", False),
+        ("Attention change: cosine similarity", True),
+        ("Attention change: L1 distance", True),
+    ]
+    assert section.figures[0].steps == []
+
+
+def test_of_many_fractions_the_reader_may_choose_one_and_sees_all_at_first(results, written, tmp_path):
+    rows = change_rows([10, 30, 100])
+    figure = attention_section(results(rows)).figures[0]
+    assert figure.steps == ["10 %", "30 %", "100 %"]
+    assert [picture.ident.rpartition("-")[2] for picture in figure.pictures] == ["10", "30", "100"]
+
+
+def test_choosing_needs_no_script(written, tmp_path):
+    from microtome.store.results import tidy
+
+    page = written(tidy(change_rows([10, 30, 100])), tmp_path)
+    assert "<script" not in page
+    assert len(re.findall(r'<input type="radio" name="steps-1"', page)) == 4
+    assert page.count('value="all" checked') == 3
+    assert page.count('class="drawing step step-2"') == 3
+    assert 'input[value="3"]:checked) .step:not(.step-3) { display: none; }' in page
+    assert 'input[value="4"]' not in page
+
+
+def test_an_adapted_model_beside_its_base_is_a_figure_of_its_own(results):
+    section = attention_section(results(change_rows([0, 100], models=["adapted"])))
+    first, *_, last = section.figures
+    assert last.title == "Attention change by adaptation: Jensen–Shannon divergence"
+    assert "compared with its base" in last.caption
+    assert {row["fraction"] for row in csv.DictReader(first.table.csv.splitlines())} == {"100"}
+
+
+def test_patterns_show_before_and_after_and_the_difference_folded(results):
+    lines, maps = attention_section(results(pattern_rows())).figures
+    assert not lines.folded
+    assert maps.folded
+    assert "100 %" in lines.caption
+    svg = lines.pictures[0].svg
+    assert all(name in svg for name in ("entropy", "to previous", "before fine-tuning"))
+    row = next(csv.DictReader(lines.table.csv.splitlines()))
+    assert (row["metric"], row["before"], row["30 %"], row["100 %"]) == ("entropy", "0.55", "0.595", "0.665")
+    assert float(row["100 % deviation"]) == pytest.approx(0.01 / 2**0.5, rel=1e-4)
+    head = next(csv.DictReader(maps.table.csv.splitlines()))
+    assert float(head["head 1"]) == pytest.approx(0.115)
+
+
+def test_patterns_of_one_stage_alone_are_not_drawn(results):
+    assert attention_section(results([row for row in pattern_rows() if row["stage"] == "before"])) is None
