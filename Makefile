@@ -6,7 +6,7 @@ SUITE ?= paper
 REPORT ?= report
 # Options for the jobs, such as RUN=--local or RUN="--address auto --gpus-per-job 0.5".
 RUN ?=
-# Index to take torch from, where the default one has the wrong build for this machine (see README).
+# Index to take torch from, where the default one has the wrong build for this machine (see CONTRIBUTING).
 TORCH_INDEX ?=
 
 MICROTOME = $(VENV)/bin/microtome
@@ -69,7 +69,7 @@ image-gpu:  ## build the image that runs everything, with CUDA
 	docker build -f docker/gpu.Dockerfile -t microtome-gpu .
 
 image-cpu:  ## build the image for the analysis on a CPU; TORCH_INDEX names the index of CPU builds
-	@test -n "$(TORCH_INDEX)" || echo "TORCH_INDEX is not set: torch may bring CUDA libraries along (see README)" >&2
+	@test -n "$(TORCH_INDEX)" || echo "TORCH_INDEX is not set: torch may bring CUDA libraries along (see CONTRIBUTING)" >&2
 	docker build -f docker/cpu.Dockerfile --build-arg TORCH_INDEX=$(TORCH_INDEX) -t microtome-cpu .
 
 clean:  ## remove caches of the tools; results, report and .venv stay
