@@ -17,7 +17,7 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     A checkpoint that is not trained yet has the tokenizer and the shape of the model it starts from.
     """
     jobs = {job.id: job for job in plan.jobs}
-    done = store.find_all(job.request for job in plan.jobs)
+    done = plan.done(store)
     known: dict[tuple[str, str, str], int | None] = {}
     found: dict[str, int | None] = {}
     for job in plan.jobs:

@@ -28,8 +28,11 @@ FIELDS: dict[str, type] = {
 
 
 def write_manifest(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` with their checksum; ValueError for a number that is not finite."""
-    plain = json.loads(json.dumps(values, allow_nan=False))  # what a reader will see: text keys, lists
+    """Write `values` with their checksum; StoreError for a number that is not finite."""
+    try:
+        plain = json.loads(json.dumps(values, allow_nan=False))  # what a reader will see: text keys, lists
+    except ValueError:
+        raise StoreError(f"cannot write {MANIFEST}: a number in it is not finite") from None
     write_json(folder / MANIFEST, {**plain, "checksum": _checksum(plain)})
 
 

@@ -179,9 +179,9 @@ def test_answers_go_to_a_file(trained, tiny_models, tmp_path):
     assert result.output == f"wrote 1 rows: {tmp_path / 'out.jsonl'}\n"
     [row] = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
     assert row == ask("--checkpoint", made.id, "--input", tmp_path / "in.txt")[0]
-    result = CliRunner().invoke(main, [*arguments, str(tmp_path / "none" / "out.jsonl")])
+    result = CliRunner().invoke(main, [*arguments, str(tmp_path / "in.txt" / "out.jsonl")])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert f"no folder {tmp_path / 'none'} to write out.jsonl into" in result.stderr
+    assert f"cannot write {tmp_path / 'in.txt' / 'out.jsonl'}: Not a directory" in result.stderr
 
 
 def test_labels_of_the_input_are_not_looked_at_but_the_number_of_texts_is(trained, tiny_models, tmp_path):

@@ -180,7 +180,7 @@ ADAPT = ("adapt", "--name", "a", "--base", "bert", "--objective", "mlm", "--corp
         ("generate", "--checkpoint", "gpt2", "--prompt", "a", "--temperature"),
         ("suite", "run", "demo", "--local", "--gpus-per-job"),
         ("suite", "plan", "demo", "--set"),
-        ("cache", "verify", "--recompute"),
+        ("store", "verify", "--recompute"),
         ("cache", "gc", "--older-than"),
     ],
     ids=lambda words: words[-1],

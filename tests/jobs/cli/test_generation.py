@@ -85,14 +85,22 @@ def test_a_published_score_stands_beside_a_whole_split_only(tiny_models, small_t
         (("--prompt", "x", "--score", "pmi"), "--score has no meaning for prompts"),
         (("--prompt", "x", "--max-new-tokens", "64"), "leaves no room for a prompt in the 64 positions"),
         (("--prompt", "x", "--top-p", "0"), "options: top_p: input should be greater than 0"),
-        (("--prompt", "x", "--out", "no/such/folder.jsonl"), "no folder no/such to write folder.jsonl into"),
+        (
+            ("--prompt", "x", "--max-new-tokens", "4", "--out", "EMPTY/a.jsonl"),
+            "Not a directory",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(tiny_models, small_tasks, tmp_path, arguments, said):
     (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "bad.jsonl").write_text('{"prompt": "x"}\n{"text": "x"}\n')
     files = {"EMPTY": tmp_path / "empty.txt", "BAD": tmp_path / "bad.jsonl", "NER": small_tasks["ner"]}
-    result = call("--checkpoint", tiny_models / "gpt2", *(files.get(a, a) for a in arguments))
+
+    def place(argument):
+        name, _, rest = argument.partition("/")
+        return files[name] / rest if name in files else argument
+
+    result = call("--checkpoint", tiny_models / "gpt2", *(place(a) for a in arguments))
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stderr.count("\n") == 1

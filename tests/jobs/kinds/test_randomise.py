@@ -123,5 +123,5 @@ def test_random_and_adapted_weights_exclude_each_other(tmp_path, small_tasks):
     path = tmp_path / "floor.yaml"
     adapted = "seed: 5, adapt: {objective: mlm, base: bert, corpus: {format: synthetic, topic: general}}"
     path.write_text(SUITE.format(task=small_tasks["ner"]).replace("seed: 5", adapted))
-    with pytest.raises(InputError, match="model 'bert-random' is either adapted or random"):
+    with pytest.raises(InputError, match="models.bert-random: a model is either adapted or random"):
         load_suite(str(path))

@@ -169,7 +169,7 @@ def test_data_of_another_type_than_the_task_is_refused(
     (tmp_path / "test.data").write_text('{"a": "x", "b": "z", "y": "1"}\n')
     for split in ("train", "dev"):
         (tmp_path / f"{split}.data").write_text("")
-    task = load_task(str(write_task(kind, form, columns, target, ("1",))))
+    task = load_task(str(write_task(kind, form, columns, target, ("1", "2"))))
     with pytest.raises(InputError) as caught:
         find_data(task).read("test")
     assert f"{tmp_path / 'test.data'}:1: {message}" in str(caught.value)

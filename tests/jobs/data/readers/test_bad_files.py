@@ -338,11 +338,11 @@ def test_a_column_that_the_task_names_and_the_file_lacks_is_an_error(tmp_path, f
     ("settings", "message"),
     [
         ({"columns": {"labl": "y"}}, "unknown column role 'labl'; did you mean 'label'"),
-        ({"columns": {"label": ""}}, "an empty name"),
+        ({"columns": {"label": ""}}, "is empty"),
         ({"columns": {"words": "w"}}, "format: tsv does not use columns.words"),
         ({"files": {"trian": "a"}}, "unknown split 'trian'; did you mean 'train'"),
-        ({"files": {"train": " "}}, "an empty name"),
-        ({"files": {"train": "a\0"}}, "holds a NUL"),
+        ({"files": {"train": " "}}, "is empty"),
+        ({"files": {"train": "a\0"}}, "cannot be part of it"),
         ({"hold_out": {"tset": 0.1}}, "unknown split 'tset'; did you mean 'test'"),
         ({"hold_out": {"train": 0.1}}, "train is a file and is held out"),
         ({"hold_out": {"dev": 0.5, "test": 0.5}}, "leaves nothing to train on"),
@@ -358,7 +358,7 @@ def test_a_column_that_the_task_names_and_the_file_lacks_is_an_error(tmp_path, f
         ({"marks": ["(", "x"]}, "is no regular expression"),
         ({"marks": ["(a)(b)", "x"]}, "more than one group"),
         ({"marks": "masks", "columns": {"text_b": "b"}}, "marks are looked for in one text"),
-        ({"label_map": {"x": ""}}, "an empty name"),
+        ({"label_map": {"x": ""}}, "is empty"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, message):
