@@ -6,6 +6,8 @@ SUITE ?= paper
 REPORT ?= report
 # Options for the jobs, such as RUN=--local or RUN="--address auto --gpus-per-job 0.5".
 RUN ?=
+# Processes that the tests are spread over.
+WORKERS ?= 2
 # Index to take torch from, where the default one has the wrong build for this machine (see CONTRIBUTING).
 TORCH_INDEX ?=
 
@@ -37,7 +39,7 @@ demo: setup  ## the whole chain on embedded data and tiny models, on a CPU, offl
 	@$(MICROTOME) report demo --out $(REPORT)
 
 test: setup  ## the tests; those on real corpora run if MICROTOME_DATA is set
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .
