@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from microtome.analysis.metrics.labels import ClassLabels, Counts, SetLabels, TagLabels
-
-Counted = ClassLabels | SetLabels | TagLabels
+from microtome.analysis.metrics.labels import ClassLabels, CountedLabels, Counts, SetLabels, TagLabels
 
 
 def right_units(labels: ClassLabels | SetLabels) -> np.ndarray:
@@ -17,9 +15,9 @@ def right_words(labels: ClassLabels | TagLabels) -> np.ndarray:
     return pooled(_words(labels))
 
 
-def pooled(labels: Counted) -> np.ndarray:
-    """Right, predicted, gold, of all counted classes together: int64 [units, 3]."""
-    return np.stack([side[:, labels.counted].sum(axis=1) for side in _sides(labels.counts)], axis=1)
+def pooled(labels: CountedLabels) -> np.ndarray:
+    """Right, predicted, gold, of all classes that F1 is of together: int64 [units, 3]."""
+    return np.stack([side[:, labels.first_counted :].sum(axis=1) for side in _sides(labels.counts)], axis=1)
 
 
 def pooled_untyped(labels: TagLabels) -> np.ndarray:
@@ -27,15 +25,15 @@ def pooled_untyped(labels: TagLabels) -> np.ndarray:
     return pooled(labels.untyped)
 
 
-def by_class(labels: Counted) -> np.ndarray:
-    """Right, predicted, gold, each of all counted classes: bool [units, 3 * classes]."""
-    return np.hstack([side[:, labels.counted] for side in _sides(labels.counts)])
+def by_class(labels: CountedLabels) -> np.ndarray:
+    """Right, predicted, gold, each of all classes that F1 is of: bool [units, 3 * classes]."""
+    return np.hstack([side[:, labels.first_counted :] for side in _sides(labels.counts)])
 
 
 def by_class_averaged(labels: ClassLabels | SetLabels) -> np.ndarray:
     """Those of by_class, and which classes a macro average is over: those that occur in the gold labels, or
     all of them where a unit may have any number of classes. bool [units, 4 * classes]."""
-    gold = labels.counts.gold[:, labels.counted]
+    gold = labels.counts.gold[:, labels.first_counted :]
     averaged = np.ones_like(gold) if isinstance(labels, SetLabels) else gold
     return np.hstack([by_class(labels), averaged])
 

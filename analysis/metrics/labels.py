@@ -6,7 +6,7 @@ document) may belong to one.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -52,14 +52,22 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ClassLabels(Labels):
-    """One class per unit: `gold` and `predicted` are int64 [units], places in `classes`.
-
-    `counted` are the classes that F1 counts: all, but for the "none" of a relation task.
-    """
+class CountedLabels(Labels):
+    """Labels of classes. F1 is of the classes from `first_counted` on: of all, but for the "none" of a
+    relation task, which is the first."""
 
     classes: tuple[str, ...]
-    counted: slice = field(default=slice(None))
+    first_counted: int = 0
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Which units count for which class, all classes of them."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassLabels(CountedLabels):
+    """One class per unit: `gold` and `predicted` are int64 [units], places in `classes`."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -74,11 +82,8 @@ class ClassLabels(Labels):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SetLabels(Labels):
+class SetLabels(CountedLabels):
     """Any number of classes per unit: `gold` and `predicted` are bool [units, classes]."""
-
-    classes: tuple[str, ...]
-    counted: slice = field(default=slice(None))
 
     @cached_property
     def counts(self) -> Counts:
@@ -105,17 +110,16 @@ class NumberLabels(Labels):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TagLabels(Labels):
+class TagLabels(CountedLabels):
     """Sentences of IOB2 tags, one after the other; a unit is a word. `gold` and `predicted` are int64 [words,
     2]: what the first letter says (OUTSIDE, BEGIN, INSIDE), and the place of the type in `classes`, 0 for O.
+    `sentence` is int64 [words], ascending.
 
     An entity counts at its first word. It is right if the prediction has an entity of the same type that
     begins and ends at the same words.
     """
 
-    classes: tuple[str, ...]  # entity types
-    sentence: np.ndarray  # int64 [words], ascending
-    counted: slice = field(default=slice(None))
+    sentence: np.ndarray
 
     @cached_property
     def counts(self) -> Counts:
@@ -151,7 +155,7 @@ def class_labels(
     predicted: Names,
     classes: Sequence[str],
     *,
-    counted: slice = slice(None),
+    first_counted: int = 0,
     groups: Names | None = None,
 ) -> ClassLabels:
     """One class per unit, by name or by its place in `classes` (an array of integers). `groups` [units] names
@@ -163,7 +167,7 @@ def class_labels(
         predicted=numbers[1],
         grouping=_grouping(groups, len(numbers[0])),
         classes=tuple(classes),
-        counted=counted,
+        first_counted=first_counted,
     )
 
 

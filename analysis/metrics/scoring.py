@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from microtome.analysis.metrics import METRICS, SCORES
-from microtome.analysis.metrics.labels import ClassLabels, Labels, SetLabels, TagLabels
+from microtome.analysis.metrics.labels import CountedLabels, Labels
 from microtome.analysis.metrics.metric import OfOneClass, Score
 from microtome.store.errors import InputError, unknown
 
@@ -24,7 +24,7 @@ def scores(metrics: Iterable[str], labels: Labels) -> dict[str, float]:
     return {metric: score(metric, labels) for metric in metrics}
 
 
-def by_class(labels: ClassLabels | SetLabels | TagLabels) -> dict[str, dict[str, float]]:
+def by_class(labels: CountedLabels) -> dict[str, dict[str, float]]:
     """Class -> the metrics of one class: class_precision, class_recall, class_f1, class_support; entity types
     where the labels are tags."""
     counts = labels.counts

@@ -43,7 +43,7 @@ class Scoring:
         if self.form == "sets":
             return set_labels(gold, predicted, self.classes, groups=groups)
         first = 1 if self.form == "relations" else 0  # the first class of a relation task is "none"
-        return class_labels(gold, predicted, self.classes, counted=slice(first, None), groups=groups)
+        return class_labels(gold, predicted, self.classes, first_counted=first, groups=groups)
 
 
 def scoring(cache: ActivationCache, y: np.ndarray, classes: tuple[str, ...]) -> Scoring:

@@ -20,7 +20,7 @@ class RelationClassification(SingleLabel):
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> ClassLabels:
         gold = [str(e.label) for e in examples]
-        return class_labels(gold, predicted, labels, counted=slice(1, None), groups=documents(examples))
+        return class_labels(gold, predicted, labels, first_counted=1, groups=documents(examples))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels[1:]

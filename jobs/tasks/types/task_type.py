@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabels, TagLabels
+from microtome.analysis.metrics.labels import CountedLabels, Labels
 from microtome.analysis.metrics.scoring import by_class, scores
 from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.jobs.data.encoding import Encoding
@@ -79,7 +79,7 @@ class TaskType(ABC):
     @abstractmethod
     def labelled(
         self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
-    ) -> ClassLabels | SetLabels | TagLabels | NumberLabels:
+    ) -> Labels:
         """Gold labels and predictions in the form that metrics take. What is resampled is the document, where
         examples are cut from documents (see `documents`)."""
 
@@ -99,7 +99,7 @@ class TaskType(ABC):
     ) -> dict[str, dict[str, float]]:
         """Class -> the metrics of one class; nothing where there are no classes."""
         labelled = self.labelled(examples, predicted, labels)
-        return {} if isinstance(labelled, NumberLabels) else by_class(labelled)
+        return by_class(labelled) if isinstance(labelled, CountedLabels) else {}
 
     def metric_terms(
         self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
