@@ -1,11 +1,11 @@
-"""Bootstrap intervals over examples, of scores that are sums over them (sums.py)."""
+"""Bootstrap intervals over examples, of scores that are formulas of sums over them (metrics/terms.py)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from microtome.analysis.metrics.terms import Summed
+from microtome.analysis.metrics.terms import MetricTerms
 from microtome.store.errors import InputError
 
 LEVEL = 0.95  # of every interval
@@ -23,7 +23,7 @@ class Interval:
     seeds: int
 
 
-def interval(scores: Sequence[Summed], *, resamples: int = 1000, seed: int = 0) -> Interval:
+def interval(scores: Sequence[MetricTerms], *, resamples: int = 1000, seed: int = 0) -> Interval:
     """Mean over `scores`, one per seed on the same examples; the examples are resampled for all seeds at
     once, and the seeds too if there are several (two or three of them say little about other seeds)."""
     (spread,) = _resampled([scores], resamples, seed)
@@ -31,7 +31,7 @@ def interval(scores: Sequence[Summed], *, resamples: int = 1000, seed: int = 0) 
 
 
 def difference(
-    after: Sequence[Summed], before: Sequence[Summed], *, resamples: int = 1000, seed: int = 0
+    after: Sequence[MetricTerms], before: Sequence[MetricTerms], *, resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """Mean of `after` minus mean of `before`, paired: both are scored on the same resamples, and where they
     have equally many seeds these are paired too. InputError unless all are of the same examples."""
@@ -51,7 +51,7 @@ def resampled_counts(rng: np.random.Generator, resamples: int, examples: int) ->
         yield counts.reshape(size, examples).astype(np.float64)
 
 
-def _resampled(sides: Sequence[Sequence[Summed]], resamples: int, seed: int) -> list[np.ndarray]:
+def _resampled(sides: Sequence[Sequence[MetricTerms]], resamples: int, seed: int) -> list[np.ndarray]:
     """Of each side the mean over resampled seeds on the same resamples: float64 [resamples]."""
     _refuse_unpaired(sides)
     rng = np.random.default_rng(seed)
@@ -61,11 +61,11 @@ def _resampled(sides: Sequence[Sequence[Summed]], resamples: int, seed: int) -> 
     ]
     values = [np.concatenate(of_side) for of_side in zip(*blocks, strict=True)]
     seeds = {side.shape[1] for side in values}
-    drawn = {number: rng.integers(number, size=(resamples, number)) for number in sorted(seeds)}
-    return [np.take_along_axis(side, drawn[side.shape[1]], axis=1).mean(axis=1) for side in values]
+    resampled_seeds = {number: rng.integers(number, size=(resamples, number)) for number in sorted(seeds)}
+    return [np.take_along_axis(side, resampled_seeds[side.shape[1]], axis=1).mean(axis=1) for side in values]
 
 
-def _refuse_unpaired(sides: Sequence[Sequence[Summed]]) -> None:
+def _refuse_unpaired(sides: Sequence[Sequence[MetricTerms]]) -> None:
     if not all(sides):
         raise InputError("no scores to resample")
     scores = [score for side in sides for score in side]
@@ -74,13 +74,13 @@ def _refuse_unpaired(sides: Sequence[Sequence[Summed]]) -> None:
         raise InputError(f"scores of different metrics cannot be paired: {', '.join(metrics)}")
     sizes = sorted({len(score.terms) for score in scores})
     if len(sizes) > 1 or len({score.examples for score in scores} - {""}) > 1:
-        found = f": {' and '.join(map(str, sizes))}" if len(sizes) > 1 else ""
-        raise InputError(f"{metrics[0]}: the scores are of different examples{found}; score the same split")
+        counts = f": {' and '.join(map(str, sizes))}" if len(sizes) > 1 else ""
+        raise InputError(f"{metrics[0]}: the scores are of different examples{counts}; score the same split")
     if sizes[0] == 0:
         raise InputError(f"{metrics[0]}: no examples to resample")
 
 
-def _mean_value(scores: Sequence[Summed]) -> float:
+def _mean_value(scores: Sequence[MetricTerms]) -> float:
     return float(np.mean([score.value() for score in scores]))
 
 

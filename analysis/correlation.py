@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from microtome.analysis.bootstrap import LEVEL, resampled_counts
-from microtome.analysis.metrics.scores import PRIMARY, PROBE_PRIMARY
+from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 
 PROBE_EXTRAS = ("selectivity", "compression")
 ATTENTION_CHANGES = ("jensen_shannon", "cosine", "l1")

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from microtome.analysis.metrics.scores import merge
+from microtome.analysis.metrics.labels import word_class
 from microtome.analysis.numerics.half_precision import widened
 from microtome.analysis.numerics.parallel import by_blocks
 from microtome.store import ActivationCache
@@ -78,7 +78,7 @@ class WordUnits(Units):
         self._pooling = pooling
         self._ids = cache.input_ids[self._tokens]
         names = cache.manifest["outputs"]["cache"]["classes"]
-        merged = [merge(name) for name in names]
+        merged = [word_class(name) for name in names]
         self.classes = tuple(dict.fromkeys(merged))
         number = np.array([self.classes.index(name) for name in merged])
         self.y = number[cache.labels[seen]]

@@ -12,7 +12,6 @@ from microtome.store.artifacts.store import Artifact
 from microtome.store.errors import StoreError
 
 ROWS = "rows.jsonl"
-SUMMED = "summed.npz"  # beside the rows: scores as sums over examples, which intervals are drawn from
 
 COLUMNS = {
     "suite": "string",
@@ -32,7 +31,7 @@ COLUMNS = {
     "metric": "string",
     "name": "string",  # of the metric, in full
     "value": "Float64",
-    "low": "Float64",  # a 95 % bootstrap interval of the value, where it is a sum over examples
+    "low": "Float64",  # a 95 % bootstrap interval of the value, where it has one
     "high": "Float64",
     "n": "Int64",  # how many items the value is over
     "published": "Float64",  # a score of the same metric that others reported, as far as there is one

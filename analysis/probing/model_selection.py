@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from microtome.analysis.metrics.selection import Scoring
 from microtome.analysis.probing.baselines import bag_of_words
 from microtome.analysis.probing.probes import Probe
 from microtome.analysis.probing.scalar_mix import scalar_mix
+from microtome.analysis.probing.scoring import Scoring
 from microtome.analysis.units import Units
 from microtome.store import ActivationCache
 
@@ -21,43 +21,43 @@ class Chooser:
     """Takes the smallest of the equally good strengths: by the likelihood of the labels, which is less noisy
     than a score, or by the primary score where there are no probabilities.
 
-    It asks `dev`, or a fifth of the examples of `known`, drawn by `seed`.
+    It compares them on `dev`, or on a fifth of the training examples, which `seed` picks.
     """
 
     def __init__(
         self,
         strengths: Sequence[float],
         scoring: Scoring,
-        known: Units,
+        train_units: Units,
         dev: tuple[ActivationCache, Units] | None,
         seed: int,
     ) -> None:
         self.strengths = sorted(strengths)
-        self.scoring, self.known, self.dev = scoring, known, dev
-        examples = np.unique(known.groups)
+        self.scoring, self.train_units, self.dev = scoring, train_units, dev
+        examples = np.unique(train_units.groups)
         self._choice = len(self.strengths) > 1 and len(examples) > 1
         size = max(1, round(DEV_SHARE * len(examples)))
-        kept_out = np.random.default_rng([seed, 2]).choice(examples, size, replace=False)
-        self._kept_out = np.isin(known.groups, kept_out)
+        held_out = np.random.default_rng([seed, 2]).choice(examples, size, replace=False)
+        self._held_out = np.isin(train_units.groups, held_out)
 
     @property
     def vocabulary(self) -> int:
-        """One more than the largest token id of what is fitted and asked."""
-        return max(self.known.vocabulary, self.dev[1].vocabulary if self.dev else 0)
+        """One more than the largest token id of the training and dev units."""
+        return max(self.train_units.vocabulary, self.dev[1].vocabulary if self.dev else 0)
 
     def of_layer(self, probe: Probe, x: np.ndarray, layer: int) -> float:
-        """For a probe of one layer; `x` are the features of `known`."""
+        """For a probe of one layer; `x` are the features of the training units."""
         if not self._choice or not probe.regularised:
             return self.strengths[-1]
-        fit, (asked, gold, groups) = self._sides(x, layer)
+        fit, (dev_x, gold, groups) = self._sides(x, layer)
         by_likelihood = probe.probabilistic and gold.dtype.kind != "f"
 
         def quality(strength: float) -> float:
             probe.settings = replace(probe.settings, strength=strength)
             probe.fit(*fit)
             if by_likelihood:
-                return float(probe.log_likelihood(asked, gold, groups, len(self.known.classes)).sum())
-            return self._score(gold, probe.predict(asked, groups))
+                return float(probe.log_likelihood(dev_x, gold, groups, len(self.train_units.classes)).sum())
+            return self._score(gold, probe.predict(dev_x, groups))
 
         return self._best(quality)
 
@@ -66,36 +66,36 @@ class Chooser:
         if not self._choice:
             return self.strengths[-1]
         sides = [self._sides(of_layer, layer) for of_layer, layer in zip(x, layers, strict=True)]
-        fit, asked = ([side[which][0] for side in sides] for which in (0, 1))
+        fit, dev_x = ([side[which][0] for side in sides] for which in (0, 1))
         (_, y, _), (_, gold, _) = sides[0]
 
         def quality(strength: float) -> float:
-            fitted = scalar_mix(fit, y, len(self.known.classes), strength=strength)
-            return self._score(gold, fitted.predict(asked))
+            mix = scalar_mix(fit, y, len(self.train_units.classes), strength=strength)
+            return self._score(gold, mix.predict(dev_x))
 
         return self._best(quality)
 
     def of_bag(self, x: csr_matrix, vocabulary: int) -> float:
-        """For a linear model of the words alone; `x` is the bag of `known` over this vocabulary."""
+        """For a linear model of the words alone; `x` is the bag of the training units."""
         if not self._choice:
             return self.strengths[-1]
-        y, out = self.known.y, self._kept_out
+        y, out = self.train_units.y, self._held_out
         if self.dev is not None:
-            fit, asked, gold = (x, y), self.dev[1].bag(vocabulary), self.dev[1].y
+            fit, dev_x, gold = (x, y), self.dev[1].bag(vocabulary), self.dev[1].y
         else:
-            fit, asked, gold = (x[~out], y[~out]), x[out], y[out]
-        return self._best(lambda strength: self._score(gold, bag_of_words(*fit, asked, strength=strength)))
+            fit, dev_x, gold = (x[~out], y[~out]), x[out], y[out]
+        return self._best(lambda strength: self._score(gold, bag_of_words(*fit, dev_x, strength=strength)))
 
     def _best(self, quality: Callable[[float], float]) -> float:
         return self.strengths[int(np.argmax([quality(strength) for strength in self.strengths]))]
 
     def _score(self, gold: np.ndarray, predicted: np.ndarray) -> float:
-        return self.scoring.scores(gold, predicted)[self.scoring.primary]
+        return self.scoring.primary_score(gold, predicted)
 
     def _sides(self, x: np.ndarray, layer: int) -> tuple[Side, Side]:
-        y, groups = self.known.y, self.known.groups
+        y, groups = self.train_units.y, self.train_units.groups
         if self.dev is not None:
-            cache, asked = self.dev
-            return (x, y, groups), (asked.features(cache.hidden(layer)), asked.y, asked.groups)
-        out = self._kept_out
+            cache, dev_units = self.dev
+            return (x, y, groups), (dev_units.features(cache.hidden(layer)), dev_units.y, dev_units.groups)
+        out = self._held_out
         return (x[~out], y[~out], groups[~out]), (x[out], y[out], groups[out])

@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 
 from microtome.analysis.bootstrap import difference, interval
 from microtome.analysis.cache_checks import chosen_layers
-from microtome.analysis.metrics.selection import accuracy, scoring
-from microtome.analysis.metrics.terms import Summed
+from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
 from microtome.analysis.probing.mdl import compression, online_codelength
 from microtome.analysis.probing.model_selection import Chooser
 from microtome.analysis.probing.probes import NETWORK, PROBES, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
+from microtome.analysis.probing.scoring import decision_terms, scoring
 from microtome.analysis.units import Pair, Pooling, Units, units
 from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer, OneOf, Seed
@@ -101,10 +101,10 @@ class ProbeConfig(Config):
 
 @dataclass
 class Probed:
-    """Result rows, and the primary score of each layer as sums over examples, by `<probe>/<layer>`."""
+    """Result rows, and the primary score of each layer and baseline by example."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    summed: dict[str, Summed] = field(default_factory=dict)
+    terms: dict[ScoreKey, MetricTerms] = field(default_factory=dict)
 
 
 def probe(
@@ -122,144 +122,151 @@ def probe(
     caches = [cache for cache in (train, test, dev) if cache is not None]
     for other in caches[1:]:
         _refuse_mismatch(train, other)
-    made = [units(cache, config.pooling, config.pair) for cache in caches]
-    found = _Probing(config, train, test, made[0], made[1])
+    train_units, test_units, *dev_units = (units(cache, config.pooling, config.pair) for cache in caches)
+    run = _Probing(config, train, test, train_units, test_units)
     layers = chosen_layers(config.layers, train.layout.hidden_layers, train)
-    held_out = None if dev is None else (dev, made[2])
-    chooser = Chooser(config.strengths, found.scoring, made[0], held_out, config.seed)
+    held_out = None if dev is None else (dev, dev_units[0])
+    chooser = Chooser(config.strengths, run.scoring, train_units, held_out, config.seed)
     if config.probe == MIX:
-        found.mix(layers, chooser)
+        run.mix(layers, chooser)
     else:
-        found.fitted, found.control = (PROBES[config.probe](config.settings()) for _ in range(2))
+        run.task_probe, run.control_probe = (PROBES[config.probe](config.settings()) for _ in range(2))
         for layer in layers:
-            found.layer(layer, chooser, report)
+            run.layer(layer, chooser, report)
     if config.baselines:
-        found.baselines(chooser)
-    return found.probed
+        run.baselines(chooser)
+    return run.probed
 
 
 class _Probing:
-    """One probing job on its way: what is asked, and the rows so far."""
+    """One probing job on its way: its settings, what it fits and tests on, and the rows so far."""
 
-    fitted: Probe
-    control: Probe
+    task_probe: Probe
+    control_probe: Probe
 
     def __init__(
-        self, config: ProbeConfig, train: ActivationCache, test: ActivationCache, known: Units, asked: Units
+        self,
+        config: ProbeConfig,
+        train: ActivationCache,
+        test: ActivationCache,
+        train_units: Units,
+        test_units: Units,
     ) -> None:
-        self.config, self.train, self.test, self.known, self.asked = config, train, test, known, asked
-        self.scoring = scoring(test, asked.y, asked.classes)
+        self.config, self.train, self.test = config, train, test
+        self.train_units, self.test_units = train_units, test_units
+        self.scoring = scoring(test, test_units.y, test_units.classes)
         self.split = test.manifest["outputs"]["cache"]["split"]
         self.probed = Probed()
-        self.labels = self._control_labels() if config.controls else None
+        self.control_y = self._control_y() if config.controls else None
 
     def layer(self, layer: int, chooser: Chooser, report: Report) -> None:
         """Fit and score one layer, with its control and its description length."""
-        x = self.known.features(self.train.hidden(layer))
-        tested = self.asked.features(self.test.hidden(layer))
-        settings = replace(self.fitted.settings, strength=chooser.of_layer(self.fitted, x, layer))
-        self.fitted.settings = settings
-        self.fitted.fit(x, self.known.y, self.known.groups)
-        predicted = self.fitted.predict(tested, self.asked.groups)
-        scores = self.scoring.scores(self.asked.y, predicted)
-        self._scored(layer, scores, predicted, self.config.probe)
-        self._row(layer, "strength", settings.strength)
-        said = [f"{name} {value:.3f}" for name, value in scores.items()]
-        if self.labels is not None:
-            self.control.settings = settings
-            said.append(self._selectivity(layer, x, tested, predicted))
-        if self.config.codelength and self.fitted.probabilistic and self.known.y.dtype.kind != "f":
-            said.append(self._codelength(layer, x, settings))
-        report(f"layer {layer} " + ", ".join(said))
+        x = self.train_units.features(self.train.hidden(layer))
+        test_x = self.test_units.features(self.test.hidden(layer))
+        settings = replace(self.task_probe.settings, strength=chooser.of_layer(self.task_probe, x, layer))
+        self.task_probe.settings = settings
+        self.task_probe.fit(x, self.train_units.y, self.train_units.groups)
+        predicted = self.task_probe.predict(test_x, self.test_units.groups)
+        scores = self._add_scores(layer, predicted, self.config.probe)
+        self._add_row(layer, "strength", settings.strength)
+        progress = [f"{name} {value:.3f}" for name, value in scores.items()]
+        if self.control_y is not None:
+            self.control_probe.settings = settings
+            progress.append(self._add_selectivity(layer, x, test_x, predicted))
+        if self.config.codelength and self.task_probe.probabilistic and self.train_units.y.dtype.kind != "f":
+            progress.append(self._add_codelength(layer, x, settings))
+        report(f"layer {layer} " + ", ".join(progress))
 
     def mix(self, layers: Sequence[int], chooser: Chooser) -> None:
         """One probe of a learned mix of all layers."""
-        if self.known.y.ndim != 1 or self.known.y.dtype.kind == "f":
+        y, classes = self.train_units.y, len(self.train_units.classes)
+        if y.ndim != 1 or y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
         layers = sorted(layers)  # sums are rounded in their order
-        x = [self.known.features(self.train.hidden(layer)) for layer in layers]
+        x = [self.train_units.features(self.train.hidden(layer)) for layer in layers]
         strength = chooser.of_mix(x, layers)
-        fitted = scalar_mix(x, self.known.y, len(self.known.classes), strength=strength)
+        mix = scalar_mix(x, y, classes, strength=strength)
         del x
-        predicted = fitted.predict([self.asked.features(self.test.hidden(layer)) for layer in layers])
-        self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, MIX)
-        for layer, weight in zip(layers, fitted.weights, strict=True):
-            self._row(layer, "mix_weight", float(weight))
-        self._row(None, "strength", strength)
-        self._row(None, "centre_of_gravity", float(np.asarray(layers) @ fitted.weights))
+        predicted = mix.predict([self.test_units.features(self.test.hidden(layer)) for layer in layers])
+        self._add_scores(None, predicted, MIX)
+        for layer, weight in zip(layers, mix.weights, strict=True):
+            self._add_row(layer, "mix_weight", float(weight))
+        self._add_row(None, "strength", strength)
+        self._add_row(None, "centre_of_gravity", float(np.asarray(layers) @ mix.weights))
 
     def baselines(self, chooser: Chooser) -> None:
         """The scores of what needs no model."""
-        y, size = self.known.y, max(chooser.vocabulary, self.asked.vocabulary)
-        x, tested = self.known.bag(size), self.asked.bag(size)
+        y, size = self.train_units.y, max(chooser.vocabulary, self.test_units.vocabulary)
+        x, test_x = self.train_units.bag(size), self.test_units.bag(size)
         strength = chooser.of_bag(x, size)
-        self._row(None, "strength", strength, probe=BAG)
-        for name, predicted in (
-            ("majority", majority(y, len(self.asked.y))),
-            (BAG, bag_of_words(x, y, tested, strength=strength)),
-        ):
-            self._scored(None, self.scoring.scores(self.asked.y, predicted), predicted, name)
+        self._add_row(None, "strength", strength, probe=BAG)
+        self._add_scores(None, majority(y, len(self.test_units.y)), "majority")
+        self._add_scores(None, bag_of_words(x, y, test_x, strength=strength), BAG)
 
-    def _selectivity(self, layer: int, x: np.ndarray, tested: np.ndarray, predicted: np.ndarray) -> str:
-        assert self.labels is not None
-        known, asked = self.labels
-        self.control.fit(x, known, self.known.groups)
-        found = self.control.predict(tested, self.asked.groups)
-        task = accuracy(self.asked.y, predicted, self.asked.groups)
-        control = accuracy(asked, found, self.asked.groups)
-        name = "control" if self.known.types is not None else "random_label"
-        self._row(layer, f"{name}_accuracy", control.value())
-        metric = "selectivity" if name == "control" else "random_label_selectivity"
+    def _add_selectivity(self, layer: int, x: np.ndarray, test_x: np.ndarray, predicted: np.ndarray) -> str:
+        assert self.control_y is not None
+        train_y, test_y = self.control_y
+        groups = self.test_units.groups
+        self.control_probe.fit(x, train_y, self.train_units.groups)
+        task = decision_terms(self.test_units.y, predicted, groups)
+        control = decision_terms(test_y, self.control_probe.predict(test_x, groups), groups)
+        by_type = self.train_units.types is not None
+        metric = "selectivity" if by_type else "random_label_selectivity"
+        self._add_row(layer, "control_accuracy" if by_type else "random_label_accuracy", control.value())
         value = task.value() - control.value()
         bounds = {}
         if self.config.resamples:
             spread = difference([task], [control], resamples=self.config.resamples, seed=self.config.seed)
             bounds = {"low": spread.low, "high": spread.high}
-        self._row(layer, metric, value, **bounds)
+        self._add_row(layer, metric, value, **bounds)
         return f"{metric.replace('_', ' ')} {value:.3f}"
 
-    def _codelength(self, layer: int, x: np.ndarray, settings: ProbeSettings) -> str:
-        y, groups, classes = self.known.y, self.known.groups, len(self.known.classes)
+    def _add_codelength(self, layer: int, x: np.ndarray, settings: ProbeSettings) -> str:
+        y, groups, classes = self.train_units.y, self.train_units.groups, len(self.train_units.classes)
         probe = PROBES[self.config.probe](settings)
 
         def fit(rows: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
             probe.fit(x[rows], labels, groups[rows])
-            return lambda asked, gold: probe.log_likelihood(x[asked], gold, groups[asked], classes)
+            return lambda next_rows, gold: probe.log_likelihood(
+                x[next_rows], gold, groups[next_rows], classes
+            )
 
         rng = np.random.default_rng([self.config.seed, 3])
         bits = online_codelength(np.arange(len(y)), y, classes=classes, fit=fit, groups=groups, rng=rng)
         ratio = compression(bits, y.size, 2 if y.ndim == 2 else classes)
         if math.isfinite(bits):  # it is not if a label was held impossible; the compression is 0 then
-            self._row(layer, "codelength", bits, n=len(y))
-        self._row(layer, "compression", ratio, n=len(y))
+            self._add_row(layer, "codelength", bits, n=len(y))
+        self._add_row(layer, "compression", ratio, n=len(y))
         return f"compression {ratio:.2f}"
 
-    def _control_labels(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def _control_y(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Labels of training and test units that keep nothing of the task but their distribution."""
-        known, asked = self.known, self.asked
-        if known.y.dtype.kind == "f":
+        train, test = self.train_units, self.test_units
+        if train.y.dtype.kind == "f":
             return None
         rng = np.random.default_rng([self.config.seed, 1])
-        if known.types is None or asked.types is None:
-            return random_labels(known.y, rng), random_labels(known.y, rng, size=len(asked.y))
-        types = np.concatenate([known.types, asked.types])
-        drawn = control_labels(types, np.concatenate([known.y, asked.y]), rng)
-        return drawn[: len(known.y)], drawn[len(known.y) :]
+        if train.types is None or test.types is None:
+            return random_labels(train.y, rng), random_labels(train.y, rng, size=len(test.y))
+        types = np.concatenate([train.types, test.types])
+        labels = control_labels(types, np.concatenate([train.y, test.y]), rng)
+        return labels[: len(train.y)], labels[len(train.y) :]
 
-    def _scored(self, layer: int | None, scores: dict[str, float], predicted: np.ndarray, probe: str) -> None:
+    def _add_scores(self, layer: int | None, predicted: np.ndarray, probe: str) -> dict[str, float]:
         """Rows of all scores, and of the primary one its interval."""
-        sums = self.scoring.summed(self.asked.y, predicted, self.asked.groups)
-        self.probed.summed[f"{probe}/{'' if layer is None else layer}"] = sums
+        scores = self.scoring.scores(self.test_units.y, predicted)
+        terms = self.scoring.terms(self.test_units.y, predicted, self.test_units.groups)
+        self.probed.terms[ScoreKey(probe, layer)] = terms
         for metric, value in scores.items():
             bounds = {}
             if metric == self.scoring.primary and self.config.resamples:
-                spread = interval([sums], resamples=self.config.resamples, seed=self.config.seed)
+                spread = interval([terms], resamples=self.config.resamples, seed=self.config.seed)
                 bounds = {"low": spread.low, "high": spread.high}
-            self._row(layer, metric, value, probe=probe, **bounds)
+            self._add_row(layer, metric, value, probe=probe, **bounds)
+        return scores
 
-    def _row(self, layer: int | None, metric: str, value: float, **more: Any) -> None:
-        known = {"split": self.split, "layer": layer, "probe": self.config.probe, "metric": metric}
-        self.probed.rows.append(known | {"value": value, "n": len(self.asked.y)} | more)
+    def _add_row(self, layer: int | None, metric: str, value: float, **more: Any) -> None:
+        row = {"split": self.split, "layer": layer, "probe": self.config.probe, "metric": metric}
+        self.probed.rows.append(row | {"value": value, "n": len(self.test_units.y)} | more)
 
 
 def _refuse_mismatch(train: ActivationCache, test: ActivationCache) -> None:

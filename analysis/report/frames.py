@@ -6,32 +6,7 @@ import numpy as np
 import pandas as pd
 
 from microtome.analysis.correlation import DRAWN
-
-METRIC_NAMES = {
-    "entity_f1": "entity F1",
-    "entity_f1_untyped": "entity F1, untyped",
-    "token_macro_f1": "token macro F1",
-    "token_micro_f1": "token micro F1",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "weighted_f1": "weighted F1",
-    "samples_f1": "samples F1",
-    "example_f1": "example F1",
-    "class_f1": "F1",
-    "class_precision": "precision",
-    "class_recall": "recall",
-    "class_support": "support",
-    "jensen_shannon": "Jensen–Shannon divergence",
-    "cosine": "cosine similarity",
-    "l1": "L1 distance",
-    "linear_cka": "linear CKA",
-    "rbf_cka": "CKA with Gaussian kernels",
-    "rsa": "RSA",
-    "mix_weight": "weight",
-    "random_label_selectivity": "selectivity, random labels",
-    "distinct_2": "distinct bigrams",
-    "repeated_4grams": "repeated 4-grams",
-}
+from microtome.analysis.metrics import short_name
 
 TEXTS = ("kind", "task", "model", "split", "stage", "probe", "label", "metric", "source", "artifact")
 NUMBERS = (
@@ -68,7 +43,7 @@ def numbers(column: pd.Series) -> list[float]:
 
 def metric_name(metric: str) -> str:
     """A metric as it is written in running text."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return short_name(metric)
 
 
 def percent(fraction: float) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from microtome.analysis.attention.compare import AttentionConfig, compare_attention
-from microtome.analysis.metrics.terms import write_summed
+from microtome.analysis.metrics.terms import METRIC_TERMS, write_metric_terms
 from microtome.analysis.probing.run import ProbeConfig
 from microtome.analysis.probing.run import probe as probe_layers
 from microtome.analysis.similarity import SimilarityConfig, compare_similarity
@@ -12,7 +12,7 @@ from microtome.jobs.run.logs import report
 from microtome.jobs.run.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.cache.reader import ActivationCache
-from microtome.store.results import SUMMED, write_rows
+from microtome.store.results import write_rows
 
 
 def probe_job(
@@ -41,9 +41,9 @@ def probe(job: Job, store: Store, staging: Staging) -> None:
     """One row per layer and metric, and what intervals are drawn from."""
     train, test = _cache(job, store, "train"), _cache(job, store, "test")
     dev = _cache(job, store, "dev") if "dev" in job.inputs else None
-    found = probe_layers(job.config, train, test, dev, report)  # type: ignore[arg-type]
-    write_rows(staging.path, found.rows)
-    write_summed(staging.path / SUMMED, found.summed)
+    probed = probe_layers(job.config, train, test, dev, report)  # type: ignore[arg-type]
+    write_rows(staging.path, probed.rows)
+    write_metric_terms(staging.path / METRIC_TERMS, probed.terms)
     staging.provenance.update(provenance())
 
 

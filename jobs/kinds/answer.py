@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from microtome.analysis.metrics.scores import class_scores, per_class
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.scoring import by_class, scores
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
@@ -34,6 +35,7 @@ TEMPLATES = {
     "pair-classification": "Premise: {first} Hypothesis: {second} Relation:",
     "question-answering": "Context: {second} Question: {first} Answer:",
 }
+SCORES = ("accuracy", "macro_f1")
 PLACES = ("first", "second")  # of a template: the texts of an example
 
 
@@ -197,17 +199,19 @@ def answer_scores(examples: Sequence[Example], answers: Answers, split: str) -> 
     each class, and how many words were cut."""
     gold = [str(example.label) for example in examples]
     commonest = Counter(gold).most_common(1)[0][0]
-    constant = class_scores(gold, [commonest] * len(gold))
-    scores = {
-        **class_scores(gold, answers.predicted),
+    answered = class_labels(gold, answers.predicted, answers.labels)
+    constant = scores(SCORES, class_labels(gold, [commonest] * len(gold), answers.labels))
+    values = {
+        **scores(SCORES, answered),
         **{f"majority_{metric}": value for metric, value in constant.items()},
         "truncated_words": float(answers.truncated_words),
     }
-    rows: Rows = [{"split": split, "metric": m, "value": v, "n": len(gold)} for m, v in scores.items()]
-    for label, table in per_class(gold, answers.predicted, answers.labels).items():
+    rows: Rows = [{"split": split, "metric": m, "value": v, "n": len(gold)} for m, v in values.items()]
+    for label, of_class in by_class(answered).items():
+        support = int(of_class["class_support"])
         rows += [
-            {"split": split, "label": label, "metric": f"class_{m}", "value": v, "n": int(table["support"])}
-            for m, v in table.items()
+            {"split": split, "label": label, "metric": m, "value": v, "n": support}
+            for m, v in of_class.items()
         ]
     return rows
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from microtome.analysis.bootstrap import interval
-from microtome.analysis.metrics.terms import write_summed
+from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metric_terms
 from microtome.jobs.data.check import overlap, refuse_overlap
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
@@ -22,7 +22,7 @@ from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
-from microtome.store.results import SUMMED, write_rows
+from microtome.store.results import write_rows
 
 
 class FinetuneConfig(Config):
@@ -112,8 +112,8 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
         _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
     truncated = {split: data.truncated_words for split, data in splits.items()}
-    sums = kind.summed(test.examples, predicted, config.labels)
-    spread = interval([sums])
+    terms = kind.metric_terms(test.examples, predicted, config.labels)
+    spread = interval([terms])
     bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
     write_rows(
         staging.path,
@@ -123,7 +123,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
             *_class_rows("test", by_class),
         ],
     )
-    write_summed(staging.path / SUMMED, {kind.primary: sums})
+    write_metric_terms(staging.path / METRIC_TERMS, {ScoreKey(): terms})
     model.save(staging.path / CHECKPOINT)
     staging.outputs.update(
         training_examples=len(chosen),
@@ -191,9 +191,9 @@ def _facts(split: str, truncated: Mapping[str, int], shared: Mapping[str, float]
 
 def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     return [
-        {"split": split, "label": label, "metric": f"class_{name}", "value": value, "n": int(row["support"])}
-        for label, row in table.items()
-        for name, value in row.items()
+        {"split": split, "label": label, "metric": name, "value": value, "n": int(scores["class_support"])}
+        for label, scores in table.items()
+        for name, value in scores.items()
     ]
 
 

@@ -33,13 +33,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "adapt": Kind("microtome.jobs.kinds.adapt:adapt", version=3, gpus=1, cpus=1, resumable=True),
     "randomise": Kind("microtome.jobs.kinds.randomise:randomise", version=1, gpus=0, cpus=1),
-    "finetune": Kind("microtome.jobs.kinds.finetune:finetune", version=3, gpus=1, cpus=1, resumable=True),
+    "finetune": Kind("microtome.jobs.kinds.finetune:finetune", version=4, gpus=1, cpus=1, resumable=True),
     "extract": Kind(
         "microtome.jobs.kinds.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True
     ),
     "generate": Kind("microtome.jobs.kinds.generate:run_generate", version=1, gpus=1, cpus=1),
     "answer": Kind("microtome.jobs.kinds.answer:run_answer", version=1, gpus=1, cpus=1),
-    "probe": Kind("microtome.jobs.kinds.analyse:probe", version=5, gpus=0, cpus=1),
+    "probe": Kind("microtome.jobs.kinds.analyse:probe", version=6, gpus=0, cpus=1),
     "attention": Kind("microtome.jobs.kinds.analyse:attention", version=2, gpus=0, cpus=1),
     "similarity": Kind("microtome.jobs.kinds.analyse:similarity", version=1, gpus=0, cpus=1),
 }

@@ -6,7 +6,7 @@ Defined in https://huggingface.co/docs/hub/model-cards and in modelcard.md of hu
 from collections.abc import Iterator
 from typing import Any
 
-from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.analysis.metrics import METRICS, full_name
 from microtome.jobs.models.registry import MODELS
 from microtome.jobs.publishing.lineage import Lineage, task_of
 from microtome.jobs.tasks.types import TASK_TYPES
@@ -21,19 +21,6 @@ PIPELINES = {
     "sequence": "text-classification",
     "mlm": "fill-mask",
     "clm": "text-generation",
-}
-# What the hub calls a metric, by how ours ends.
-METRIC_TYPES = {
-    "f1": "f1",
-    "f1_untyped": "f1",
-    "precision": "precision",
-    "recall": "recall",
-    "accuracy": "accuracy",
-    "pearson": "pearsonr",
-    "spearman": "spearmanr",
-    "exact_match": "exact_match",
-    "perplexity": "perplexity",
-    "loss": "loss",
 }
 
 
@@ -72,7 +59,7 @@ def pipeline(artifact: Artifact) -> str:
 
 def metric_name(metric: str) -> str:
     """A metric in full."""
-    return FULL_NAMES.get(metric, metric.replace("_", " "))
+    return full_name(metric) or metric.replace("_", " ")
 
 
 def overall_rows(artifact: Artifact) -> list[dict[str, Any]]:
@@ -111,4 +98,5 @@ def _results(artifact: Artifact) -> Iterator[dict[str, Any]]:
 
 
 def _metric_type(metric: str) -> str:
-    return next((kind for end, kind in METRIC_TYPES.items() if metric.endswith(end)), "")
+    """What the hub calls a metric; empty for one that it has no name for."""
+    return METRICS[metric].hub_type if metric in METRICS else ""

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from microtome.analysis.metrics import METRICS
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -142,7 +143,7 @@ def _number(row: Mapping[str, Any]) -> str:
     value = float(row["value"])
     text = (
         f"{value:.0f}"
-        if value.is_integer() and row["metric"].endswith(("words", "support"))
+        if value.is_integer() and row["metric"] in METRICS and METRICS[row["metric"]].is_count
         else f"{value:.4f}"
     )
     low, high = row.get("low"), row.get("high")

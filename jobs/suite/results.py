@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 
 from microtome.analysis.bootstrap import Interval, difference, interval
-from microtome.analysis.metrics.scores import FULL_NAMES
-from microtome.analysis.metrics.terms import Summed, read_summed
+from microtome.analysis.metrics import full_name
+from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.tasks import Published
 from microtome.store.artifacts.store import Artifact, Store
-from microtome.store.results import LABELS, SUMMED, read_rows, tidy
+from microtome.store.results import LABELS, read_rows, tidy
 
-Item = tuple[str, str, str]  # kind, task, and what was scored: "" or "<probe>/<layer>"
-Scores = dict[Item, dict[tuple[str, float], list[Summed]]]  # model, fraction -> one score per seed
+Item = tuple[str, str, ScoreKey]  # kind, task, and what was scored
+Scores = dict[Item, dict[tuple[str, float], list[MetricTerms]]]  # model, fraction -> one score per seed
 
 
 def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         labels = {name: job.labels.get(name) for name in LABELS}
         known = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
         for row in read_rows(artifact):
-            row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
+            row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
             rows.append(row | comparable(row, known))
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
@@ -65,12 +65,12 @@ def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
     found: Scores = {}
     for job in plan.jobs:
         artifact = artifacts.get(job.id) if job.kind in ("finetune", "probe") else None
-        if artifact is None or not artifact.contents.has(SUMMED):
+        if artifact is None:
             continue
         of = str(job.labels["model"]), float(job.labels["fraction"])
-        for name, summed in read_summed(artifact).items():
-            item = job.kind, str(job.labels["task"]), name if job.kind == "probe" else ""
-            found.setdefault(item, {}).setdefault(of, []).append(summed)
+        for key, terms in read_metric_terms(artifact).items():
+            item = job.kind, str(job.labels["task"]), key
+            found.setdefault(item, {}).setdefault(of, []).append(terms)
     return found
 
 
@@ -91,12 +91,11 @@ def _drawn(scores: Scores) -> Iterator[dict[str, Any]]:
                 yield known | {"stage": "difference", **_bounds(difference(of_other, of_one))}
 
 
-def _named(item: Item, of_seeds: Sequence[Summed]) -> dict[str, Any]:
+def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
     kind, task, key = item
     metric = of_seeds[0].metric
-    named = {"kind": kind, "task": task, "split": "test", "metric": metric, "name": FULL_NAMES.get(metric)}
-    probe, _, layer = key.partition("/")
-    return named | {"probe": probe or None, "layer": int(layer) if layer else None}
+    named = {"kind": kind, "task": task, "split": "test", "metric": metric, "name": full_name(metric)}
+    return named | {"probe": key.probe, "layer": key.layer}
 
 
 def _bounds(found: Interval) -> dict[str, float]:

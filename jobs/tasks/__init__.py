@@ -2,17 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.analysis.metrics import SCORES
 from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.models.warmup import Warmup
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.jobs.yaml_files import load_yaml
-from microtome.store.config import Config
+from microtome.store.config import Config, OneOf
 from microtome.store.errors import unknown
 from microtome.store.files.paths import place
 
@@ -68,10 +68,17 @@ class HubSpec(DataSpec):
 class Published(Config):
     """A score that others reported, to compare with."""
 
-    metric: Literal[tuple(FULL_NAMES)]  # type: ignore[valid-type]
-    value: float = Field(ge=-1, le=1, description="as a share, not in per cent")
+    metric: Annotated[str, OneOf("metric", lambda: SCORES)]
+    value: float = Field(description="as a share, not in per cent")
     model: str
     source: str
+
+    @model_validator(mode="after")
+    def _is_a_value_of_the_metric(self) -> "Published":
+        low, high = SCORES[self.metric].bounds
+        if not low <= self.value <= high:
+            raise ValueError(f"value: {self.metric} is from {low:g} to {high:g}, not {self.value:g}")
+        return self
 
 
 class Task(Config):

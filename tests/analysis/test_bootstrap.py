@@ -2,12 +2,17 @@ import numpy as np
 import pytest
 
 from microtome.analysis.bootstrap import difference, interval
-from microtome.analysis.metrics.terms import Summed, summed
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.store.errors import InputError
 
 
-def right(correct):
-    return summed("accuracy", np.ones(len(correct), int), np.asarray(correct).astype(int))
+def right(correct, groups=None, metric="accuracy"):
+    """The terms of predictions of which these are right."""
+    predicted = np.asarray(correct).astype(int)
+    return metric_terms(
+        metric, class_labels(np.ones_like(predicted), predicted, ["no", "yes"], groups=groups)
+    )
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():
@@ -21,9 +26,9 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
 def test_words_of_a_sentence_are_resampled_together():
     rng = np.random.default_rng(1)
     per_sentence = rng.random(100) < 0.7
-    gold, words = np.ones(1000, int), np.repeat(per_sentence, 10).astype(int)
-    together = interval([summed("accuracy", gold, words, groups=np.repeat(np.arange(100), 10))])
-    apart = interval([summed("accuracy", gold, words)])
+    words = np.repeat(per_sentence, 10)
+    together = interval([right(words, groups=np.repeat(np.arange(100), 10))])
+    apart = interval([right(words)])
     assert together.n == 100
     assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(10**0.5, rel=0.15)
 
@@ -64,12 +69,12 @@ def test_what_cannot_be_paired_is_refused():
     one, other = right([1, 0, 1]), right([1, 0])
     with pytest.raises(InputError, match="different examples: 2 and 3"):
         difference([one], [other])
-    named = [summed("accuracy", ["a"], ["a"], ids=[name]) for name in "xy"]
+    named = [right([1], groups=[name]) for name in "xy"]
     with pytest.raises(InputError, match="different examples; score the same split"):
         difference([named[0]], [named[1]])
     with pytest.raises(InputError, match="different metrics cannot be paired: accuracy, macro_f1"):
-        difference([summed("accuracy", ["a"], ["a"])], [summed("macro_f1", ["a"], ["a"])])
+        difference([right([1])], [right([1], metric="macro_f1")])
     with pytest.raises(InputError, match="no scores"):
         interval([])
     with pytest.raises(InputError, match="no examples"):
-        interval([Summed("accuracy", np.zeros((0, 2)), "mean")])
+        interval([MetricTerms("accuracy", np.zeros((0, 2)))])

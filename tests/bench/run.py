@@ -27,7 +27,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from microtome.analysis.attention.compare import AttentionConfig, compare_attention
-from microtome.analysis.metrics.scores import token_scores
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.scoring import score
 from microtome.analysis.probing.probes import ProbeSettings
 from microtome.analysis.probing.probes.linear import LinearProbe
 from microtome.analysis.probing.probes.svm import SvmProbe
@@ -288,7 +289,7 @@ def linear_probe(bench: Bench) -> list[Ratio]:
     found: dict[str, list[float]] = {"ours": [], "theirs": []}
 
     def scored(side: str, predicted: np.ndarray) -> None:
-        found[side].append(token_scores(asked.y, predicted, range(len(asked.classes)))["token_macro_f1"])
+        found[side].append(score("token_macro_f1", class_labels(asked.y, predicted, asked.classes)))
 
     def ours() -> None:
         found["ours"].clear()

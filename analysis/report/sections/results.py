@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from microtome.analysis.correlation import DRAWN
-from microtome.analysis.metrics.scores import PRIMARY, PROBE_PRIMARY
+from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 from microtome.analysis.report.frames import (
     ITEM,
     drawn_rows,

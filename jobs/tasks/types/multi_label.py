@@ -4,15 +4,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from microtome.analysis.metrics.scores import (
-    example_scores,
-    indicators,
-    multi_label_scores,
-    per_class_of_sets,
-)
+from microtome.analysis.metrics.labels import SetLabels, indicators, set_labels
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.tasks.types.task_type import TaskType, documents
 
 
 class MultiLabel(TaskType):
@@ -23,7 +18,16 @@ class MultiLabel(TaskType):
     head = "sequence"
     problem = "multi_label_classification"
     unit = "text"
-    primary = "micro_f1"
+    metrics = (
+        "micro_f1",
+        "macro_f1",
+        "weighted_f1",
+        "samples_f1",
+        "exact_match",
+        "example_f1",
+        "example_precision",
+        "example_recall",
+    )
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
@@ -44,20 +48,14 @@ class MultiLabel(TaskType):
     ) -> tuple[str, ...]:
         return tuple(name for name, logit in zip(classes, logits, strict=True) if logit > 0)
 
-    def score(
+    def labelled(
         self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
-    ) -> dict[str, float]:
-        gold = [e.label for e in examples]
-        documents = [e.document or e.id for e in examples]
-        return multi_label_scores(gold, predicted, labels) | example_scores(gold, predicted, documents)
-
-    def score_classes(
-        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        return per_class_of_sets([e.label for e in examples], predicted, labels)
+    ) -> SetLabels:
+        gold: list[Sequence[str]] = [e.label for e in examples]  # type: ignore[misc]
+        return set_labels(gold, predicted, labels, groups=documents(examples))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
-        return indicators([e.label for e in examples], classes)
+        return indicators([e.label for e in examples], classes)  # type: ignore[misc]

@@ -4,10 +4,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from microtome.analysis.metrics.scores import entity_scores, merge, merged_token_scores, per_entity_type
+from microtome.analysis.metrics.labels import TagLabels, tag_labels, word_class
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.tasks.types.task_type import TaskType, documents
 
 NO_TARGET = -100  # what the cross-entropy of torch leaves out
 
@@ -18,14 +18,21 @@ class Ner(TaskType):
     texts = 1
     head = "token"
     unit = "word"
-    primary = "entity_f1"
+    metrics = (
+        "entity_f1",
+        "entity_precision",
+        "entity_recall",
+        "entity_f1_untyped",
+        "token_macro_f1",
+        "token_micro_f1",
+    )
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
 
     def strange(self, example: Example, labels: Sequence[str]) -> str | None:
-        known = {"O", *labels}
-        return next((tag for tag in example.label if merge(tag) not in known), None)  # type: ignore[union-attr]
+        classes = {"O", *labels}
+        return next((tag for tag in example.label if word_class(tag) not in classes), None)  # type: ignore[union-attr]
 
     def stratum(self, example: Example) -> Hashable:
         return 0
@@ -48,16 +55,11 @@ class Ner(TaskType):
             tags[word] = classes[best[position]]
         return tuple(tags)
 
-    def score(
+    def labelled(
         self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
-    ) -> dict[str, float]:
+    ) -> TagLabels:
         gold: list[Sequence[str]] = [e.label for e in examples]  # type: ignore[misc]
-        return entity_scores(gold, predicted) | merged_token_scores(gold, predicted, labels)
-
-    def score_classes(
-        self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        return per_entity_type([e.label for e in examples], predicted, labels)  # type: ignore[misc]
+        return tag_labels(gold, predicted, labels, groups=documents(examples))
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         number = {name: index for index, name in enumerate(classes)}

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from microtome.analysis.metrics.scores import relation_scores
+from microtome.analysis.metrics.labels import ClassLabels, class_labels
 from microtome.jobs.data.examples import Example
 from microtome.jobs.tasks.types.single_label import SingleLabel
+from microtome.jobs.tasks.types.task_type import documents
 
 
 class RelationClassification(SingleLabel):
@@ -13,12 +14,13 @@ class RelationClassification(SingleLabel):
 
     texts = 1
     unit = "entity_pair"
-    primary = "micro_f1"
+    metrics = ("micro_f1", "micro_precision", "micro_recall", "macro_f1", "accuracy")
 
-    def score(
+    def labelled(
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
-    ) -> dict[str, float]:
-        return relation_scores([str(e.label) for e in examples], predicted, labels[1:])
+    ) -> ClassLabels:
+        gold = [str(e.label) for e in examples]
+        return class_labels(gold, predicted, labels, first_counted=1, groups=documents(examples))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels[1:]

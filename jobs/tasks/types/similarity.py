@@ -5,10 +5,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from microtome.analysis.metrics.scores import regression_scores
+from microtome.analysis.metrics.labels import NumberLabels, number_labels
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.tasks.types.task_type import TaskType, documents
 
 
 class Similarity(TaskType):
@@ -18,7 +18,7 @@ class Similarity(TaskType):
     head = "sequence"
     problem = "regression"
     unit = "segment_pair"
-    primary = "pearson"
+    metrics = ("pearson", "spearman")
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return ("score",)
@@ -38,10 +38,10 @@ class Similarity(TaskType):
     ) -> float:
         return float(logits[0])
 
-    def score(
+    def labelled(
         self, examples: Sequence[Example], predicted: Sequence[float], labels: Sequence[str]
-    ) -> dict[str, float]:
-        return regression_scores([float(e.label) for e in examples], predicted)  # type: ignore[arg-type]
+    ) -> NumberLabels:
+        return number_labels([e.label for e in examples], predicted, groups=documents(examples))
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return np.array([e.label for e in examples], np.float32)

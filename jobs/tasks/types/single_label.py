@@ -4,10 +4,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from microtome.analysis.metrics.scores import class_scores, per_class
+from microtome.analysis.metrics.labels import ClassLabels, class_labels
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.tasks.types.task_type import TaskType, documents
 
 
 class SingleLabel(TaskType):
@@ -15,7 +15,7 @@ class SingleLabel(TaskType):
 
     head = "sequence"
     fewest_labels = 2  # with one there is nothing to tell apart
-    primary = "accuracy"
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
@@ -34,15 +34,10 @@ class SingleLabel(TaskType):
     ) -> str:
         return classes[int(logits.argmax())]
 
-    def score(
+    def labelled(
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
-    ) -> dict[str, float]:
-        return class_scores([e.label for e in examples], predicted)
-
-    def score_classes(
-        self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        return per_class([e.label for e in examples], predicted, labels)
+    ) -> ClassLabels:
+        return class_labels([str(e.label) for e in examples], predicted, labels, groups=documents(examples))
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return np.array([list(classes).index(str(e.label)) for e in examples], np.int16)

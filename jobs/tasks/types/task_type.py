@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from microtome.analysis.metrics.terms import Summed, summed
+from microtome.analysis.metrics.labels import CountedLabels, Labels
+from microtome.analysis.metrics.scoring import by_class, scores
+from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example, Label
 from microtome.jobs.data.readers.marks import MARKS, marks_that_fit
@@ -25,7 +27,7 @@ class TaskType(ABC):
     head: Literal["token", "sequence"]
     problem: Problem = "single_label_classification"  # which loss
     unit: Literal["word", "text", "segment_pair", "entity_pair"]  # what a probe classifies
-    primary: str  # the metric that picks the best epoch
+    metrics: tuple[str, ...]  # names in the registry of metrics; the first picks the best epoch
 
     @abstractmethod
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
@@ -75,30 +77,46 @@ class TaskType(ABC):
         """The predicted label from logits [classes] or [tokens, classes]."""
 
     @abstractmethod
+    def labelled(
+        self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
+    ) -> Labels:
+        """Gold labels and predictions in the form that metrics take. What is resampled is the document, where
+        examples are cut from documents (see `documents`)."""
+
+    @property
+    def primary(self) -> str:
+        """The metric that a model of the task is compared by."""
+        return self.metrics[0]
+
     def score(
         self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, float]:
-        """Metrics by name."""
+        """Every metric of the type, the primary one first."""
+        return scores(self.metrics, self.labelled(examples, predicted, labels))
 
     def score_classes(
         self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, dict[str, float]]:
-        """Class -> precision, recall, F1 and support; nothing where there are no classes."""
-        return {}
+        """Class -> the metrics of one class; nothing where there are no classes."""
+        labelled = self.labelled(examples, predicted, labels)
+        return by_class(labelled) if isinstance(labelled, CountedLabels) else {}
+
+    def metric_terms(
+        self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
+    ) -> MetricTerms:
+        """The primary metric by example, or by document where examples are cut from documents."""
+        return metric_terms(self.primary, self.labelled(examples, predicted, labels))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str] | None:
         """The classes that the primary metric counts; None where it asks for none."""
         return None
 
-    def summed(self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]) -> Summed:
-        """The primary metric as sums over examples, or over documents where examples are cut from them."""
-        documents = [e.document or e.id for e in examples]
-        gold = [e.label for e in examples]
-        found = summed(self.primary, gold, predicted, classes=self.counted(labels), groups=documents)
-        assert found is not None, f"{self.primary} is no function of sums"
-        return found
-
     @abstractmethod
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         """Labels for the cache: class numbers int16 [words] or [examples], uint8 [examples, classes] of
         zeros and ones, or float32 [examples]."""
+
+
+def documents(examples: Sequence[Example]) -> list[str]:
+    """The document that each example is cut from; of a whole document, its own id."""
+    return [example.document or example.id for example in examples]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from microtome.analysis.metrics.terms import ScoreKey
 from microtome.analysis.probing.probes import PROBES, bilstm_crf, mlp
 from microtome.analysis.probing.run import MIX, ProbeConfig, probe
 from microtome.store.errors import InputError
@@ -49,7 +50,7 @@ def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, n
     assert {row["split"] for row in found.rows} == {"test"}
     primary = by_layer(found, "token_macro_f1", name)[2]
     assert primary["low"] <= primary["value"] <= primary["high"]
-    assert found.summed[f"{name}/2"].value() == pytest.approx(primary["value"])
+    assert found.terms[ScoreKey(name, 2)].value() == pytest.approx(primary["value"])
 
 
 def test_the_signal_has_a_short_description_and_noise_the_uniform_one(make_cache):
@@ -212,7 +213,7 @@ def test_what_a_layer_knows_does_not_depend_on_what_else_is_asked(make_cache, na
         assert {row["layer"] for row in found.rows} == set(asked)
         for layer in asked:
             assert of_layer(found, layer) == of_layer(whole, layer)
-            ours, theirs = (of.summed[f"{name}/{layer}"] for of in (found, whole))
+            ours, theirs = (of.terms[ScoreKey(name, layer)] for of in (found, whole))
             np.testing.assert_array_equal(ours.terms, theirs.terms)
 
 

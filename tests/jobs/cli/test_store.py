@@ -149,14 +149,14 @@ def test_a_suite_that_lost_files_says_so_and_is_repaired_by_running_it_again(sma
     lost = {
         probe.path / "rows.jsonl": "deleted",
         store.list("attention")[0].path / "rows.jsonl": "truncated",
-        finetunes[0].path / "summed.npz": "deleted",
+        finetunes[0].path / "metric_terms.npz": "deleted",
         finetunes[1].path / "checkpoint" / "model.safetensors": "truncated",
         cache.path / "examples.npz": "deleted",
     }
     for path, how in lost.items():
         raw = path.read_bytes()
         CUT[how](path)
-        if path.name in ("rows.jsonl", "summed.npz"):
+        if path.name in ("rows.jsonl", "metric_terms.npz"):
             for command in (("results",), ("report", "--out", str(small_suite.parent / "page"))):
                 line = refused(command[0], *suite, *command[1:])[1]
                 assert f"{path.parent.parent.name}/{path.parent.name}: {path.name} " in line

@@ -3,7 +3,7 @@ import builtins
 import pytest
 
 from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.metrics.terms import read_summed
+from microtome.analysis.metrics.terms import ScoreKey, read_metric_terms
 from microtome.analysis.probing.run import ProbeConfig
 from microtome.jobs.kinds.analyse import attention_job, probe_job
 from microtome.store.results import read_rows
@@ -50,12 +50,11 @@ def test_probe_and_attention_load_no_model_tokenizer_or_dataset(bench, tiny_mode
     rows = read_rows(probed)
     assert {row["layer"] for row in rows} == {0, 1, 2, None}
     assert {row["probe"] for row in rows} == {"linear", "majority", "bag-of-words"}
-    sums = read_summed(probed)
+    terms = read_metric_terms(probed)
     primary = "token_macro_f1" if kind == "ner" else "accuracy"
     for row in rows:
         if row["metric"] == primary:
-            place = "" if row["layer"] is None else row["layer"]
-            assert sums[f"{row['probe']}/{place}"].value() == pytest.approx(row["value"])
+            assert terms[ScoreKey(row["probe"], row["layer"])].value() == pytest.approx(row["value"])
             assert row["low"] <= row["value"] <= row["high"]
     rows = read_rows(compared)
     assert {(row["layer"], row["head"]) for row in rows} == {(0, 0), (0, 1), (1, 0), (1, 1)}

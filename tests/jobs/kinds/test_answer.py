@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from microtome.analysis.metrics.scores import class_scores
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.scoring import scores
 from microtome.jobs.data.encoding import Encoder, special_tokens
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.source import find_data
@@ -107,9 +108,8 @@ def test_scores_stand_beside_the_majority_class(tiny_models):
     assert {row["split"] for row in rows} == {"dev"}
     assert values["majority_accuracy"] == pytest.approx(2 / 3)
     assert values["majority_macro_f1"] == pytest.approx((0.8 + 0) / 2)
-    assert {k: values[k] for k in ("accuracy", "macro_f1")} == class_scores(
-        ["yes", "no", "yes"], found.predicted
-    )
+    labels = class_labels(["yes", "no", "yes"], found.predicted, LABELS)
+    assert {k: values[k] for k in ("accuracy", "macro_f1")} == scores(("accuracy", "macro_f1"), labels)
     support = {row["label"]: row["value"] for row in rows if row["metric"] == "class_support"}
     assert support == {"yes": 2, "no": 1, "may be so": 0}
 

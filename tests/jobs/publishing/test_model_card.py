@@ -4,7 +4,7 @@ import re
 import pytest
 import yaml
 
-from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.analysis.metrics import METRICS
 from microtome.jobs.publishing.lineage import lineage
 from microtome.jobs.publishing.model_card import model_card
 from microtome.jobs.tasks import load_task
@@ -90,7 +90,7 @@ def test_front_matter_of_a_tagger(made):
     assert test == {
         "task": {"type": "token-classification"},
         "dataset": {"type": "jnlpba", "name": title, "split": "test"},
-        "metrics": [{"type": "f1", "value": 0.25, "name": FULL_NAMES["entity_f1"]}],
+        "metrics": [{"type": "f1", "value": 0.25, "name": METRICS["entity_f1"].full_name}],
     }
     assert [metric["value"] for metric in dev["metrics"]] == [0.5]
 
@@ -143,7 +143,7 @@ def test_the_text_says_what_it_was_trained_on_how_it_scored_and_what_was_cut_off
         "training examples: 46 (50 % of the training split)",
         "seed: 3",
         "| learning_rate | 5e-05 |",
-        f"| {FULL_NAMES['entity_f1']} | 0.5000 | 0.2500 |",
+        f"| {METRICS['entity_f1'].full_name} | 0.5000 | 0.2500 |",
         r"| a\|b | 0.5000 | 0.2500 | 0.3333 | 12 |",
         "7 in train, 8 in dev, 9 in test",
         "must not be used for decisions about\n  patients",

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microtome.analysis.metrics.terms import summed
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.terms import ScoreKey, metric_terms
 from microtome.jobs.suite.results import _drawn, comparable, without_places
 from microtome.jobs.tasks import Published
 
@@ -26,17 +27,21 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
 
     def scores(wrong, seeds=1):
         flips = [np.random.default_rng(s).permutation(200)[:wrong] for s in range(seeds)]
-        return [summed("accuracy", gold, np.where(np.isin(np.arange(200), f), 1 - gold, gold)) for f in flips]
+        predictions = [np.where(np.isin(np.arange(200), f), 1 - gold, gold) for f in flips]
+        return [metric_terms("accuracy", class_labels(gold, p, ["no", "yes"])) for p in predictions]
 
     found = list(
         _drawn(
             {
-                ("finetune", "t", ""): {
+                ("finetune", "t", ScoreKey()): {
                     ("bert", 0.0): scores(100),
                     ("bert", 100.0): scores(40, seeds=2),
                     ("biobert", 100.0): scores(20),
                 },
-                ("probe", "t", "linear/3"): {("bert", 0.0): scores(60), ("bert", 100.0): scores(60)},
+                ("probe", "t", ScoreKey("linear", 3)): {
+                    ("bert", 0.0): scores(60),
+                    ("bert", 100.0): scores(60),
+                },
             }
         )
     )
