@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from microtome.jobs.publishing.front_matter import (
@@ -101,10 +100,8 @@ def model_card(
             provenance=_provenance(artifact),
         )
     )
-    front = yaml.safe_dump(
-        front_matter(chain, name, adapter=adapter, licence=licence), sort_keys=False, allow_unicode=True
-    )
-    return f"---\n{front}---\n\n{text}"
+    front = front_matter(chain, name, adapter=adapter, licence=licence)
+    return f"---\n{front}\n---\n\n{text}"
 
 
 def _scores(artifact: Artifact) -> Table | None:
