@@ -50,7 +50,7 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> s
     english = bool(chain.tasks) or (chain.base is not None and chain.base.name in MODELS)
     lora = any(step.manifest["config"].get("lora") for step in chain.steps)
     base_model = chain.base.hub if chain.base is not None else None
-    relation = {"base_model_relation": "adapter"} if adapter and base_model and direct else {}
+    relation: dict[str, Any] = {"base_model_relation": "adapter"} if adapter and base_model and direct else {}
     return ModelCardData(
         language=["en"] if english else None,
         license=licence,
