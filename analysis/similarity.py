@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 
 from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
-from microtome.analysis.numerics.half_precision import widened
+from microtome.analysis.numerics.half_precision import to_float32
 from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer, Seed
 from microtome.store.errors import InputError
@@ -222,7 +222,7 @@ def _gaussian(x: np.ndarray, threshold: float) -> np.ndarray:
 
 def _centred(x: np.ndarray) -> np.ndarray:
     """float32, so that a product in single precision keeps what distinguishes the rows."""
-    x = widened(x)
+    x = to_float32(x)
     x -= x.mean(0, dtype=np.float64).astype(np.float32)
     return x
 

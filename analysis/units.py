@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from microtome.analysis.metrics.labels import word_class
-from microtome.analysis.numerics.half_precision import widened
-from microtome.analysis.numerics.parallel import by_blocks
+from microtome.analysis.numerics.half_precision import to_float32
+from microtome.analysis.numerics.parallel import map_row_blocks
 from microtome.store import ActivationCache
 from microtome.store.errors import InputError
 
@@ -230,9 +230,9 @@ def _pool(
 ) -> np.ndarray:
     """float32 [runs, dim]: run r has the tokens from `tokens[starts[r]]` on, `counts[r]` of them."""
     if pooling == "first":
-        return widened(hidden_td[tokens[starts]])
+        return to_float32(hidden_td[tokens[starts]])
     if pooling == "last":
-        return widened(hidden_td[tokens[starts + counts - 1]])
+        return to_float32(hidden_td[tokens[starts + counts - 1]])
     dim = hidden_td.shape[1]
     pooled = np.empty((len(starts), dim), np.float32)
 
@@ -240,13 +240,13 @@ def _pool(
         begin, sizes = starts[runs], counts[runs]
         if sizes.max() > LONG_RUN:
             own = tokens[begin[0] : begin[-1] + sizes[-1]]
-            sums = np.add.reduceat(widened(hidden_td[own]), begin - begin[0], axis=0)
+            sums = np.add.reduceat(to_float32(hidden_td[own]), begin - begin[0], axis=0)
         else:  # words: a pass per subword, each over the words that have so many
-            sums = widened(hidden_td[tokens[begin]])
+            sums = to_float32(hidden_td[tokens[begin]])
             for position in range(1, int(sizes.max())):
                 longer = np.flatnonzero(sizes > position)
-                sums[longer] += widened(hidden_td[tokens[begin[longer] + position]])
+                sums[longer] += to_float32(hidden_td[tokens[begin[longer] + position]])
         np.divide(sums, sizes[:, None].astype(np.float32), out=pooled[runs])
 
-    by_blocks(pool, len(starts), 4 * dim * max(1, len(tokens) // max(1, len(starts))))
+    map_row_blocks(pool, len(starts), 4 * dim * max(1, len(tokens) // max(1, len(starts))))
     return pooled

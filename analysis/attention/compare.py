@@ -18,7 +18,7 @@ from microtome.analysis.attention.patterns import (
     share_of_special,
 )
 from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
-from microtome.analysis.numerics.half_precision import widened
+from microtome.analysis.numerics.half_precision import to_float32
 from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer
 from microtome.store.errors import InputError
@@ -129,7 +129,7 @@ def _distributions(maps: np.ndarray, chosen: slice | np.ndarray) -> tuple[np.nda
     Kept rows sum to one, which half-precision storage and masking undo; the others are zero.
     """
     cut = maps[:, chosen, chosen] if isinstance(chosen, slice) else maps[:, chosen[:, None], chosen]
-    attention = widened(cut)
+    attention = to_float32(cut)
     mass = attention @ np.ones(attention.shape[-1], np.float32)
     kept = mass > LEAST_MASS
     attention /= np.where(kept, mass, np.inf)[..., None]

@@ -1,6 +1,6 @@
 """Work on the rows of large arrays: cut into blocks that fit a core's cache, spread over all cores.
 
-What comes out does not depend on how many cores there are.
+Results do not depend on the number of cores.
 """
 
 import functools
@@ -13,33 +13,38 @@ from typing import TypeVar
 from threadpoolctl import ThreadpoolController
 
 BLOCK_BYTES = 1 << 20
-PIECES = 4  # of the blocks, per core: so that cores end at about the same time
+TASKS_PER_CORE = (
+    4  # a thread gets several blocks at once, few enough that all cores end at about the same time
+)
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def by_blocks(function: Callable[[slice], Found], rows: int, row_bytes: int) -> list[Found]:
-    """What `function` returns for each block of rows, in their order. Its linear algebra has one thread, and
-    it does not call this in turn."""
+def map_row_blocks(function: Callable[[slice], Result], rows: int, row_bytes: int) -> list[Result]:
+    """What `function` returns for each block of `rows` rows of `row_bytes` bytes, in their order.
+
+    Within `function` linear algebra has one thread. `function` must not call this itself.
+    """
     size = max(1, BLOCK_BYTES // max(1, row_bytes))
     blocks = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-    threads, cores = _threads(os.getpid())
-    several = max(1, len(blocks) // (PIECES * cores))  # handed over together: each hand-over takes time
-    groups = [blocks[start : start + several] for start in range(0, len(blocks), several)]
-    with blas().limit(limits=1):
-        found = threads.map(lambda group: [function(block) for block in group], groups)
-        return list(itertools.chain.from_iterable(found))
+    pool, cores = _thread_pool(os.getpid())
+    per_task = max(1, len(blocks) // (TASKS_PER_CORE * cores))
+    tasks = [blocks[start : start + per_task] for start in range(0, len(blocks), per_task)]
+    with linear_algebra_threads().limit(limits=1):
+        results = pool.map(lambda task: [function(block) for block in task], tasks)
+        return list(itertools.chain.from_iterable(results))
 
 
 @functools.cache
-def blas() -> ThreadpoolController:
-    """The threads of the linear algebra; looking for them takes longer than a step of a solver."""
+def linear_algebra_threads() -> ThreadpoolController:
+    """What limits the threads of numpy's and scipy's linear algebra. Kept, because looking for the libraries
+    takes longer than a step of a solver."""
     return ThreadpoolController().select(user_api="blas")
 
 
 @functools.cache
-def _threads(process: int) -> tuple[ThreadPoolExecutor, int]:
-    """Those of a process, and how many: a fork of it has none of them."""
-    told = os.environ.get("OMP_NUM_THREADS", "")  # Ray says here how many are this task's
-    cores = (int(told) if told.isdigit() else 0) or os.cpu_count() or 1
-    return ThreadPoolExecutor(cores, "block"), cores
+def _thread_pool(process: int) -> tuple[ThreadPoolExecutor, int]:
+    """The threads of a process, and how many they are; a fork has to start its own."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")  # how many Ray has given to this task
+    cores = (int(setting) if setting.isdigit() else 0) or os.cpu_count() or 1
+    return ThreadPoolExecutor(cores, "row-block"), cores

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from microtome.analysis.numerics.parallel import blas, by_blocks
-from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.numerics.parallel import linear_algebra_threads, map_row_blocks
+from microtome.analysis.numerics.standardise import Standardiser
 
 STAGES = 4  # of L-BFGS; each has the coordinates that suit the mix at its start
 METRIC_ROWS = 10_000  # that the coordinates are taken from
@@ -41,7 +41,7 @@ class ScalarMix:
     weights: np.ndarray
     gamma: float
     classifier: np.ndarray
-    standards: tuple[Standard, ...]
+    standards: tuple[Standardiser, ...]
 
     @property
     def centre_of_gravity(self) -> float:
@@ -65,7 +65,7 @@ def scalar_mix(
     Needs memory for all layers in float32. Nothing is drawn at random. `iterations` bounds those of L-BFGS;
     twice as many moved the centre of gravity by less than 0.01 of a layer on 13 layers of 10,000 units.
     """
-    standards = tuple(Standard(x.astype(np.float32, copy=False)) for x in layers_x)
+    standards = tuple(Standardiser(x.astype(np.float32, copy=False)) for x in layers_x)
     x_tld = np.empty((len(y), len(layers_x), layers_x[0].shape[1]), np.float32)
     for layer, (standard, x) in enumerate(zip(standards, layers_x, strict=True)):
         x_tld[:, layer] = standard(x.astype(np.float32, copy=False))
@@ -115,7 +115,7 @@ class _Objective:
 
     def value_and_gradient(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
         rows = len(self.y)
-        parts = by_blocks(partial(self._of_rows, parameters), rows, self.x_tld[:1].nbytes)
+        parts = map_row_blocks(partial(self._of_rows, parameters), rows, self.x_tld[:1].nbytes)
         classifier, scores = self.parts(parameters)
         gradient: np.ndarray = np.sum([part for _, part in parts], axis=0) / rows
         of_classifier, of_scores = self.parts(gradient)
@@ -159,7 +159,7 @@ class _Coordinates:
         mix = objective.mix(scores)
         shares = softmax(mix @ classifier[:-1] + classifier[-1], axis=1)
         curvature = np.maximum((shares * (1 - shares)).mean(axis=0), 1 / len(objective.y))
-        with blas().limit(limits=1):
+        with linear_algebra_threads().limit(limits=1):
             moments, self.axes = np.linalg.eigh((mix.T @ mix / len(mix)).astype(np.float64))
         moments = np.maximum(moments, 0)[:, None]
         self.scale = 1 / np.sqrt(np.vstack([moments * curvature + objective.penalty, curvature]))

@@ -1,10 +1,10 @@
 """The front matter of a model card: what the hub reads of it.
 
-Defined in https://huggingface.co/docs/hub/model-cards and in modelcard.md of huggingface/hub-docs.
+Which keys there are and how they are written is huggingface_hub's; here is what stands under them.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microtome.analysis.metrics import METRICS, full_name
 from microtome.jobs.models.registry import MODELS
@@ -13,6 +13,9 @@ from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 OTHER = "other"  # the hub's word for a licence that is not in its list
 OBJECTIVES = {"mlm": "masked language modelling", "clm": "causal language modelling"}
@@ -24,26 +27,30 @@ PIPELINES = {
 }
 
 
-def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> dict[str, Any]:
-    """The metadata that the hub reads; a key without a value is left out."""
+def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> str:
+    """The metadata that the hub reads, as YAML; a key without a value is left out."""
+    # Named here, because importing the hub's library takes longer than most commands.
+    from huggingface_hub import ModelCardData
+
     artifact = chain.made
     direct = len(chain.steps) == 1
     english = bool(chain.tasks) or (chain.base is not None and chain.base.name in MODELS)
     lora = any(step.manifest["config"].get("lora") for step in chain.steps)
-    hub = chain.base.hub if chain.base is not None else None
-    found = {
-        "language": ["en"] if english else None,
-        "license": licence,
-        "license_name": "see-model-card" if licence == OTHER else None,
-        "library_name": "peft" if adapter else "transformers",
-        "base_model": hub,
-        "base_model_relation": "adapter" if adapter and hub and direct else None,
-        "pipeline_tag": pipeline(artifact),
-        "tags": ["microtome", _topic(artifact), *(["lora"] if lora else [])],
-        "datasets": [task.hub.repo for task in chain.tasks if task.hub is not None],
-        "model-index": [{"name": name.rpartition("/")[2], "results": list(_results(artifact))}],
-    }
-    return {key: value for key, value in found.items() if value}
+    base_model = chain.base.hub if chain.base is not None else None
+    relation: dict[str, Any] = {"base_model_relation": "adapter"} if adapter and base_model and direct else {}
+    return ModelCardData(
+        language=["en"] if english else None,
+        license=licence,
+        license_name="see-model-card" if licence == OTHER else None,
+        library_name="peft" if adapter else "transformers",
+        base_model=base_model,
+        pipeline_tag=pipeline(artifact),
+        tags=["microtome", _topic(artifact), *(["lora"] if lora else [])],
+        datasets=[task.hub.repo for task in chain.tasks if task.hub is not None] or None,
+        model_name=name.rpartition("/")[2],
+        eval_results=list(_eval_results(artifact)),
+        **relation,
+    ).to_yaml()
 
 
 def task_type(artifact: Artifact) -> TaskType | None:
@@ -74,27 +81,25 @@ def _topic(artifact: Artifact) -> str:
     )
 
 
-def _results(artifact: Artifact) -> Iterator[dict[str, Any]]:
-    """The `results` of a model-index: one entry for each split that was scored."""
+def _eval_results(artifact: Artifact) -> Iterator["EvalResult"]:
+    """Every score that the hub has a name for, on each split that was scored."""
+    from huggingface_hub import EvalResult
+
     task = task_of(artifact) if artifact.kind == "finetune" else None
     name = artifact.manifest["labels"].get("task", "corpus")
+    rows = [row for row in overall_rows(artifact) if row.get("stage", "after") == "after"]
     for split in ("test", "dev") if artifact.kind == "finetune" else ("heldout",):
-        metrics = [
-            {"type": _metric_type(row["metric"]), "value": row["value"], "name": metric_name(row["metric"])}
-            for row in overall_rows(artifact)
-            if row["split"] == split and row.get("stage", "after") == "after"
-            if _metric_type(row["metric"])
-        ]
-        if metrics:
-            yield {
-                "task": {"type": pipeline(artifact)},
-                "dataset": {
-                    "type": task.hub.repo if task is not None and task.hub is not None else name,
-                    "name": task.title if task is not None else name,
-                    "split": split,
-                },
-                "metrics": metrics,
-            }
+        for row in rows:
+            if row["split"] == split and _metric_type(row["metric"]):
+                yield EvalResult(
+                    task_type=pipeline(artifact),
+                    dataset_type=task.hub.repo if task is not None and task.hub is not None else name,
+                    dataset_name=task.title if task is not None else name,
+                    dataset_split=split,
+                    metric_type=_metric_type(row["metric"]),
+                    metric_name=metric_name(row["metric"]),
+                    metric_value=row["value"],
+                )
 
 
 def _metric_type(metric: str) -> str:

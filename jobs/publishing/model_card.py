@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from microtome.analysis.metrics import METRICS
@@ -102,10 +101,8 @@ def model_card(
             provenance=_provenance(artifact),
         )
     )
-    front = yaml.safe_dump(
-        front_matter(chain, name, adapter=adapter, licence=licence), sort_keys=False, allow_unicode=True
-    )
-    return f"---\n{front}---\n\n{text}"
+    front = front_matter(chain, name, adapter=adapter, licence=licence)
+    return f"---\n{front}\n---\n\n{text}"
 
 
 def _scores(artifact: Artifact) -> Table | None:

@@ -4,16 +4,17 @@ import contextlib
 import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
-KEPT = 1 << 30  # bytes
+LARGEST_ARRAY = 1 << 30  # bytes
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library not to give arrays below 1 GiB back to the system when they are freed.
+    """Tell the C library to keep the memory of freed arrays below 1 GiB, in place of giving it back.
 
-    Numpy and torch ask it for every temporary. What comes fresh from the system is touched page by page
-    first, which can take longer than what is computed in it. Elsewhere than with glibc, nothing happens.
+    Numpy and torch allocate every temporary array through it. Memory that is new to the process costs a page
+    fault per page on first use, which can take longer than the arithmetic. Where the C library is not glibc,
+    nothing happens.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         library = ctypes.CDLL(None)
         for parameter in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            library.mallopt(parameter, KEPT)
+            library.mallopt(parameter, LARGEST_ARRAY)

@@ -1,4 +1,4 @@
-"""How long a store of many artifacts takes to be asked: python tests/bench/many.py [COUNT] [FOLDER]
+"""How long a store of many artifacts takes to answer: python tests/bench/many.py [COUNT] [FOLDER]
 
 Artifacts of a probe's size are written without the store's own care (no fsync), and then looked at as a
 person would: each command in a process of its own, start included. What a command takes on an empty store
@@ -16,7 +16,7 @@ from pathlib import Path
 from microtome.store.artifacts.store import Request
 
 KINDS = ("extract", "finetune", "probe", "attention")
-MICROTOME = (sys.executable, "-c", "from jobs.cli import main; main()")
+MICROTOME = (sys.executable, "-c", "from microtome.jobs.cli import main; main()")
 
 
 def write_artifacts(root: Path, count: int) -> list[Request]:
@@ -62,7 +62,7 @@ def main() -> None:
         full, empty = Path(folder) / "full", Path(folder) / "empty"
         empty.mkdir()
         wanted = write_artifacts(full, count)[count // 2]
-        find = f"from store.artifacts import Store; Store().open({wanted.id!r})"
+        find = f"from microtome.store.artifacts.store import Store; Store().open({wanted.id!r})"
         print(f"{count} artifacts")
         for name, command in {
             "open by id": (sys.executable, "-c", find),

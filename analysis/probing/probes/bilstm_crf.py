@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.numerics.standardise import Standardiser
 from microtome.analysis.probing.probes.probe import NETWORK, Probe, smoothed
 from microtome.store.errors import InputError, model_packages
 
@@ -38,7 +38,7 @@ class BilstmCrfProbe(Probe):
         torch, crf = _libraries()
         self._rows = len(y)
         self._tags, numbers = np.unique(y, return_inverse=True)
-        self._standard = Standard(x)
+        self._standard = Standardiser(x)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             self._network: dict[str, Any] = {

@@ -5,7 +5,7 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from microtome.analysis.numerics.logistic import fit_softmax, logits
-from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.numerics.standardise import Standardiser
 from microtome.analysis.probing.probes.probe import Probe, gold_log_likelihood
 
 
@@ -20,7 +20,7 @@ class LinearProbe(Probe):
     _models: "list[_Classes] | Ridge"
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
-        self._standard = Standard(x)
+        self._standard = Standardiser(x)
         x = self._standard(x)
         self._one_column = y.ndim == 1
         if y.dtype.kind == "f":

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.numerics.standardise import Standardiser
 from microtome.analysis.probing.probes.probe import NETWORK, Probe, gold_log_likelihood, smoothed
 
 FEWEST_STEPS = 1000
@@ -28,9 +28,9 @@ class MlpProbe(Probe):
         self._constant = y[0] if (y == y[0]).all() else None
         if self._constant is not None:
             return
-        self._standard = Standard(x)
+        self._standard = Standardiser(x)
         if self._kind == "f":
-            self._target = Standard(y)
+            self._target = Standardiser(y)
             y = self._target(y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is chosen

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.svm import SVC, SVR
 
-from microtome.analysis.numerics.standardise import Standard
+from microtome.analysis.numerics.standardise import Standardiser
 from microtome.analysis.probing.probes.probe import Probe
 from microtome.store.errors import InputError
 
@@ -29,7 +29,7 @@ class SvmProbe(Probe):
                 f"the svm probe takes at most {MOST_ROWS:,} training rows, here are {len(x):,}; "
                 "take fewer (--examples) or the linear probe"
             )
-        self._standard = Standard(x)
+        self._standard = Standardiser(x)
         self._x = self._standard(x)
         variance = float(self._x.var())
         self._gamma = 1 / (x.shape[1] * variance) if variance else 1.0

@@ -7,8 +7,7 @@ import pytest
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from microtome.analysis.numerics import logistic as softmax
-from microtome.analysis.numerics import parallel as cores
+from microtome.analysis.numerics import logistic, parallel
 
 
 def problem(rows, features, classes, seed=0):
@@ -37,13 +36,13 @@ def of_sklearn(x, y, classes, strength):
 
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 @pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize("largest", [softmax.LARGEST_HESSIAN, 1], ids=["full", "by class"])
+@pytest.mark.parametrize("largest", [logistic.LARGEST_HESSIAN, 1], ids=["full", "by class"])
 def test_the_objective_is_no_worse_than_scikit_learns(monkeypatch, classes, strength, largest):
-    monkeypatch.setattr(softmax, "FEWEST_ROWS", 500)  # a subsample makes the metric
-    monkeypatch.setattr(softmax, "LARGEST_HESSIAN", largest)
+    monkeypatch.setattr(logistic, "FEWEST_ROWS", 500)  # a subsample gives the Hessian
+    monkeypatch.setattr(logistic, "LARGEST_HESSIAN", largest)
     x, y = problem(3000, 30, classes)
     penalty = (2 if classes == 2 else 1) / (strength * len(x))
-    ours = softmax.fit_softmax(x, y, classes, strength=strength)
+    ours = logistic.fit_softmax(x, y, classes, strength=strength)
     theirs = of_sklearn(x, y, classes, strength)
     assert objective(ours, x, y, penalty) <= objective(theirs, x, y, penalty) + 1e-5
     same = (x @ ours[:-1] + ours[-1]).argmax(1) == (x @ theirs[:-1] + theirs[-1]).argmax(1)
@@ -52,18 +51,18 @@ def test_the_objective_is_no_worse_than_scikit_learns(monkeypatch, classes, stre
 
 def test_the_weights_do_not_depend_on_the_number_of_cores(monkeypatch):
     x, y = problem(3000, 20, 3)
-    monkeypatch.setattr(cores, "BLOCK_BYTES", 100 * x[:1].nbytes)  # thirty blocks
-    found = []
+    monkeypatch.setattr(parallel, "BLOCK_BYTES", 100 * x[:1].nbytes)  # thirty blocks
+    fits = []
     for count in (1, 3):
-        monkeypatch.setattr(cores, "_threads", lambda process, n=count: (ThreadPoolExecutor(n), n))
-        found.append(softmax.fit_softmax(x, y, 3, strength=0.1))
-    np.testing.assert_array_equal(*found)
+        monkeypatch.setattr(parallel, "_thread_pool", lambda process, n=count: (ThreadPoolExecutor(n), n))
+        fits.append(logistic.fit_softmax(x, y, 3, strength=0.1))
+    np.testing.assert_array_equal(*fits)
 
 
 def test_the_gradient_is_that_of_the_value():
     x, y = problem(300, 8, 3)
     weights = np.random.default_rng(2).normal(size=(9, 3))
-    _, gradient = softmax._value_and_gradient(x, y, 0.1, weights)
+    _, gradient = logistic._value_and_gradient(x, y, 0.1, weights)
     for place in np.ndindex(weights.shape):
         shift = np.zeros_like(weights)
         shift[place] = 1e-6
@@ -73,6 +72,6 @@ def test_the_gradient_is_that_of_the_value():
 
 def test_separable_classes_and_few_rows_come_to_an_end():
     x = np.array([[-1.0], [1.0]], np.float32)
-    weights = softmax.fit_softmax(x, np.array([0, 1]), 2, strength=1e6)
+    weights = logistic.fit_softmax(x, np.array([0, 1]), 2, strength=1e6)
     assert (x @ weights[:-1] + weights[-1]).argmax(1).tolist() == [0, 1]
     assert np.isfinite(weights).all()
