@@ -80,7 +80,7 @@ def compare_similarity(
             report(f"{stage}: layer {layer}")
     rows = []
     for measure, (_, product, n) in chosen.items():
-        about = {"split": before.manifest["outputs"]["cache"]["split"], "metric": measure, "n": n}
+        about = {"split": before.description.split, "metric": measure, "n": n}
         for stage, table in _tables(seen[measure], product).items():
             one, other = ("before", "after") if stage == "across" else (stage, stage)
             rows += _pair_rows({**about, "stage": stage}, layers[one], layers[other], table)

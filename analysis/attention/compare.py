@@ -78,7 +78,7 @@ def compare_attention(
     _refuse_mismatch(before, after)
     stages = {"before": before} if same else {"before": before, "after": after}
     facts = TokenFacts(before, causal=before.causal and config.invisible == "mask")
-    split = before.manifest["outputs"]["cache"]["split"]
+    split = before.description.split
     rows = []
     for layer in chosen_layers(config.layers, before.layout.attention_layers, before):
         for (stage, metric), per_example in _examples(config, stages, facts, layer).items():

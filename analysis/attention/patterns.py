@@ -151,10 +151,9 @@ _WEIGHTS: dict[str, Callable[[Tokens], np.ndarray | None]] = {
 
 def _entities(cache: ActivationCache) -> np.ndarray | None:
     """Whether each token belongs to a word whose label is not O, bool [tokens]; None without such labels."""
-    described = cache.manifest["outputs"]["cache"]
-    if described["unit"] != "word":
+    if cache.description.unit != "word":
         return None
-    inside = np.array([name != "O" for name in described["classes"]])[cache.labels]
+    inside = np.array([name != "O" for name in cache.description.classes])[cache.labels]
     first = np.repeat(cache.word_offsets[:-1], np.diff(cache.offsets))
     found = np.zeros(cache.tokens, bool)
     own = ~cache.special_mask

@@ -57,7 +57,7 @@ def accuracy(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> Sum
 
 def scoring(cache: ActivationCache, y: np.ndarray, classes: tuple[str, ...]) -> Scoring:
     """What suits the unit of a cache."""
-    unit = cache.manifest["outputs"]["cache"]["unit"]
+    unit = cache.description.unit
     if y.dtype.kind == "f":
         return Scoring("pearson", classes)
     if y.ndim == 2 or unit == "entity_pair":

@@ -149,7 +149,7 @@ class _Probing:
     ) -> None:
         self.config, self.train, self.test, self.known, self.asked = config, train, test, known, asked
         self.scoring = scoring(test, asked.y, asked.classes)
-        self.split = test.manifest["outputs"]["cache"]["split"]
+        self.split = test.description.split
         self.probed = Probed()
         self.labels = self._control_labels() if config.controls else None
 
@@ -263,11 +263,10 @@ class _Probing:
 
 
 def _refuse_mismatch(train: ActivationCache, test: ActivationCache) -> None:
-    if train.manifest["inputs"]["checkpoint"] != test.manifest["inputs"]["checkpoint"]:
+    if train.checkpoint != test.checkpoint:
         raise InputError(f"{train.path.name} and {test.path.name} are of different checkpoints")
-    one, other = (cache.manifest["outputs"]["cache"] for cache in (train, test))
-    for key in ("unit", "classes", "segments"):
-        if one[key] != other[key]:
-            raise InputError(f"{train.path.name} and {test.path.name} differ in {key}")
+    for name in ("unit", "classes", "segments"):
+        if getattr(train.description, name) != getattr(test.description, name):
+            raise InputError(f"{train.path.name} and {test.path.name} differ in {name}")
     if not train.layout.hidden_layers or not test.layout.hidden_layers:
         raise InputError(f"{train.path.name} or {test.path.name} keeps no hidden states")

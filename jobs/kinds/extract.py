@@ -20,6 +20,7 @@ from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
@@ -191,17 +192,18 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
             if writer.missing():
                 model = loading.load_backbone(folder, device)
                 compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
-        described, staging.files = writer.finish()
-    staging.outputs["cache"] = described | {
-        "task": task.name,
-        "split": config.split,
-        "unit": kind.unit,
-        "classes": list(kind.classes(config.labels)),
-        "credentialed": task.credentialed,
-        "segments": options.segments,
-        "max_length": options.max_length,
-        "truncated_words": sum(e.truncated_words for e in prepared.encodings),
-    }
+        split = CachedSplit(
+            task=task.name,
+            split=config.split,
+            unit=kind.unit,
+            classes=tuple(kind.classes(config.labels)),
+            credentialed=task.credentialed,
+            segments=options.segments,
+            max_length=int(options.max_length or 0),
+            truncated_words=sum(e.truncated_words for e in prepared.encodings),
+        )
+        description, staging.files = writer.finish(split)
+    description.write(staging.outputs)
     staging.provenance.update(provenance(), device=device.type)
 
 

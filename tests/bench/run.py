@@ -47,6 +47,7 @@ from microtome.jobs.models.task_model import TaskModel
 from microtome.jobs.run.memory import keep_freed_memory
 from microtome.jobs.tasks import Recipe, load_task
 from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
@@ -155,13 +156,18 @@ class Bench:
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
                 compute_parts(writer, encodings, self.model, self.tokenizer, self.batch_tokens)
-                described, staging.files = writer.finish()
-            staging.outputs["cache"] = described | {
-                "unit": self.task.kind.unit,
-                "classes": list(self.task.classes),
-                "split": "test",
-                "segments": "together",
-            }
+                split = CachedSplit(
+                    task=self.task.name,
+                    split="test",
+                    unit=self.task.kind.unit,
+                    classes=tuple(self.task.classes),
+                    credentialed=self.task.credentialed,
+                    segments="together",
+                    max_length=self.task.recipe.max_length,
+                    truncated_words=0,
+                )
+                description, staging.files = writer.finish(split)
+            description.write(staging.outputs)
         artifact = self.store.find(request)
         assert artifact is not None
         return ActivationCache(artifact.path)
