@@ -76,10 +76,10 @@ def checkpoint_of(artifact: Artifact, store: Store, references: Sequence[str] = 
 
     Raises MissingError if none of them has these weights.
     """
-    identity = artifact.manifest["inputs"]["checkpoint"]
+    identity = artifact.inputs["checkpoint"]
     for reference in references:
         find_model(reference, store)  # what the user names must be there
-    label = artifact.manifest["labels"].get("model")
+    label = artifact.labels.get("model")
     try:
         return find_weights(identity, store, [*references, *([label] if label else [])])
     except MissingError as error:

@@ -146,5 +146,12 @@ def test_one_file_knows_how_a_cache_describes_itself():
     text = re.compile(r"""(\[|get\()['"]cache['"]""")
     users = [path.name for path in FILES if text.search(path.read_text("utf-8"))]
     assert users == []
-    readers = [path.name for path in FILES if "outputs[OUTPUT]" in path.read_text("utf-8")]
-    assert readers == ["description.py"]
+
+
+def test_what_a_job_noted_is_read_by_descriptions_only():
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if list(subscripted(ast.parse(path.read_text("utf-8")), "outputs"))
+    }
+    assert readers == {"store/cache/description.py", "jobs/models/adapter.py"}

@@ -18,6 +18,8 @@ from microtome.jobs.data.corpora import (
 )
 from microtome.jobs.data.packing import pack
 from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.records import AdaptRecord
+from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
@@ -185,16 +187,16 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     else:
         lora.save_adapter(model, checkpoint)
         size = (checkpoint / "adapter_model.safetensors").stat().st_size
-        staging.outputs["adapter"] = {"base": base.name if base else "", "bytes": size}
+        AdapterDescription(base=base.name if base else "", bytes=size).write(staging.outputs)
         report(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
-    staging.outputs.update(
+    AdaptRecord(
         blocks={side: len(found) for side, found in blocks.items()},
         tokens={side: found.tokens for side, found in blocks.items()},
         trainable_parameters=trained,
         parameters=parameters,
         checkpoint_bytes=folder_bytes(checkpoint),
         history=history,
-    )
+    ).write(staging.outputs)
     staging.provenance.update(provenance(), device=loading.best_device().type)
     report(f"after: {_said(after)}")
 

@@ -58,12 +58,13 @@ class FinetunedCheckpoint:
 @dataclass(frozen=True, kw_only=True)
 class AdaptedCheckpoint:
     """A language model trained on a corpus. `corpus` is the identity of its documents, `new` the sizes of a
-    model that began from random weights, `adapter` is None where all weights were trained."""
+    model that began from random weights; `lora` says whether only an adapter was trained."""
 
     objective: str
     corpus: str
     new: Mapping[str, Any]
     settings: Mapping[str, Any]
+    lora: bool
     adapter: AdapterDescription | None
     record: AdaptRecord
 
@@ -77,6 +78,7 @@ class AdaptedCheckpoint:
             corpus=artifact.inputs["corpus"],
             new=config.get("new") or {},
             settings={name: value for name, value in config.items() if name not in unused},
+            lora=bool(config.get("lora")),
             adapter=AdapterDescription.of(artifact),
             record=AdaptRecord.of(artifact),
         )

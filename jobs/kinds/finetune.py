@@ -15,6 +15,7 @@ from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
 from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
 from microtome.jobs.run.logs import report
 from microtome.jobs.run.provenance import provenance
@@ -125,13 +126,13 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     )
     write_summed(staging.path / SUMMED, {kind.primary: sums})
     model.save(staging.path / CHECKPOINT)
-    staging.outputs.update(
+    FinetuneRecord(
         training_examples=len(chosen),
         history=history,
         truncated_words=truncated,
         also_in_train=shared,
         label_subword=model.subword,
-    )
+    ).write(staging.outputs)
     staging.provenance.update(provenance(), device=model.device.type)
     report(f"test {kind.primary} {scores[kind.primary]:.4f}")
 

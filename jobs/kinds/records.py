@@ -1,6 +1,6 @@
 """What the training jobs note beside their rows, as it stands under `outputs` of their manifests."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class FinetuneRecord(Record):
     """
 
     training_examples: int
-    history: list[Scores] = field(default_factory=list)
+    history: Sequence[Scores] = field(default_factory=list)
     truncated_words: Mapping[str, int] = field(default_factory=dict)
     also_in_train: Scores = field(default_factory=dict)
     label_subword: str = ""
@@ -57,4 +57,4 @@ class AdaptRecord(Record):
     parameters: int = 0
     trainable_parameters: int = 0
     checkpoint_bytes: int = 0
-    history: list[Scores] = field(default_factory=list)
+    history: Sequence[Scores] = field(default_factory=list)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from microtome.analysis.metrics.scores import FULL_NAMES
+from microtome.jobs.kinds.checkpoints import AdaptedCheckpoint, finetuned
 from microtome.jobs.models.registry import MODELS
 from microtome.jobs.publishing.lineage import Lineage, task_of
-from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows
@@ -42,7 +42,7 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> d
     artifact = chain.made
     direct = len(chain.steps) == 1
     english = bool(chain.tasks) or (chain.base is not None and chain.base.name in MODELS)
-    lora = any(step.manifest["config"].get("lora") for step in chain.steps)
+    lora = any(AdaptedCheckpoint.of(step).lora for step in chain.of_kind("adapt"))
     hub = chain.base.hub if chain.base is not None else None
     found = {
         "language": ["en"] if english else None,
@@ -61,13 +61,14 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> d
 
 def task_type(artifact: Artifact) -> TaskType | None:
     """The type of the task that a checkpoint was fine-tuned on; None for a language model."""
-    return TASK_TYPES[artifact.manifest["config"]["type"]] if artifact.kind == "finetune" else None
+    checkpoint = finetuned(artifact)
+    return None if checkpoint is None else checkpoint.kind
 
 
 def pipeline(artifact: Artifact) -> str:
     """The task of a checkpoint in the words of the hub."""
     kind = task_type(artifact)
-    return PIPELINES[artifact.manifest["config"]["objective"] if kind is None else kind.head]
+    return PIPELINES[AdaptedCheckpoint.of(artifact).objective if kind is None else kind.head]
 
 
 def metric_name(metric: str) -> str:
@@ -81,16 +82,16 @@ def overall_rows(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _topic(artifact: Artifact) -> str:
-    config = artifact.manifest["config"]
-    return (
-        config["type"] if artifact.kind == "finetune" else OBJECTIVES[config["objective"]].replace(" ", "-")
-    )
+    checkpoint = finetuned(artifact)
+    if checkpoint is not None:
+        return checkpoint.type
+    return OBJECTIVES[AdaptedCheckpoint.of(artifact).objective].replace(" ", "-")
 
 
 def _results(artifact: Artifact) -> Iterator[dict[str, Any]]:
     """The `results` of a model-index: one entry for each split that was scored."""
     task = task_of(artifact) if artifact.kind == "finetune" else None
-    name = artifact.manifest["labels"].get("task", "corpus")
+    name = artifact.labels.get("task", "corpus")
     for split in ("test", "dev") if artifact.kind == "finetune" else ("heldout",):
         metrics = [
             {"type": _metric_type(row["metric"]), "value": row["value"], "name": metric_name(row["metric"])}
