@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.correlation import DRAWN
+from microtome.analysis.correlation import DERIVED
 
 METRIC_NAMES = {
     "entity_f1": "entity F1",
@@ -33,7 +33,19 @@ METRIC_NAMES = {
     "repeated_4grams": "repeated 4-grams",
 }
 
-TEXTS = ("kind", "task", "model", "split", "stage", "probe", "label", "metric", "source", "artifact")
+TEXTS = (
+    "kind",
+    "task",
+    "model",
+    "split",
+    "stage",
+    "probe",
+    "label",
+    "metric",
+    "published_model",
+    "source",
+    "artifact",
+)
 NUMBERS = (
     *("fraction", "seed", "epoch", "layer", "other_layer", "head", "value", "low", "high", "n"),
     "published",
@@ -97,7 +109,7 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     appearance, numbers ascending, the first key slowest.
     """
     keys = list(keys)
-    drawn = rows["stage"].isin(DRAWN)
+    drawn = rows["stage"].isin(DERIVED)
     grouped = rows[~drawn].groupby(keys, sort=False, dropna=False)
     frame = grouped.agg(
         mean=("value", "mean"),
@@ -148,7 +160,7 @@ def _rank(column: pd.Series) -> pd.Series:
     return column.map(places)
 
 
-def widened(
+def pivoted(
     frame: pd.DataFrame, index: list[str], column: str, order: Sequence[str | float], value: str = "mean"
 ) -> pd.DataFrame:
     """A frame with one row per `index` and one column of `value` per value of `column`, orders kept."""
@@ -164,6 +176,6 @@ def widened(
     return wide
 
 
-def joined(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
+def stacked(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
     """The parts one below the other; an empty frame with the same columns when there are none."""
     return pd.concat(parts) if parts else like

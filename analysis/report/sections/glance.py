@@ -7,7 +7,14 @@ from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
 from microtome.analysis.report.section import Section
 from microtome.analysis.report.sections.findings import findings
 from microtome.analysis.report.sections.results import Results, best_layers, first_probe
-from microtome.analysis.report.tables import BELOW, as_table, away_from_zero, estimates
+from microtome.analysis.report.tables import (
+    Bound,
+    as_table,
+    away_from_zero,
+    bounds_of,
+    estimates,
+    printed_columns,
+)
 
 GAIN_NOTE = (
     "The gain is the score with the most training data minus the score with none, bold where its interval "
@@ -26,7 +33,7 @@ def glance_section(results: Results) -> Section | None:
     if frame.empty:
         return Section(ident="glance", title="At a glance", findings=sentences) if sentences else None
     shares = [percent(fraction) for fraction in numbers(results.primary["fraction"])]
-    printed = [name for name in frame if not str(name).endswith(tuple(f" {end}" for end in BELOW))]
+    printed = printed_columns(frame)
     scored = len(shares) + ("gain" in frame)
     groups = [("", 3 if shares else 2), ("score with this share of the training data", scored)]
     groups += [("best probe layer, and its score", len(printed) - sum(span for _, span in groups))]
@@ -65,8 +72,7 @@ def glance(results: Results) -> pd.DataFrame:
         before = probed[probed["fraction"] == 0]
         after = probed[probed["fraction"] > 0].drop_duplicates(ITEM, keep="last")
         for part, name in ((before, "before"), (after, "after")):
-            columns = {"layer": f"layer {name}", "mean": f"score {name}"}
-            columns |= {end: f"score {name} {end}" for end in BELOW}
+            columns = {"layer": f"layer {name}", "mean": f"score {name}", **bounds_of(f"score {name}")}
             frame = frame.merge(part[[*ITEM, *columns]].rename(columns=columns), on=ITEM, how="left")
     return frame.dropna(axis="columns", how="all")
 
@@ -74,9 +80,9 @@ def glance(results: Results) -> pd.DataFrame:
 def _with_intervals(frame: pd.DataFrame, gains: pd.DataFrame, fraction: float) -> pd.DataFrame:
     """The glance with the intervals of its gains, where they were drawn."""
     chosen = gains[(gains["fraction"] == fraction) & (gains["label"] == "")].drop_duplicates(ITEM)
-    bounds = chosen[[*ITEM, "low", "high"]].rename(columns={"low": "gain low", "high": "gain high"})
+    bounds = chosen[[*ITEM, "low", "high"]].rename(columns=bounds_of("gain"))
     merged = frame.merge(bounds, on=ITEM, how="left")
-    merged.loc[merged["gain"].isna(), ["gain low", "gain high"]] = np.nan
+    merged.loc[merged["gain"].isna(), [Bound("gain", "low"), Bound("gain", "high")]] = np.nan
     return merged
 
 

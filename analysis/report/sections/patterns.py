@@ -27,7 +27,7 @@ from microtome.analysis.report.frames import (
     numbers,
     over_seeds,
     percent,
-    widened,
+    pivoted,
 )
 from microtome.analysis.report.heatmaps import MAX_COLUMNS, HeatMap, Scale, cells_of, chunks, map_grid
 from microtome.analysis.report.section import Figure
@@ -89,7 +89,7 @@ def _heads(rows: pd.DataFrame) -> pd.DataFrame:
     keys = [*ITEM, "metric", "fraction", "layer", "head"]
     if not {"before", "after"} <= set(chosen["stage"]):
         return chosen.iloc[:0]
-    wide = widened(over_seeds(chosen, [*keys, "stage"]), keys, "stage", ["before", "after"])
+    wide = pivoted(over_seeds(chosen, [*keys, "stage"]), keys, "stage", ["before", "after"])
     return wide.dropna(subset=["before", "after"]).assign(mean=lambda frame: frame["after"] - frame["before"])
 
 
@@ -111,7 +111,7 @@ def _by_fraction(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _by_head(heads: pd.DataFrame) -> pd.DataFrame:
     frame = heads.assign(metric=heads["metric"].map(metric_name))
-    wide = widened(frame, [*ITEM, "metric", "fraction", "layer"], "head", numbers(frame["head"]))
+    wide = pivoted(frame, [*ITEM, "metric", "fraction", "layer"], "head", numbers(frame["head"]))
     return wide.rename(columns=lambda name: f"head {name:g}" if isinstance(name, float) else name)
 
 

@@ -8,7 +8,15 @@ from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands
-from microtome.analysis.report.tables import BELOW, Table, as_table, away_from_zero, estimates, renamed
+from microtome.analysis.report.tables import (
+    BOUNDS,
+    Table,
+    as_table,
+    away_from_zero,
+    bounds_of,
+    estimates,
+    renamed,
+)
 
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
@@ -111,7 +119,7 @@ def _mix(results: Results) -> Figure | None:
     centres = over_seeds(rows[(rows["kind"] == "probe") & (rows["metric"] == "centre_of_gravity")], keys)
     score = results.unlayered[results.unlayered["probe"] == MIX]
     table = renamed(centres.drop(columns="n"), mean="centre of gravity").merge(
-        renamed(score[[*keys, "metric", "mean", *BELOW]], mean="score"), on=keys, how="left"
+        renamed(score[[*keys, "metric", "mean", *BOUNDS]], mean="score"), on=keys, how="left"
     )
     table["metric"] = table["metric"].map(metric_name, na_action="ignore")
     return Figure(
@@ -134,16 +142,15 @@ def _best(results: Results) -> Table | None:
         return None
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
-    frame = renamed(best[[*keys, "metric", "mean", *BELOW]], mean="score")
+    frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
     gains = results.drawn("probe", "gain")
     if not gains.empty:
-        chosen = gains[[*keys, "metric", "mean", *BELOW]]
+        chosen = gains[[*keys, "metric", "mean", *BOUNDS]]
         frame = frame.merge(renamed(chosen, mean="gain"), on=[*keys, "metric"], how="left")
     baselines = _baselines(results)
     for name in BASELINES:
         part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
-        columns = {"mean": name, "low": f"{name} low", "high": f"{name} high"}
-        frame = frame.merge(part.rename(columns=columns), on=ITEM, how="left")
+        frame = frame.merge(part.rename(columns={"mean": name, **bounds_of(name)}), on=ITEM, how="left")
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
     return as_table(frame, "table-best-layers", BEST, styles=away_from_zero(frame, ["gain"]))
@@ -153,7 +160,7 @@ def _without_layers(results: Results) -> Table | None:
     frame = results.unlayered
     if frame.empty:
         return None
-    columns = [*ITEM, "probe", "metric", "fraction", "mean", *BELOW, "n"]
+    columns = [*ITEM, "probe", "metric", "fraction", "mean", *BOUNDS, "n"]
     named = frame[columns].assign(metric=frame["metric"].map(metric_name))
     return as_table(
         renamed(named, mean="score"), "table-unlayered", "Baselines, and probes of all layers together"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from microtome.analysis.correlation import DRAWN
+from microtome.analysis.correlation import DERIVED
 from microtome.analysis.metrics.scores import PRIMARY, PROBE_PRIMARY
 from microtome.analysis.report.frames import (
     ITEM,
@@ -12,10 +12,10 @@ from microtome.analysis.report.frames import (
     first_metric,
     first_split,
     in_order,
-    joined,
     over_seeds,
+    pivoted,
     plain,
-    widened,
+    stacked,
 )
 
 ATTENTION_MEASURES = ("jensen_shannon", "cosine", "l1")
@@ -76,7 +76,7 @@ def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Every fine-tuning metric on the quoted split, by task, model, fraction (%) and metric."""
     chosen = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
     parts = [first_split(part) for _, part in chosen.groupby("task", sort=False)]
-    return over_seeds(joined(parts, chosen), [*ITEM, "fraction", "metric"])
+    return over_seeds(stacked(parts, chosen), [*ITEM, "fraction", "metric"])
 
 
 def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
     parts = [
         part[part["metric"] == first_metric(part, PRIMARY)] for _, part in scores.groupby("task", sort=False)
     ]
-    return joined(parts, scores)
+    return stacked(parts, scores)
 
 
 def probe_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def _probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
     for _, part in chosen.groupby("task", sort=False):
         quoted = first_split(part)
         parts.append(quoted[quoted["metric"] == first_metric(quoted, PROBE_PRIMARY)])
-    return joined(parts, chosen)
+    return stacked(parts, chosen)
 
 
 def _unlayered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
         return chosen
     chosen = first_split(chosen).assign(stage=lambda table: table["stage"].replace("", "value"))
     summary = over_seeds(chosen, ["model", "metric", "stage"])
-    frame = widened(summary, ["model", "metric"], "stage", in_order(chosen["stage"]))
+    frame = pivoted(summary, ["model", "metric"], "stage", in_order(chosen["stage"]))
     if {"before", "after"} <= set(frame):
         frame["change"] = frame["after"] - frame["before"]
     return frame
@@ -154,5 +154,5 @@ def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
 
 def inventory(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured at all: kind, metric and split with the number of rows and the range of values."""
-    grouped = rows[~rows["stage"].isin(DRAWN)].groupby(["kind", "metric", "split"], sort=False)["value"]
+    grouped = rows[~rows["stage"].isin(DERIVED)].groupby(["kind", "metric", "split"], sort=False)["value"]
     return grouped.agg(rows="count", lowest="min", mean="mean", highest="max").reset_index()

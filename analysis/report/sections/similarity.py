@@ -7,7 +7,7 @@ import pandas as pd
 
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import Picture, picture, slug, style
-from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, widened
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted
 from microtome.analysis.report.heatmaps import HeatMap, Scale, cells_of, chunks, map_grid
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
@@ -58,14 +58,13 @@ def _of_measure(results: Results, pairs: pd.DataFrame, measure: str, *, folded: 
     if not fine.empty:
         most = fine[fine["fraction"] == fine.groupby("task")["fraction"].transform("max")]
         share = " or ".join(percent(fraction) for fraction in numbers(most["fraction"]))
-        title, caption = (
-            "Similarity of all pairs of layers",
-            MAPS.format(measure=metric_name(measure), share=share),
-        )
-        figures.append(_maps(results, most, measure, title, caption, folded=folded))
+        title = "Similarity of all pairs of layers"
+        caption = MAPS.format(measure=metric_name(measure), share=share)
+        figures.append(_maps(results, most, measure, title, "similarity", caption, folded=folded))
     if not adapted.empty:
-        title, caption = "Adapted models beside their base", ADAPTED.format(measure=metric_name(measure))
-        figures.append(_maps(results, adapted, measure, title, caption, folded=True))
+        title, ident = "Adapted models beside their base", "adapted-models-beside-their-base"
+        caption = ADAPTED.format(measure=metric_name(measure))
+        figures.append(_maps(results, adapted, measure, title, ident, caption, folded=True))
     return figures
 
 
@@ -83,12 +82,12 @@ def _moved(results: Results, moved: pd.DataFrame, measure: str, *, folded: bool)
 
 
 def _maps(
-    results: Results, pairs: pd.DataFrame, measure: str, title: str, caption: str, *, folded: bool
+    results: Results, pairs: pd.DataFrame, measure: str, title: str, ident: str, caption: str, *, folded: bool
 ) -> Figure:
     name = metric_name(measure)
-    ident = f"{slug(title).removesuffix('-of-all-pairs-of-layers')}-{slug(measure)}"
+    ident = f"{ident}-{slug(measure)}"
     frame = pairs.rename(columns={"other_layer": "other"})
-    wide = widened(frame, [*ITEM, "fraction", "stage", "layer"], "other", numbers(frame["other"]))
+    wide = pivoted(frame, [*ITEM, "fraction", "stage", "layer"], "other", numbers(frame["other"]))
     wide = wide.rename(columns=lambda key: f"layer {key:g}" if isinstance(key, float) else key)
     return Figure(
         title=f"{title}: {name}",
