@@ -51,7 +51,7 @@ def compare_similarity(
     config: SimilarityConfig,
     before: ActivationCache,
     after: ActivationCache,
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """How alike two layers represent the same tokens, for every pair of layers; each layer is read once.
 
@@ -77,14 +77,14 @@ def compare_similarity(
             states = cache.hidden(layer)[tokens]
             for measure, (represent, _, _) in chosen.items():
                 seen[measure][stage].append(represent(states))
-            report(f"{stage}: layer {layer}")
+            log_progress(f"{stage}: layer {layer}")
     rows = []
     for measure, (_, product, n) in chosen.items():
         about = {"split": before.description.split, "metric": measure, "n": n}
         for stage, table in _tables(seen[measure], product).items():
             one, other = ("before", "after") if stage == "across" else (stage, stage)
             rows += _pair_rows({**about, "stage": stage}, layers[one], layers[other], table)
-        report(measure)
+        log_progress(measure)
     return rows
 
 

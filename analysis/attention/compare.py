@@ -62,7 +62,7 @@ def compare_attention(
     config: AttentionConfig,
     before: ActivationCache,
     after: ActivationCache,
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Mean over examples per layer and head, and `<metric>_std`, its spread; each layer is read once.
 
@@ -84,7 +84,7 @@ def compare_attention(
         for (stage, metric), per_example in _examples(config, stages, facts, layer).items():
             about = {"split": split, "layer": layer} | ({"stage": stage} if stage else {})
             rows += _head_rows(about, metric, np.stack(per_example))
-        report(f"layer {layer}")
+        log_progress(f"layer {layer}")
     return rows
 
 

@@ -30,7 +30,7 @@ from microtome.store.errors import InputError
 
 MIX = "scalar-mix"
 BAG = "bag-of-words"
-Report = Callable[[str], None]
+LogProgress = Callable[[str], None]
 
 
 def probe_names() -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def probe(
     train: ActivationCache,
     test: ActivationCache,
     dev: ActivationCache | None = None,
-    report: Report = lambda text: None,
+    log_progress: LogProgress = lambda text: None,
 ) -> Probed:
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
@@ -132,7 +132,7 @@ def probe(
     else:
         found.fitted, found.control = (PROBES[config.probe](config.settings()) for _ in range(2))
         for layer in layers:
-            found.layer(layer, chooser, report)
+            found.layer(layer, chooser, log_progress)
     if config.baselines:
         found.baselines(chooser)
     return found.probed
@@ -153,7 +153,7 @@ class _Probing:
         self.probed = Probed()
         self.labels = self._control_labels() if config.controls else None
 
-    def layer(self, layer: int, chooser: Chooser, report: Report) -> None:
+    def layer(self, layer: int, chooser: Chooser, log_progress: LogProgress) -> None:
         """Fit and score one layer, with its control and its description length."""
         x = self.known.features(self.train.hidden(layer))
         tested = self.asked.features(self.test.hidden(layer))
@@ -170,7 +170,7 @@ class _Probing:
             said.append(self._selectivity(layer, x, tested, predicted))
         if self.config.codelength and self.fitted.probabilistic and self.known.y.dtype.kind != "f":
             said.append(self._codelength(layer, x, settings))
-        report(f"layer {layer} " + ", ".join(said))
+        log_progress(f"layer {layer} " + ", ".join(said))
 
     def mix(self, layers: Sequence[int], chooser: Chooser) -> None:
         """One probe of a learned mix of all layers."""

@@ -15,7 +15,7 @@ from microtome.jobs.data.fractions import sample
 from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.types import TASK_TYPES
@@ -183,7 +183,7 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
         allocate=pinned_memory if device.type == "cuda" else None,
     ) as writer:
         count, parts = len(prepared.encodings), len(writer.parts)
-        report(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
+        log_progress(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
         for others_are_done in (False, True):
             if others_are_done:
                 staging.alone()  # what is missing now is of another process, that died
@@ -239,9 +239,9 @@ def compute_parts(
                     raise
                 tokens //= 2
                 torch.cuda.empty_cache()
-                report(f"out of memory: {tokens} tokens per forward pass from here on")
+                log_progress(f"out of memory: {tokens} tokens per forward pass from here on")
         writer.submit(buffer, ready)
-        report(f"part {buffer.number + 1}/{len(writer.parts)}")
+        log_progress(f"part {buffer.number + 1}/{len(writer.parts)}")
     writer.wait()
 
 

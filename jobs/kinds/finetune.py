@@ -17,7 +17,7 @@ from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
 from microtome.store.artifacts.store import Staging, Store
@@ -93,7 +93,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     chosen = fraction_subset(strata, percent, config.seed)
     shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
     for split, share in shared.items():
-        report(f"{share:.1%} of the {split} texts are training texts word for word")
+        log_progress(f"{share:.1%} of the {split} texts are training texts word for word")
     refuse_overlap(data.task, shared["test"])
     examples["train"] = [examples["train"][index] for index in chosen]
 
@@ -134,7 +134,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
         label_subword=model.subword,
     ).write(staging.outputs)
     staging.provenance.update(provenance(), device=model.device.type)
-    report(f"test {kind.primary} {scores[kind.primary]:.4f}")
+    log_progress(f"test {kind.primary} {scores[kind.primary]:.4f}")
 
 
 def _train(
@@ -143,7 +143,7 @@ def _train(
     from microtome.jobs.models import training
 
     recipe = config.recipe
-    report(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
+    log_progress(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
     schedule = training.Schedule(
         learning_rate=recipe.learning_rate,
         epochs=recipe.epochs,
@@ -162,7 +162,7 @@ def _train(
         lambda: model.score(splits["dev"]),
         schedule,
         folder,
-        report,
+        log_progress,
         model.loss(recipe.positive_weight),
     )
 
