@@ -186,7 +186,7 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
         log_progress(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
         for others_are_done in (False, True):
             if others_are_done:
-                staging.alone()  # what is missing now is of another process, that died
+                staging.wait_for_others()  # what is missing now was claimed by a process that died
             if staging.overtaken:
                 return
             if writer.missing():

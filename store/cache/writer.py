@@ -5,8 +5,6 @@ background thread while the next is filled. What is on disk is recorded in a scr
 writer that comes later, or another at the same time, does not do it again.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 
 from microtome.store.cache.description import (
     CacheDescription,
@@ -94,7 +93,7 @@ class CacheWriter:
         self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
-        self._claims: dict[int, int] = {}  # part -> its open lock
+        self._claims: dict[int, BaseFileLock] = {}  # by number of the part
         self._thread = ThreadPoolExecutor(1, "write", initializer=_lower_priority)
         self._writing: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
@@ -230,18 +229,21 @@ class CacheWriter:
         return self.scratch / f"{number:05d}.json"
 
     def _claim(self, number: int) -> bool:
-        """Whether this process may write a part: it holds the part's lock until the record is there."""
-        lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._is_written(number):
-                self._claims[number] = lock
-                return True
-        os.close(lock)
-        return False
+        """Whether this process may write a part: it keeps the part's lock until the record is written."""
+        # The lock is taken in this thread and released in the writing thread.
+        lock = FileLock(self.scratch / f"{number:05d}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        if self._is_written(number):
+            lock.release()
+            return False
+        self._claims[number] = lock
+        return True
 
     def _release(self, number: int) -> None:
-        os.close(self._claims.pop(number))
+        self._claims.pop(number).release()
 
 
 def _stored(values: np.ndarray, place: Place | None, part: Path) -> StoredArray:
