@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from microtome.analysis.bootstrap import difference, interval
-from microtome.analysis.cache_checks import chosen_layers
+from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.selection import accuracy, scoring
 from microtome.analysis.metrics.terms import Summed
 from microtome.analysis.probing.baselines import bag_of_words, majority
@@ -124,7 +124,7 @@ def probe(
         _refuse_mismatch(train, other)
     made = [units(cache, config.pooling, config.pair) for cache in caches]
     found = _Probing(config, train, test, made[0], made[1])
-    layers = chosen_layers(config.layers, train.layout.hidden_layers, train)
+    layers = select_layers(config.layers, train.layout.hidden_layers, train)
     held_out = None if dev is None else (dev, made[2])
     chooser = Chooser(config.strengths, found.scoring, made[0], held_out, config.seed)
     if config.probe == MIX:

@@ -41,11 +41,11 @@ class Layout:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype '{self.dtype}' is not one of {', '.join(DTYPES)}")
-        for name, wanted, last in (
+        for name, requested, last in (
             (HIDDEN, self.hidden_layers, self.layers),
             (ATTENTION, self.attention_layers, self.layers - 1),
         ):
-            outside = [layer for layer in wanted if not 0 <= layer <= last]
+            outside = [layer for layer in requested if not 0 <= layer <= last]
             if outside:
                 raise InputError(f"{name} layer {outside[0]} does not exist: this model has 0..{last}")
         if not self.hidden_layers and not self.attention_layers:

@@ -21,15 +21,15 @@ PUBLISHED = (
 def classes_section(results: Results) -> Section | None:
     """A table per task: classes down, models side by side."""
     rows = results.rows
-    chosen = _largest(rows[(rows["kind"] == "finetune") & rows["metric"].str.startswith("class_")])
-    scores = _class_scores(chosen)
+    selected = _largest(rows[(rows["kind"] == "finetune") & rows["metric"].str.startswith("class_")])
+    scores = _class_scores(selected)
     if scores.empty:
         return None
     tables = [
         class_table(part, results.models_in(part), f"table-classes-{at}", f"{task}, by class")
         for at, (task, part) in enumerate(scores.groupby("task", sort=False))
     ]
-    shares = " or ".join(percent(fraction) for fraction in sorted(set(chosen["fraction"]), reverse=True))
+    shares = " or ".join(percent(fraction) for fraction in sorted(set(selected["fraction"]), reverse=True))
     return Section(ident="classes", title="Scores by class", lead=LEAD.format(share=shares), tables=tables)
 
 
@@ -48,8 +48,8 @@ def class_table(scores: pd.DataFrame, models: list[str], ident: str, title: str)
 
 
 def _class_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = rows[(rows["label"] != "") & ((rows["split"] == "test") | (rows["split"] == ""))]
-    return over_seeds(chosen, [*ITEM, "label", "metric"])
+    selected = rows[(rows["label"] != "") & ((rows["split"] == "test") | (rows["split"] == ""))]
+    return over_seeds(selected, [*ITEM, "label", "metric"])
 
 
 def answer_classes(results: Results) -> list[Table]:

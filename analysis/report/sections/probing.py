@@ -71,14 +71,14 @@ def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
     baselines = _baselines(results)
     ident = f"probing-{slug(probe) or 'unnamed'}"
     return Figure(
-        title=f"{_called(probe)} probe, layer by layer",
+        title=f"{_title(probe)} probe, layer by layer",
         caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes),
         pictures=layer_curves(
             probes,
             results.models_in(probes),
             ident,
             best=True,
-            levels=baselines,
+            baselines=baselines,
         ),
         table=_by_layer(
             probes, f"table-{ident}", f"Score of the {probe} probe by layer and share of the data"
@@ -95,7 +95,7 @@ def _extra(results: Results, probe: str, metric: str) -> Figure | None:
     ident = f"{slug(metric)}-{slug(probe) or 'unnamed'}"
     name = metric_name(metric)
     return Figure(
-        title=f"{_called(probe)} probe: {name}",
+        title=f"{_title(probe)} probe: {name}",
         caption=EXTRAS[metric] + bands(frame),
         pictures=layer_curves(frame, results.models_in(frame), ident, height=1.3),
         table=_by_layer(frame, f"table-{ident}", f"{name} by layer and share of the data".capitalize()),
@@ -125,15 +125,15 @@ def _mix(results: Results) -> Figure | None:
     return Figure(
         title="Layer weights of a scalar mix",
         caption=WEIGHTS + bands(weights),
-        pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, places=centres),
+        pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, markers=centres),
         table=as_table(table, "table-scalar-mix", "Centre of gravity and score of the scalar mix"),
     )
 
 
 def _baselines(results: Results) -> pd.DataFrame:
     """One score per task, model and baseline, of the smallest fraction: no model plays a part in them."""
-    chosen = results.unlayered[results.unlayered["probe"].isin(BASELINES)]
-    return chosen.sort_values("fraction", kind="stable").drop_duplicates(["probe", *ITEM])
+    selected = results.unlayered[results.unlayered["probe"].isin(BASELINES)]
+    return selected.sort_values("fraction", kind="stable").drop_duplicates(["probe", *ITEM])
 
 
 def _best(results: Results) -> Table | None:
@@ -143,10 +143,10 @@ def _best(results: Results) -> Table | None:
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
     frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
-    gains = results.drawn("probe", "gain")
+    gains = results.derived("probe", "gain")
     if not gains.empty:
-        chosen = gains[[*keys, "metric", "mean", *BOUNDS]]
-        frame = frame.merge(renamed(chosen, mean="gain"), on=[*keys, "metric"], how="left")
+        selected = gains[[*keys, "metric", "mean", *BOUNDS]]
+        frame = frame.merge(renamed(selected, mean="gain"), on=[*keys, "metric"], how="left")
     baselines = _baselines(results)
     for name in BASELINES:
         part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
@@ -167,7 +167,7 @@ def _without_layers(results: Results) -> Table | None:
     )
 
 
-def _called(probe: str) -> str:
+def _title(probe: str) -> str:
     """A probe at the head of a title."""
     return {"svm": "SVM", "mlp": "MLP", "bilstm-crf": "BiLSTM-CRF"}.get(
         probe, (probe or "unnamed").capitalize()

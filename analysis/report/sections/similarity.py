@@ -8,10 +8,10 @@ import pandas as pd
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import Picture, picture, slug, style
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted
-from microtome.analysis.report.heatmaps import HeatMap, Scale, cells_of, chunks, map_grid
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
-from microtome.analysis.report.sections.results import Results, adapted_from_base, tuned
+from microtome.analysis.report.sections.results import Results, adapted_rows, fine_tuned
 from microtome.analysis.report.tables import as_table, estimates
 
 STAGES = ("before", "after", "across")
@@ -23,7 +23,7 @@ MOVED = (
 )
 MAPS = (
     "Similarity ({measure}) of every pair of layers on the same test tokens. Before: layers of the "
-    "pretrained model with one another; after: of the model fine-tuned on {share} of the training data; "
+    "pretrained model with one another; after: of the model fine-fine_tuned on {share} of the training data; "
     "across: layers before (up) with layers after (right). All maps share the colour scale; 1 is the same"
     " up to rotation and scale."
 )
@@ -45,12 +45,14 @@ def similarity_section(results: Results) -> Section | None:
 
 
 def _pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = rows[(rows["kind"] == "similarity") & rows["metric"].isin(MEASURES) & rows["stage"].isin(STAGES)]
-    return over_seeds(chosen.dropna(subset=["fraction", "layer", "other_layer"]), KEYS)
+    selected = rows[
+        (rows["kind"] == "similarity") & rows["metric"].isin(MEASURES) & rows["stage"].isin(STAGES)
+    ]
+    return over_seeds(selected.dropna(subset=["fraction", "layer", "other_layer"]), KEYS)
 
 
 def _of_measure(results: Results, pairs: pd.DataFrame, measure: str, *, folded: bool) -> list[Figure]:
-    fine, adapted = tuned(pairs), adapted_from_base(pairs)
+    fine, adapted = fine_tuned(pairs), adapted_rows(pairs)
     figures = []
     moved = fine[(fine["stage"] == "across") & (fine["layer"] == fine["other_layer"])]
     if not moved.empty:
@@ -101,7 +103,7 @@ def _maps(
 def similarity_maps(pairs: pd.DataFrame, models: Sequence[str], name: str, ident: str) -> list[Picture]:
     """A picture per task: a row of maps per stage and a column per model."""
     scale = Scale(name, "magma", min(0.0, float(pairs["mean"].min())), 1.0)
-    drawn = []
+    pictures = []
     for block in blocks(pairs, models):
         key = f"{ident}-{block.name}"
         with style(key):
@@ -111,8 +113,8 @@ def similarity_maps(pairs: pd.DataFrame, models: Sequence[str], name: str, ident
                 for stage in STAGES
             ]
             figure = map_grid(grid, scale, height=1.25, labels=("layer", "layer"), widest=2.6)
-            drawn.append(picture(figure, key, block.heading))
-    return drawn
+            pictures.append(picture(figure, key, block.heading))
+    return pictures
 
 
 def _map(pairs: pd.DataFrame, block: Block, panel: Panel, stage: str) -> HeatMap:
@@ -120,4 +122,4 @@ def _map(pairs: pd.DataFrame, block: Block, panel: Panel, stage: str) -> HeatMap
     title = f"{block.title(panel)} · {stage}"
     if part.empty:
         return HeatMap(title, np.empty((0, 0)))
-    return HeatMap(title, cells_of(part, "layer", "other_layer"))
+    return HeatMap(title, cell_matrix(part, "layer", "other_layer"))
