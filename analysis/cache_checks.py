@@ -11,18 +11,18 @@ def same_cache(before: ActivationCache, after: ActivationCache) -> bool:
     return before.path.resolve() == after.path.resolve()
 
 
-def chosen_layers(
-    wanted: tuple[int, ...] | None, kept: tuple[int, ...], cache: ActivationCache
+def select_layers(
+    requested: tuple[int, ...] | None, kept: tuple[int, ...], cache: ActivationCache
 ) -> tuple[int, ...]:
     """The layers asked for, all that are kept if None; InputError if one of them is not in the cache."""
-    for layer in wanted or ():
+    for layer in requested or ():
         if layer not in kept:
             listed = ", ".join(map(str, kept))
             raise InputError(f"layer {layer} is not in {cache.path.name}; give some of {listed}")
-    return kept if wanted is None else wanted
+    return kept if requested is None else requested
 
 
-def refuse_other_tokens(before: ActivationCache, after: ActivationCache) -> None:
+def require_same_tokens(before: ActivationCache, after: ActivationCache) -> None:
     """InputError unless both caches hold the same tokens in the same order."""
     same = np.array_equal(before.offsets, after.offsets) and np.array_equal(before.input_ids, after.input_ids)
     if not same:

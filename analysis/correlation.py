@@ -1,7 +1,9 @@
 """How downstream scores relate to what the layers encode: points, correlations, and what they support."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 
 PROBE_EXTRAS = ("selectivity", "compression")
 ATTENTION_CHANGES = ("jensen_shannon", "cosine", "l1")
-DRAWN = ("mean", "gain", "difference")  # stages of rows that a study draws from those of its seeds
+DERIVED = ("mean", "gain", "difference")  # stages of rows that are computed from those of several runs
 SPLITS = ("test", "heldout")  # the first of these that a task has is quoted
 
 ALL_TASKS = "all tasks"
@@ -22,32 +24,79 @@ TINY = 1e-9  # a spread below this is rounding
 
 RUN = ["task", "model", "fraction"]
 KEYS = [*RUN, "seed"]
-COLUMNS = [*KEYS, "predictor", "layer", "x", "y"]
+PREDICTOR = ["method", "metric"]
+COLUMNS = [*KEYS, *PREDICTOR, "layer", "x", "y"]
 OVER = {"points": ["task"], "within models": ["task", "model"]}  # what x and y are centred by
 MEASURES = ("spearman", "pearson")
-RESULT = ["task", "predictor", "layer", "over", "n"] + [
+RESULT = ["task", *PREDICTOR, "layer", "over", "n"] + [
     f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")
 ]
+SUMMARIES = ("best", "mean")  # the layers that a claim is about
+
+
+class Verdict(StrEnum):
+    """What an interval of a correlation shows."""
+
+    TOO_FEW = "too few points"
+    HIGHER = "the score is higher where the predictor is higher"
+    LOWER = "the score is lower where the predictor is higher"
+    NOT_SHOWN = "no relation is shown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """What is compared with the downstream score: a `metric`, and the `method` that measured it: the name of
+    a probe, "attention", or nothing where the metric says it all."""
+
+    method: str
+    metric: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the data support about one task and predictor: Spearman's rho over `n` points with its interval.
+
+    `layer` is "best", the best layer, or "mean", the mean over layers. `over` is "points", all points of the
+    task, or "within models" (see `correlations`).
+    """
+
+    task: str
+    predictor: Predictor
+    layer: str
+    over: str
+    n: int
+    rho: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval shows; nothing for fewer than FEW points."""
+        if self.n < FEW:
+            return Verdict.TOO_FEW
+        if self.low > 0:
+            return Verdict.HIGHER
+        return Verdict.LOWER if self.high < 0 else Verdict.NOT_SHOWN
 
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per task, model, fraction, seed, predictor and layer, from the tidy rows of store/results.py:
     `x`, the predictor, against `y`, the primary downstream score.
 
-    Predictors are a probe's primary metric ("linear: accuracy"), its selectivity and compression (with the
-    probe's name if several probes have them), how far attention changed, mean over heads ("attention:
-    cosine"; cosine and CKA are lower the more changed), and linear CKA with the same layer before. `layer`
-    is a number as text, "last", and "best" (the highest x) for probes or "mean" for what changed. Rows of a
-    probe without a seed, those before fine-tuning, stand for every seed. Fraction 0 has no change.
+    A predictor has a `method` and a `metric`: a probe's name and its primary metric; selectivity and
+    compression (with the probe's name if several probes have them); "attention" and how far it changed, mean
+    over heads (cosine is lower the more changed); and, without a method, linear CKA with the same layer
+    before. `layer` is a number as text, "last", and "best" (the highest x) for probes or "mean" for changes.
+    Rows of a probe without a seed, those before fine-tuning, count for every seed. Fraction 0 has no change.
     """
     frame = _plain(rows)
     probes = _averaged(_probes(frame))
     changes = _averaged(pd.concat([_attention(frame), _similarity(frame)]))
     layers = [form(rows) for rows in (probes, changes) for form in (_by_layer, _last)]
     predictors = pd.concat([*layers, _summary(probes, "max", "best"), _summary(changes, "mean", "mean")])
-    found = _paired(predictors, _scores(frame))[COLUMNS]
-    order = ["task", "predictor", "layer", "model", "fraction", "seed"]
-    return found.sort_values(order, kind="stable", ignore_index=True).astype({"seed": "Int64"})
+    paired = _paired(predictors, _scores(frame))[COLUMNS]
+    order = ["task", *PREDICTOR, "layer", "model", "fraction", "seed"]
+    return paired.sort_values(order, kind="stable", ignore_index=True).astype({"seed": "Int64"})
 
 
 def correlations(points: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -61,53 +110,33 @@ def correlations(points: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) 
     """
     groups = {over: points.groupby(by, sort=False).ngroup() for over, by in OVER.items()}
     points = points.assign(**groups)
-    found = []
+    records = []
     for labels, part in _cells(points):
         values = part[["x", "y"]].to_numpy(np.float64)
         for over in OVER:
             x, y = _centred(values, part[over].to_numpy()).T
-            related = _related(x, y, resamples, seed)
-            if related:
-                found.append({**labels, "over": over, "n": len(x), **related})
-    return pd.DataFrame(found, columns=RESULT)
+            correlation = _both_correlations(x, y, resamples, seed)
+            if correlation:
+                records.append({**labels, "over": over, "n": len(x), **correlation})
+    return pd.DataFrame(records, columns=RESULT)
 
 
-def claims(correlations: pd.DataFrame) -> list[str]:
-    """What the data at hand support, in plain sentences: one per task and predictor, of its best layer or
-    its mean over layers, with Spearman's rho; a last one on how many intervals there are."""
-    chosen = correlations[correlations["layer"].isin(["best", "mean"])]
-    if chosen.empty:
-        return [
-            "Nothing can be said of how downstream scores relate to the layers: "
-            f"no predictor has {FEWEST} points over which both vary."
-        ]
-    said = []
-    for (task, predictor, layer), part in chosen.groupby(["task", "predictor", "layer"], sort=False):
-        where = "at its best layer" if layer == "best" else "mean over layers"
-        clauses = "; ".join(_clause(row) for row in part.to_dict("records"))
-        said.append(f"{task}, {predictor}, {where}: {clauses}.")
-    told = int((chosen["n"] >= FEW).sum())
-    if told > 1:
-        said.append(
-            f"These are {told} intervals of {LEVEL:.0%} each: of so many, about {told * (1 - LEVEL):.1f} "
-            "would leave zero out by chance alone."
+def claims(correlations: pd.DataFrame) -> list[Claim]:
+    """What the data support of each task and predictor, at its best layer or in the mean over layers."""
+    rows = correlations[correlations["layer"].isin(SUMMARIES)]
+    return [
+        Claim(
+            task=row["task"],
+            predictor=Predictor(method=row["method"], metric=row["metric"]),
+            layer=row["layer"],
+            over=row["over"],
+            n=int(row["n"]),
+            rho=row["spearman"],
+            low=row["spearman_low"],
+            high=row["spearman_high"],
         )
-    return said
-
-
-def _clause(row: Mapping[Any, Any]) -> str:
-    over = "over all points" if row["over"] == "points" else "within models"
-    if row["n"] < FEW:
-        return f"{over}, {row['n']} points are too few to say anything"
-    low, high = row["spearman_low"], row["spearman_high"]
-    numbers = (
-        f"Spearman's rho {row['spearman']:.2f}, {LEVEL:.0%} interval {low:.2f} to {high:.2f}, n = {row['n']}"
-    )
-    if low > 0:
-        return f"{over}, the downstream score is higher where it is higher ({numbers})"
-    if high < 0:
-        return f"{over}, the downstream score is lower where it is higher ({numbers})"
-    return f"{over}, no relation is shown: the interval includes zero ({numbers})"
+        for row in rows.to_dict("records")
+    ]
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
@@ -119,8 +148,8 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
     for name in ("fraction", "seed", "layer", "head", "other_layer", "value"):
         column = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
         frame[name] = pd.to_numeric(column, errors="coerce").astype("float64")
-    drawn = frame["stage"].isin(DRAWN)
-    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "") & ~drawn
+    derived = frame["stage"].isin(DERIVED)
+    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "") & ~derived
     return frame[usable].reset_index(drop=True)
 
 
@@ -128,8 +157,8 @@ def _scores(frame: pd.DataFrame) -> pd.DataFrame:
     """`y`: the primary metric of every fine-tuned checkpoint."""
     tuned = frame[frame["kind"] == "finetune"]
     parts = [_primary(_quoted(part), PRIMARY) for _, part in tuned.groupby("task", sort=False)]
-    chosen = pd.concat(parts) if parts else tuned
-    return chosen.groupby(KEYS, dropna=False)["value"].mean().rename("y").reset_index()
+    primary = pd.concat(parts) if parts else tuned
+    return primary.groupby(KEYS, dropna=False)["value"].mean().rename("y").reset_index()
 
 
 def _probes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,26 +166,26 @@ def _probes(frame: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for (_, probe), part in probed.groupby(["task", "probe"], sort=False):
         quoted = _quoted(part)
-        main = _primary(quoted, PROBE_PRIMARY)
-        parts.append(main.assign(predictor=f"{probe}: " + main["metric"]))
+        parts.append(_primary(quoted, PROBE_PRIMARY).assign(method=str(probe)))
         for metric in PROBE_EXTRAS:
             several = probed.loc[probed["metric"] == metric, "probe"].nunique() > 1
-            name = f"{probe}: {metric}" if several else metric
-            parts.append(quoted[quoted["metric"] == metric].assign(predictor=name))
-    return pd.concat(parts) if parts else probed.assign(predictor="")
+            parts.append(quoted[quoted["metric"] == metric].assign(method=str(probe) if several else ""))
+    return pd.concat(parts) if parts else probed.assign(method="")
 
 
 def _attention(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of change; rows of what attention is like before and after have a stage."""
+    """How attention changed; rows with a stage say what it is like before or after, and are left out."""
     changed = frame["metric"].isin(ATTENTION_CHANGES) & (frame["stage"] == "")
-    chosen = frame[(frame["kind"] == "attention") & changed & (frame["fraction"] > 0)]
-    return chosen.assign(predictor="attention: " + chosen["metric"])
+    return frame[(frame["kind"] == "attention") & changed & (frame["fraction"] > 0)].assign(
+        method="attention"
+    )
 
 
 def _similarity(frame: pd.DataFrame) -> pd.DataFrame:
-    across = (frame["stage"] == "across") & (frame["layer"] == frame["other_layer"])
-    chosen = frame[(frame["kind"] == "similarity") & across & (frame["fraction"] > 0)]
-    return chosen[chosen["metric"] == "linear_cka"].assign(predictor="linear_cka")
+    """Linear CKA of each layer after fine-tuning with the same layer before."""
+    same_layer = (frame["stage"] == "across") & (frame["layer"] == frame["other_layer"])
+    tuned = (frame["kind"] == "similarity") & (frame["metric"] == "linear_cka") & (frame["fraction"] > 0)
+    return frame[tuned & same_layer].assign(method="")
 
 
 def _quoted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +203,7 @@ def _primary(rows: pd.DataFrame, preferred: Sequence[str]) -> pd.DataFrame:
 
 def _averaged(rows: pd.DataFrame) -> pd.DataFrame:
     """One `x` per run, predictor and layer: the mean over heads."""
-    grouped = rows.dropna(subset=["layer"]).groupby([*KEYS, "predictor", "layer"], dropna=False)
+    grouped = rows.dropna(subset=["layer"]).groupby([*KEYS, *PREDICTOR, "layer"], dropna=False)
     return grouped["value"].mean().rename("x").reset_index()
 
 
@@ -183,12 +212,12 @@ def _by_layer(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
-    last = rows.groupby(["task", "model", "predictor"])["layer"].transform("max")
+    last = rows.groupby(["task", "model", *PREDICTOR])["layer"].transform("max")
     return rows[rows["layer"] == last].assign(layer="last")
 
 
 def _summary(rows: pd.DataFrame, how: str, name: str) -> pd.DataFrame:
-    grouped = rows.groupby([*KEYS, "predictor"], dropna=False)["x"]
+    grouped = rows.groupby([*KEYS, *PREDICTOR], dropna=False)["x"]
     return grouped.agg(how).reset_index().assign(layer=name)
 
 
@@ -202,11 +231,12 @@ def _paired(predictors: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Every task, then all tasks together where there are several, by predictor and layer."""
-    for (task, predictor, layer), part in points.groupby(["task", "predictor", "layer"], sort=False):
-        yield {"task": task, "predictor": predictor, "layer": layer}, part
-    for (predictor, layer), part in points.groupby(["predictor", "layer"], sort=False):
+    keys = [*PREDICTOR, "layer"]
+    for values, part in points.groupby(["task", *keys], sort=False):
+        yield dict(zip(["task", *keys], values, strict=True)), part
+    for values, part in points.groupby(keys, sort=False):
         if part["task"].nunique() > 1:
-            yield {"task": ALL_TASKS, "predictor": predictor, "layer": layer}, part
+            yield {"task": ALL_TASKS, **dict(zip(keys, values, strict=True))}, part
 
 
 def _centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -217,20 +247,20 @@ def _centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return (values - (sums / sizes[:, None])[group]).round(12)[sizes[group] > 1]
 
 
-def _related(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
-    """Both correlations with their intervals; nothing where there are too few points or a constant side."""
+def _both_correlations(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
+    """Both correlations with their intervals; empty for too few points or where one side is constant."""
     if len(x) < FEWEST or np.ptp(x) < TINY or np.ptp(y) < TINY:
         return {}
     counts = _counts(len(x), resamples, seed)
-    found = {
+    resampled = {
         "spearman": _correlation(counts, _ranks(counts, x), _ranks(counts, y)),
         "pearson": _correlation(counts, x, y),
     }
-    related: dict[str, float] = {}
-    for measure, values in found.items():
+    result: dict[str, float] = {}
+    for measure, values in resampled.items():
         low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        related |= {measure: float(values[0]), f"{measure}_low": float(low), f"{measure}_high": float(high)}
-    return related
+        result |= {measure: float(values[0]), f"{measure}_low": float(low), f"{measure}_high": float(high)}
+    return result
 
 
 @functools.lru_cache(maxsize=8)
@@ -261,5 +291,5 @@ def _correlation(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray
     yy = (weighted_y * y).sum(axis=1) - sum_y**2 / n
     xy = (weighted_x * y).sum(axis=1) - sum_x * sum_y / n
     varies = (xx > TINY * xx.max()) & (yy > TINY * yy.max())
-    found = xy / np.sqrt(np.where(varies, xx * yy, 1))
-    return np.where(varies, found.clip(-1, 1), np.nan)
+    correlation = xy / np.sqrt(np.where(varies, xx * yy, 1))
+    return np.where(varies, correlation.clip(-1, 1), np.nan)

@@ -13,14 +13,14 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
+from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer, Seed
 from microtome.store.errors import InputError
 
 Measure = Literal["linear_cka", "rsa", "rbf_cka"]
-USUAL: tuple[Measure, ...] = ("linear_cka", "rsa")
+DEFAULT_MEASURES: tuple[Measure, ...] = ("linear_cka", "rsa")
 BANDWIDTH = 0.5  # of a Gaussian kernel, over the root of the median squared distance
 LEAST_ROWS = 4  # the unbiased estimate divides by n - 3
 Product = Callable[[np.ndarray, np.ndarray], float]
@@ -32,7 +32,7 @@ class SimilarityConfig(Config):
     """What is compared."""
 
     measures: tuple[Measure, ...] = Field(
-        USUAL,
+        DEFAULT_MEASURES,
         min_length=1,
         description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens; "
         "rbf_cka, with Gaussian kernels, biased",
@@ -51,7 +51,7 @@ def compare_similarity(
     config: SimilarityConfig,
     before: ActivationCache,
     after: ActivationCache,
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """How alike two layers represent the same tokens, for every pair of layers; each layer is read once.
 
@@ -61,30 +61,32 @@ def compare_similarity(
     """
     if not before.layout.hidden_layers or not after.layout.hidden_layers:
         raise InputError(f"{before.path.name} and {after.path.name}: at least one keeps no hidden states")
-    refuse_other_tokens(before, after)
+    require_same_tokens(before, after)
     stages = {"before": before} if same_cache(before, after) else {"before": before, "after": after}
-    layers = {s: chosen_layers(config.layers, c.layout.hidden_layers, c) for s, c in stages.items()}
+    layers = {s: select_layers(config.layers, c.layout.hidden_layers, c) for s, c in stages.items()}
     tokens, items = _sample(config, before)
     kinds: dict[str, Kind] = {
         "linear_cka": (_centred, _hsic, len(tokens)),
         "rsa": (lambda states: _ranks(states[items]), np.dot, len(items)),
         "rbf_cka": (lambda states: _gaussian(states[items], BANDWIDTH), np.vdot, len(items)),
     }
-    chosen = {measure: kinds[measure] for measure in config.measures}
-    seen: dict[str, dict[str, list[np.ndarray]]] = {measure: defaultdict(list) for measure in chosen}
+    selected = {measure: kinds[measure] for measure in config.measures}
+    representations: dict[str, dict[str, list[np.ndarray]]] = {
+        measure: defaultdict(list) for measure in selected
+    }
     for stage, cache in stages.items():
         for layer in layers[stage]:
             states = cache.hidden(layer)[tokens]
-            for measure, (represent, _, _) in chosen.items():
-                seen[measure][stage].append(represent(states))
-            report(f"{stage}: layer {layer}")
+            for measure, (represent, _, _) in selected.items():
+                representations[measure][stage].append(represent(states))
+            log_progress(f"{stage}: layer {layer}")
     rows = []
-    for measure, (_, product, n) in chosen.items():
-        about = {"split": before.manifest["outputs"]["cache"]["split"], "metric": measure, "n": n}
-        for stage, table in _tables(seen[measure], product).items():
+    for measure, (_, product, n) in selected.items():
+        about = {"split": before.description.split, "metric": measure, "n": n}
+        for stage, table in _tables(representations[measure], product).items():
             one, other = ("before", "after") if stage == "across" else (stage, stage)
             rows += _pair_rows({**about, "stage": stage}, layers[one], layers[other], table)
-        report(measure)
+        log_progress(measure)
     return rows
 
 
@@ -140,11 +142,11 @@ def rbf_cka(x: np.ndarray, y: np.ndarray, threshold: float = BANDWIDTH) -> float
 def rsa(x: np.ndarray, y: np.ndarray, items: int = 1000, seed: int | np.random.Generator = 0) -> float:
     """Spearman correlation of the dissimilarities, 1 - Pearson correlation, between rows of x and of y.
 
-    x [n, d1], y [n, d2]; of more than `items` rows a sample is drawn. InputError under four rows.
+    x [n, d1], y [n, d2]; of more than `items` rows a sample is taken. InputError under four rows.
     """
-    _refuse_few(len(x))
-    chosen = _draw(np.random.default_rng(seed), len(x), items)
-    one, other = _ranks(x[chosen]), _ranks(y[chosen])
+    _require_enough_rows(len(x))
+    sampled = _sample_rows(np.random.default_rng(seed), len(x), items)
+    one, other = _ranks(x[sampled]), _ranks(y[sampled])
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
@@ -181,7 +183,7 @@ class _Sums:
 
         The unbiased one is of Gram matrices without their diagonals, so it needs no centring.
         """
-        _refuse_few(self.n)
+        _require_enough_rows(self.n)
         n = self.n
         if not debiased:
             return _squared(self._cross - np.outer(self._x, self._y) / n) / (n - 1) ** 2
@@ -202,7 +204,7 @@ def _squared(matrix: np.ndarray) -> float:
     return float(np.vdot(matrix, matrix))
 
 
-def _refuse_few(n: int) -> None:
+def _require_enough_rows(n: int) -> None:
     if n < LEAST_ROWS:
         raise InputError(f"{n} rows are too few to compare representations; give at least {LEAST_ROWS}")
 
@@ -238,19 +240,19 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 def _sample(config: SimilarityConfig, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
     """Token numbers, ascending, and which of them rsa takes."""
     own = np.flatnonzero(~cache.special_mask)
-    _refuse_few(len(own))
+    _require_enough_rows(len(own))
     rng = np.random.default_rng(config.seed)
-    tokens = own[_draw(rng, len(own), config.tokens)]
-    return tokens, _draw(rng, len(tokens), config.items)
+    tokens = own[_sample_rows(rng, len(own), config.tokens)]
+    return tokens, _sample_rows(rng, len(tokens), config.items)
 
 
-def _draw(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
+def _sample_rows(rng: np.random.Generator, n: int, most: int) -> np.ndarray:
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
 def _tables(sides: dict[str, list[np.ndarray]], product: Product) -> dict[str, np.ndarray]:
     """Normalised products [layers, layers] within each side, and across if there are two."""
-    products = {stage: _within(kept, product) for stage, kept in sides.items()}
+    products = {stage: _within(layers, product) for stage, layers in sides.items()}
     norms = {stage: np.sqrt(_positive(np.diag(table))) for stage, table in products.items()}
     tables = {stage: table / np.outer(norms[stage], norms[stage]) for stage, table in products.items()}
     if len(sides) == 2:
@@ -266,11 +268,11 @@ def _positive(squares: np.ndarray) -> np.ndarray:
     return np.where(squares > 0, squares, np.nan)
 
 
-def _within(kept: Sequence[np.ndarray], product: Product) -> np.ndarray:
-    table = np.empty((len(kept), len(kept)))
-    for i, x in enumerate(kept):
-        for j in range(i, len(kept)):
-            table[i, j] = table[j, i] = product(x, kept[j])
+def _within(layers: Sequence[np.ndarray], product: Product) -> np.ndarray:
+    table = np.empty((len(layers), len(layers)))
+    for i, x in enumerate(layers):
+        for j in range(i, len(layers)):
+            table[i, j] = table[j, i] = product(x, layers[j])
     return table
 
 

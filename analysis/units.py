@@ -77,8 +77,7 @@ class WordUnits(Units):
         )
         self._pooling = pooling
         self._ids = cache.input_ids[self._tokens]
-        names = cache.manifest["outputs"]["cache"]["classes"]
-        merged = [word_class(name) for name in names]
+        merged = [word_class(name) for name in cache.description.classes]
         self.classes = tuple(dict.fromkeys(merged))
         number = np.array([self.classes.index(name) for name in merged])
         self.y = number[cache.labels[seen]]
@@ -106,7 +105,7 @@ class SlotUnits(Units):
             self._slot, return_index=True, return_counts=True
         )
         self._ids = cache.input_ids[self._tokens]
-        self.classes = tuple(cache.manifest["outputs"]["cache"]["classes"])
+        self.classes = cache.description.classes
         self.y = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
         self.groups = np.arange(len(self.y))
 
@@ -187,7 +186,7 @@ UNITS: dict[str, type[Units]] = {
 
 def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both") -> Units:
     """The units of a cache, as its task defines them."""
-    name = cache.manifest["outputs"]["cache"]["unit"]
+    name = cache.description.unit
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
     return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]

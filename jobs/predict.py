@@ -15,8 +15,7 @@ from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.data.readers.soundness import refuse_unsound
 from microtome.jobs.data.readers.spec import DataSpec, row_id
-from microtome.jobs.tasks import Recipe
-from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact
 from microtome.store.errors import InputError
@@ -60,15 +59,14 @@ def predict(
     """
     from microtome.jobs.models.task_model import TaskModel
 
-    config = artifact.manifest["config"]
-    kind = TASK_TYPES[config["type"]]
-    recipe = Recipe.parse(config["recipe"], where="the checkpoint's recipe")
+    checkpoint = FinetunedCheckpoint.of(artifact)
+    kind, labels = checkpoint.kind, checkpoint.labels
     for example in examples:
         if len(example.texts) != kind.texts:
-            had = f"{len(example.texts)} text(s), not the {kind.texts} of {config['type']}"
+            had = f"{len(example.texts)} text(s), not the {kind.texts} of {checkpoint.type}"
             raise InputError(f"{artifact.name}: example {example.id} has {had}")
-    examples = [replace(e, label=_blank(kind, config["labels"], e.words)) for e in examples]
-    model = TaskModel(folder, artifact.path.name, kind, config["labels"], recipe)
+    examples = [replace(e, label=_blank(kind, labels, e.words)) for e in examples]
+    model = TaskModel(folder, artifact.path.name, kind, labels, checkpoint.recipe)
     prepared = model.prepare(examples)
     logits = model.logits(prepared)
     for number, (example, label, scores) in enumerate(

@@ -76,10 +76,10 @@ def checkpoint_of(artifact: Artifact, store: Store, references: Sequence[str] = 
 
     Raises MissingError if none of them has these weights.
     """
-    identity = artifact.manifest["inputs"]["checkpoint"]
+    identity = artifact.inputs["checkpoint"]
     for reference in references:
         find_model(reference, store)  # what the user names must be there
-    label = artifact.manifest["labels"].get("model")
+    label = artifact.labels.get("model")
     try:
         return find_weights(identity, store, [*references, *([label] if label else [])])
     except MissingError as error:
@@ -104,7 +104,7 @@ def _activations(
     """float32 hidden [l, T, d] and, if the cache keeps any, attention [l, h, T, T] of one example."""
     tokens = slice(int(cache.offsets[example]), int(cache.offsets[example + 1]))
     ids, segments = cache.input_ids[tokens], cache.segment_ids[tokens]
-    separate = cache.manifest["outputs"]["cache"]["segments"] == "separate"
+    separate = cache.description.segments == "separate"
     cuts = (np.flatnonzero(np.diff(segments) > 0) + 1).tolist() if separate else []
     hidden, attention = [], []
     for piece in np.split(np.arange(len(ids)), cuts):

@@ -35,7 +35,8 @@ COLUMNS = {
     "high": "Float64",
     "n": "Int64",  # how many items the value is over
     "published": "Float64",  # a score of the same metric that others reported, as far as there is one
-    "source": "string",  # of the published score, and its model
+    "published_model": "string",  # the model that has the published score
+    "source": "string",  # of the published score
     "artifact": "string",
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\n")  # what a cell begins with that a spreadsheet evaluates

@@ -1,6 +1,7 @@
 """The rules of the house, as tests: which way imports run, and who may know what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,35 @@ def test_importing_a_room_does_not_load_what_it_does_not_need(module, absent):
 def test_every_python_file_says_what_it_is():
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
+
+
+def subscripted(tree, attribute):
+    """Lines where `x.<attribute>[...]` or `x.<attribute>.get(...)` is read."""
+    for node in ast.walk(tree):
+        inner = node.value if isinstance(node, ast.Subscript) else None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            inner = node.func.value
+        if isinstance(inner, ast.Attribute) and inner.attr == attribute:
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_store_looks_into_manifests(path):
+    """Elsewhere an artifact has typed properties, and a cache and a checkpoint a description."""
+    if path.relative_to(ROOT).parts[0] != "store":
+        assert list(subscripted(ast.parse(path.read_text("utf-8")), "manifest")) == []
+
+
+def test_one_file_knows_how_a_cache_describes_itself():
+    text = re.compile(r"""(\[|get\()['"]cache['"]""")
+    users = [path.name for path in FILES if text.search(path.read_text("utf-8"))]
+    assert users == []
+
+
+def test_what_a_job_noted_is_read_by_descriptions_only():
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if list(subscripted(ast.parse(path.read_text("utf-8")), "outputs"))
+    }
+    assert readers == {"store/cache/description.py", "jobs/models/adapter.py"}

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 ALWAYS = {
     *("rmtree", "unlink", "rmdir", "removedirs", "renames", "truncate"),
     *("mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"),
-    *("remove_if_empty", "remove_strays"),
+    *("remove_if_empty", "remove_unfinished_writes"),
 }
 OF_MODULES = {"os": {"remove", "rename", "replace"}, "shutil": {"move"}}  # elsewhere these names are others'
 SEVERAL_MEANINGS = {"rename", "replace"}  # of a path: one argument; of a text or a table it is another
@@ -23,7 +23,7 @@ GUARDS_BY_FILE = {
         ("Store.begin", "remove", "staging folder that this process holds the lock of"),
         ("Store.begin", "remove_if_empty", "only what holds nothing"),
         ("Store._claimed_folder", "remove_if_empty", "only what holds nothing"),
-        ("Store._commit", "remove_strays", "in a staging folder that this process holds"),
+        ("Store._commit", "remove_unfinished_writes", "in a staging folder that this process holds"),
         ("Store._put", "rename", "check_inside before; a folder that is not empty stays"),
         ("Store._put", "remove", "scratch of the new artifact, or own staging"),
         ("Store._clear", "remove", "a folder named as the artifact, that read says is none"),
@@ -43,16 +43,16 @@ GUARDS_BY_FILE = {
         ("CacheWriter._write", "rename", "from and to a name in that folder, removed before"),
     ],
     "store/files/locks.py": [
-        ("let_go", "unlink", "the lock file that this process holds, by its inode"),
+        ("release", "unlink", "the lock file that this process holds, by its inode"),
     ],
     "store/files/operations.py": [
         ("write_json", "replace", "a file of this write's own, onto the path it was asked to write"),
         ("write_json", "unlink", "that file of its own"),
-        ("remove_strays", "unlink", "names of write_json's own form, under the caller's lock"),
+        ("remove_unfinished_writes", "unlink", "names of write_json's own form, under the caller's lock"),
         ("remove_if_empty", "rmdir", "the system refuses a folder that holds anything"),
     ],
     "store/artifacts/sources.py": [
-        ("remember", "remove_strays", "under the lock of sources.json"),
+        ("remember", "remove_unfinished_writes", "under the lock of sources.json"),
     ],
     "analysis/correlation.py": [
         ("_averaged", "rename", "a column"),

@@ -11,6 +11,7 @@ from microtome.jobs.cli.options import options_of
 from microtome.jobs.kinds.extract import ExtractConfig
 from microtome.jobs.suite.suite import Suite
 from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import PartFormat
@@ -81,9 +82,18 @@ def cache_in(form, tmp_path, seed):
             for example, start in enumerate(offsets[:-1]):
                 buffer.slot("hidden", example)[:] = hidden[:, start : offsets[example + 1]]
             writer.submit(buffer)
-        described = {"unit": "word", "classes": ["O", "B-x"], "split": "test", "segments": "together"}
-        outputs, staging.files = writer.finish()
-        staging.outputs["cache"] = outputs | described
+        split = CachedSplit(
+            task="task",
+            split="test",
+            unit="word",
+            classes=("O", "B-x"),
+            credentialed=False,
+            segments="together",
+            max_length=64,
+            truncated_words=0,
+        )
+        description, staging.files = writer.finish(split)
+        description.write(staging.outputs)
     return ActivationCache(store.find(request).path), hidden
 
 

@@ -17,7 +17,7 @@ from microtome.analysis.attention.patterns import (
     mean_over_rows,
     share_of_special,
 )
-from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
+from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer
@@ -25,7 +25,7 @@ from microtome.store.errors import InputError
 
 Measure = Literal["cosine", "jensen_shannon", "l1"]
 LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
-Found = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
+PerExample = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
 
 
 class AttentionConfig(Config):
@@ -62,7 +62,7 @@ def compare_attention(
     config: AttentionConfig,
     before: ActivationCache,
     after: ActivationCache,
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Mean over examples per layer and head, and `<metric>_std`, its spread; each layer is read once.
 
@@ -78,42 +78,42 @@ def compare_attention(
     _refuse_mismatch(before, after)
     stages = {"before": before} if same else {"before": before, "after": after}
     facts = TokenFacts(before, causal=before.causal and config.invisible == "mask")
-    split = before.manifest["outputs"]["cache"]["split"]
+    split = before.description.split
     rows = []
-    for layer in chosen_layers(config.layers, before.layout.attention_layers, before):
+    for layer in select_layers(config.layers, before.layout.attention_layers, before):
         for (stage, metric), per_example in _examples(config, stages, facts, layer).items():
             about = {"split": split, "layer": layer} | ({"stage": stage} if stage else {})
             rows += _head_rows(about, metric, np.stack(per_example))
-        report(f"layer {layer}")
+        log_progress(f"layer {layer}")
     return rows
 
 
 def _examples(
     config: AttentionConfig, stages: dict[str, ActivationCache], facts: TokenFacts, layer: int
-) -> Found:
+) -> PerExample:
     """Every metric of every example in one layer."""
-    found: Found = defaultdict(list)
+    values: PerExample = defaultdict(list)
     for numbered in zip(*(cache.iter_attention(layer) for cache in stages.values()), strict=True):
         tokens = facts.example(numbered[0][0])
-        chosen = _chosen(tokens.special, config.special)
-        maps = [_distributions(raw, chosen) for _, raw in numbered]
+        selected = _tokens_to_compare(tokens.special, config.special)
+        maps = [_distributions(raw, selected) for _, raw in numbered]
         if len(maps) == 2:
             old, new, kept = _common_rows(*maps)
             for name in config.measures:
-                found[None, name].append(_MEASURES[name](old, new, kept))
+                values[None, name].append(_MEASURES[name](old, new, kept))
         if not config.patterns:
             continue
-        patterns = ExamplePatterns(config.patterns, tokens.only(chosen))
+        patterns = ExamplePatterns(config.patterns, tokens.only(selected))
         for stage, (_, whole), (attention, kept) in zip(stages, numbered, maps, strict=True):
             measured = patterns.measure(attention, kept)
             if "to_special" in config.patterns:
                 measured["to_special"] = share_of_special(whole, tokens.special)
-            for pattern, values in measured.items():
-                found[stage, pattern].append(values)
-    return found
+            for pattern, per_head in measured.items():
+                values[stage, pattern].append(per_head)
+    return values
 
 
-def _chosen(special: np.ndarray, mode: str) -> slice | np.ndarray:
+def _tokens_to_compare(special: np.ndarray, mode: str) -> slice | np.ndarray:
     """Which tokens count: a slice where they are neighbours, because it cuts a map without an index."""
     if mode == "keep":
         return slice(None)
@@ -123,12 +123,12 @@ def _chosen(special: np.ndarray, mode: str) -> slice | np.ndarray:
     return own
 
 
-def _distributions(maps: np.ndarray, chosen: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [heads, queries, keys] of the chosen tokens, and which rows are kept, bool [heads, queries].
+def _distributions(maps: np.ndarray, selected: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [heads, queries, keys] of the selected tokens, and which rows are kept, bool [heads, queries].
 
     Kept rows sum to one, which half-precision storage and masking undo; the others are zero.
     """
-    cut = maps[:, chosen, chosen] if isinstance(chosen, slice) else maps[:, chosen[:, None], chosen]
+    cut = maps[:, selected, selected] if isinstance(selected, slice) else maps[:, selected[:, None], selected]
     attention = to_float32(cut)
     mass = attention @ np.ones(attention.shape[-1], np.float32)
     kept = mass > LEAST_MASS
@@ -182,4 +182,4 @@ def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:
         raise InputError(f"{names}: at least one keeps no attentions")
     if (before.layers, before.heads, before.causal) != (after.layers, after.heads, after.causal):
         raise InputError(f"{names} are of different architectures")
-    refuse_other_tokens(before, after)
+    require_same_tokens(before, after)

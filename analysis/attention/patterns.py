@@ -27,7 +27,7 @@ PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 
 @dataclass(frozen=True)
 class Tokens:
-    """What is known of the tokens of one map; a token is a query and a key.
+    """The tokens of one attention map; a token is a query and a key.
 
     positions  int  [t]          place in the example
     segments   int8 [t]          0 first text, 1 second text
@@ -42,11 +42,11 @@ class Tokens:
     entities: np.ndarray | None
     causal: bool
 
-    def only(self, chosen: slice | np.ndarray) -> Self:
-        """The facts of some tokens, `chosen` being their places."""
-        entities = None if self.entities is None else self.entities[chosen]
+    def only(self, selected: slice | np.ndarray) -> Self:
+        """The facts of some tokens, `selected` being their places."""
+        entities = None if self.entities is None else self.entities[selected]
         return type(self)(
-            self.positions[chosen], self.segments[chosen], self.special[chosen], entities, self.causal
+            self.positions[selected], self.segments[selected], self.special[selected], entities, self.causal
         )
 
 
@@ -98,13 +98,13 @@ class ExamplePatterns:
 
         `attention_hqk` is float32; its rows sum to one, or are zero where `kept_hq` is False.
         """
-        found = {}
+        values = {}
         if self._entropy:
             entropy = normalised_entropy(attention_hqk, self._visible)
-            found["entropy"] = mean_over_rows(entropy, kept_hq)
+            values["entropy"] = mean_over_rows(entropy, kept_hq)
         flat = attention_hqk.reshape(len(attention_hqk), -1)
         sums = self._weights.reshape(len(self._names), flat.shape[1]) @ flat.T
-        return found | dict(zip(self._names, _over_rows(sums, kept_hq), strict=True))
+        return values | dict(zip(self._names, _over_rows(sums, kept_hq), strict=True))
 
 
 def share_of_special(attention_hqk: np.ndarray, special: np.ndarray) -> np.ndarray:
@@ -151,12 +151,11 @@ _WEIGHTS: dict[str, Callable[[Tokens], np.ndarray | None]] = {
 
 def _entities(cache: ActivationCache) -> np.ndarray | None:
     """Whether each token belongs to a word whose label is not O, bool [tokens]; None without such labels."""
-    described = cache.manifest["outputs"]["cache"]
-    if described["unit"] != "word":
+    if cache.description.unit != "word":
         return None
-    inside = np.array([name != "O" for name in described["classes"]])[cache.labels]
+    inside = np.array([name != "O" for name in cache.description.classes])[cache.labels]
     first = np.repeat(cache.word_offsets[:-1], np.diff(cache.offsets))
-    found = np.zeros(cache.tokens, bool)
+    in_entity = np.zeros(cache.tokens, bool)
     own = ~cache.special_mask
-    found[own] = inside[(first + cache.word_ids)[own]]
-    return found
+    in_entity[own] = inside[(first + cache.word_ids)[own]]
+    return in_entity

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from microtome.analysis.bootstrap import difference, interval
-from microtome.analysis.cache_checks import chosen_layers
+from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
@@ -30,7 +30,7 @@ from microtome.store.errors import InputError
 
 MIX = "scalar-mix"
 BAG = "bag-of-words"
-Report = Callable[[str], None]
+LogProgress = Callable[[str], None]
 
 
 def probe_names() -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def probe(
     train: ActivationCache,
     test: ActivationCache,
     dev: ActivationCache | None = None,
-    report: Report = lambda text: None,
+    log_progress: LogProgress = lambda text: None,
 ) -> Probed:
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
@@ -124,7 +124,7 @@ def probe(
         _refuse_mismatch(train, other)
     train_units, test_units, *dev_units = (units(cache, config.pooling, config.pair) for cache in caches)
     run = _Probing(config, train, test, train_units, test_units)
-    layers = chosen_layers(config.layers, train.layout.hidden_layers, train)
+    layers = select_layers(config.layers, train.layout.hidden_layers, train)
     held_out = None if dev is None else (dev, dev_units[0])
     chooser = Chooser(config.strengths, run.scoring, train_units, held_out, config.seed)
     if config.probe == MIX:
@@ -132,7 +132,7 @@ def probe(
     else:
         run.task_probe, run.control_probe = (PROBES[config.probe](config.settings()) for _ in range(2))
         for layer in layers:
-            run.layer(layer, chooser, report)
+            run.layer(layer, chooser, log_progress)
     if config.baselines:
         run.baselines(chooser)
     return run.probed
@@ -155,11 +155,11 @@ class _Probing:
         self.config, self.train, self.test = config, train, test
         self.train_units, self.test_units = train_units, test_units
         self.scoring = scoring(test, test_units.y, test_units.classes)
-        self.split = test.manifest["outputs"]["cache"]["split"]
+        self.split = test.description.split
         self.probed = Probed()
         self.control_y = self._control_y() if config.controls else None
 
-    def layer(self, layer: int, chooser: Chooser, report: Report) -> None:
+    def layer(self, layer: int, chooser: Chooser, log_progress: LogProgress) -> None:
         """Fit and score one layer, with its control and its description length."""
         x = self.train_units.features(self.train.hidden(layer))
         test_x = self.test_units.features(self.test.hidden(layer))
@@ -175,7 +175,7 @@ class _Probing:
             progress.append(self._add_selectivity(layer, x, test_x, predicted))
         if self.config.codelength and self.task_probe.probabilistic and self.train_units.y.dtype.kind != "f":
             progress.append(self._add_codelength(layer, x, settings))
-        report(f"layer {layer} " + ", ".join(progress))
+        log_progress(f"layer {layer} " + ", ".join(progress))
 
     def mix(self, layers: Sequence[int], chooser: Chooser) -> None:
         """One probe of a learned mix of all layers."""
@@ -270,11 +270,10 @@ class _Probing:
 
 
 def _refuse_mismatch(train: ActivationCache, test: ActivationCache) -> None:
-    if train.manifest["inputs"]["checkpoint"] != test.manifest["inputs"]["checkpoint"]:
+    if train.checkpoint != test.checkpoint:
         raise InputError(f"{train.path.name} and {test.path.name} are of different checkpoints")
-    one, other = (cache.manifest["outputs"]["cache"] for cache in (train, test))
-    for key in ("unit", "classes", "segments"):
-        if one[key] != other[key]:
-            raise InputError(f"{train.path.name} and {test.path.name} differ in {key}")
+    for name in ("unit", "classes", "segments"):
+        if getattr(train.description, name) != getattr(test.description, name):
+            raise InputError(f"{train.path.name} and {test.path.name} differ in {name}")
     if not train.layout.hidden_layers or not test.layout.hidden_layers:
         raise InputError(f"{train.path.name} or {test.path.name} keeps no hidden states")

@@ -53,7 +53,7 @@ def scoring(cache: ActivationCache, y: np.ndarray, classes: tuple[str, ...]) -> 
     if y.ndim == 2:
         return Scoring("sets", classes)
     of_unit: dict[str, Form] = {"word": "words", "entity_pair": "relations"}
-    return Scoring(of_unit.get(cache.manifest["outputs"]["cache"]["unit"], "classes"), classes)
+    return Scoring(of_unit.get(cache.description.unit, "classes"), classes)
 
 
 def decision_terms(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> MetricTerms:

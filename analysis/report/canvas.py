@@ -42,7 +42,7 @@ DPI = 200  # of figures as PNG files
 
 Form = Literal["pdf", "svg", "png"]
 # What would differ from run to run, or say no more than which library drew.
-UNSAID = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+OMITTED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -211,7 +211,7 @@ def picture(figure: Figure, ident: str, heading: str = "", step: str = "") -> Pi
 def save(picture: Picture, folder: Path, form: Form) -> None:
     """Write a picture as `folder/<ident>.<form>`, on white, the same bytes for the same picture."""
     with style(picture.ident), whole_file(folder / f"{picture.ident}.{form}") as staged:
-        picture.figure.savefig(staged, format=form, dpi=DPI, facecolor="white", metadata=UNSAID[form])
+        picture.figure.savefig(staged, format=form, dpi=DPI, facecolor="white", metadata=OMITTED[form])
 
 
 def theme(colours: Iterable[str]) -> str:

@@ -5,10 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.correlation import DRAWN
+from microtome.analysis.correlation import DERIVED
 from microtome.analysis.metrics import short_name
 
-TEXTS = ("kind", "task", "model", "split", "stage", "probe", "label", "metric", "source", "artifact")
+TEXTS = (
+    "kind",
+    "task",
+    "model",
+    "split",
+    "stage",
+    "probe",
+    "label",
+    "metric",
+    "published_model",
+    "source",
+    "artifact",
+)
 NUMBERS = (
     *("fraction", "seed", "epoch", "layer", "other_layer", "head", "value", "low", "high", "n"),
     "published",
@@ -17,7 +29,7 @@ ITEM = ["task", "model"]
 
 
 def plain(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with every known column as text (missing = "") or float64 (missing = NaN).
+    """Rows with every column of the store as text (missing = "") or float64 (missing = NaN).
 
     Infinite values count as missing, and rows without a value are dropped: neither can be drawn.
     """
@@ -58,7 +70,7 @@ def first_metric(rows: pd.DataFrame, preferred: Sequence[str]) -> str:
 
 
 def first_split(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the split that a result is quoted on: the test or held-out part where there is one."""
+    """The rows of the split that a result is quoted on: the test or held-out part, if any."""
     present = list(dict.fromkeys(rows["split"]))
     split = next((name for name in ("test", "heldout") if name in present), present[0])
     return rows[rows["split"] == split]
@@ -67,13 +79,13 @@ def first_split(rows: pd.DataFrame) -> pd.DataFrame:
 def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """One row per `keys`: mean, standard deviation over seeds, interval, number of seeds and of items n.
 
-    The interval (low, high) is that of stage "mean", which was drawn over seeds; of a single seed its own;
-    else none. Rows that were drawn from others are no seeds. Texts are in the order of their first
-    appearance, numbers ascending, the first key slowest.
+    The interval (low, high) is that of stage "mean", which is over seeds; of a single seed its own; else
+    none. Rows that were computed from several runs are not counted as seeds. Texts are in the order of their
+    first appearance, numbers ascending, the first key slowest.
     """
     keys = list(keys)
-    drawn = rows["stage"].isin(DRAWN)
-    grouped = rows[~drawn].groupby(keys, sort=False, dropna=False)
+    derived = rows["stage"].isin(DERIVED)
+    grouped = rows[~derived].groupby(keys, sort=False, dropna=False)
     frame = grouped.agg(
         mean=("value", "mean"),
         deviation=("value", "std"),
@@ -85,27 +97,27 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     ).reset_index()
     frame["seeds"] = frame["seeds"].clip(lower=1)
     frame.loc[frame["runs"] > 1, ["low", "high"]] = np.nan
-    frame = _with_drawn(frame.drop(columns="runs"), rows[rows["stage"] == "mean"], keys)
+    frame = _with_derived(frame.drop(columns="runs"), rows[rows["stage"] == "mean"], keys)
     return frame.sort_values(keys, key=_rank, ignore_index=True)
 
 
-def _with_drawn(frame: pd.DataFrame, drawn: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The frame with mean and interval of what was drawn over seeds, where it was."""
-    if drawn.empty:
+def _with_derived(frame: pd.DataFrame, derived: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The frame with the mean and interval over seeds that `derived` has, where it has them."""
+    if derived.empty:
         return frame
     names = {"value": "mean", "low": "low", "high": "high"}
-    known = drawn.drop_duplicates(keys)[[*keys, *names]].rename(columns={n: f"drawn {n}" for n in names})
-    merged = frame.merge(known, on=keys, how="left")
-    there = merged["drawn value"].notna()
+    means = derived.drop_duplicates(keys)[[*keys, *names]].rename(columns={n: f"derived {n}" for n in names})
+    merged = frame.merge(means, on=keys, how="left")
+    has_mean = merged["derived value"].notna()
     for name, column in names.items():
-        merged.loc[there, column] = merged.loc[there, f"drawn {name}"]
+        merged.loc[has_mean, column] = merged.loc[has_mean, f"derived {name}"]
     return merged[list(frame)]
 
 
-def drawn_rows(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Rows that were drawn from several others, with their value as `mean`, beside that of over_seeds."""
-    chosen = rows[rows["stage"] == stage].rename(columns={"value": "mean"})
-    return chosen.assign(deviation=np.nan)
+def derived_rows(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """Rows that were computed from several runs, with their value as `mean`, as over_seeds has it."""
+    selected = rows[rows["stage"] == stage].rename(columns={"value": "mean"})
+    return selected.assign(deviation=np.nan)
 
 
 def spread(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +135,7 @@ def _rank(column: pd.Series) -> pd.Series:
     return column.map(places)
 
 
-def widened(
+def pivoted(
     frame: pd.DataFrame, index: list[str], column: str, order: Sequence[str | float], value: str = "mean"
 ) -> pd.DataFrame:
     """A frame with one row per `index` and one column of `value` per value of `column`, orders kept."""
@@ -139,6 +151,6 @@ def widened(
     return wide
 
 
-def joined(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
-    """The parts one below the other; an empty frame with the same columns when there are none."""
+def stacked(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
+    """The parts one below the other; an empty frame with the same columns when there is none."""
     return pd.concat(parts) if parts else like

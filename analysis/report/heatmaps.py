@@ -40,7 +40,7 @@ class HeatMap:
     scale: Scale | None = None  # where it is not that of the whole grid
 
 
-def cells_of(part: pd.DataFrame, row: str, column: str) -> NDArray[Any]:
+def cell_matrix(part: pd.DataFrame, row: str, column: str) -> NDArray[Any]:
     """The means of a frame by two columns of whole numbers from 0."""
     cells = np.full((int(part[row].max()) + 1, int(part[column].max()) + 1), np.nan)
     cells[part[row].astype(int), part[column].astype(int)] = part["mean"]

@@ -13,7 +13,6 @@ from microtome.analysis.report.section import Section
 from microtome.analysis.report.sections.attention import attention_section
 from microtome.analysis.report.sections.classes import classes_section, published_section
 from microtome.analysis.report.sections.correlation import correlation_section
-from microtome.analysis.report.sections.glance import glance_section
 from microtome.analysis.report.sections.language import (
     adaptation_section,
     answers_section,
@@ -23,6 +22,7 @@ from microtome.analysis.report.sections.probing import probing_section
 from microtome.analysis.report.sections.results import Results, inventory, read
 from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.similarity import similarity_section
+from microtome.analysis.report.sections.summary import summary_section
 from microtome.analysis.report.tables import Table, as_table
 from microtome.store.errors import InputError
 from microtome.store.files.outputs import write_whole
@@ -82,7 +82,7 @@ def _sections(results: Results) -> list[Section]:
     made = (
         make(results)
         for make in (
-            glance_section,
+            summary_section,
             scores_section,
             classes_section,
             published_section,

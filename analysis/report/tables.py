@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.report.frames import widened
+from microtome.analysis.report.frames import pivoted
 from microtome.store.results import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
@@ -18,9 +18,25 @@ MISSING = "–"
 EXACT = 1000  # from here on, one decimal is enough
 MOST_ROWS = 200  # of a printed table; what is beyond is in its CSV
 
-BELOW = ("low", "high", "deviation")  # of a number, in this order
+BOUNDS = ("low", "high", "deviation")  # of a number, in this order
 
 Styles = dict[tuple[int, str], str]  # row position, column name -> CSS classes
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The name of a column that holds the low, high or deviation of the numbers in another column."""
+
+    of: str
+    bound: str
+
+    def __str__(self) -> str:
+        return f"{self.of} {self.bound}"
+
+
+def bounds_of(name: str) -> dict[str, Bound]:
+    """The columns that belong to the column `name`, by what they hold."""
+    return {bound: Bound(name, bound) for bound in BOUNDS}
 
 
 @dataclass(frozen=True)
@@ -60,33 +76,33 @@ def estimates(
 ) -> pd.DataFrame:
     """A frame with a column of means per value of `column`, each followed by its low, high and deviation
     where there are any."""
-    means = widened(frame, index, column, order)
+    means = pivoted(frame, index, column, order)
     full = means[index].copy()
-    wide = {end: widened(frame, index, column, order, end) for end in BELOW}
+    wide = {bound: pivoted(frame, index, column, order, bound) for bound in BOUNDS}
     for key in means.columns[len(index) :]:
         full[named(key)] = means[key]
-        for end, values in wide.items():
+        for bound, values in wide.items():
             if values[key].notna().any():
-                full[f"{named(key)} {end}"] = values[key]
+                full[Bound(named(key), bound)] = values[key]
     return full
 
 
 def renamed(frame: pd.DataFrame, **names: str) -> pd.DataFrame:
-    """A frame of over_seeds with its mean under another name, what belongs to it beside it, and no column
-    that says nothing here."""
-    silent = [end for end in BELOW if frame[end].isna().all()]
-    silent += ["seeds"] if "seeds" in frame and (frame["seeds"] == 1).all() else []
-    return frame.drop(columns=silent).rename(columns={end: f"{names['mean']} {end}" for end in BELOW} | names)
+    """A frame of over_seeds with its mean under another name, and the bounds of the mean as its own; columns
+    without information are left out."""
+    empty = [bound for bound in BOUNDS if frame[bound].isna().all()]
+    empty += ["seeds"] if "seeds" in frame and (frame["seeds"] == 1).all() else []
+    return frame.drop(columns=empty).rename(columns={**bounds_of(names["mean"]), **names})
 
 
 def away_from_zero(full: pd.DataFrame, names: Iterable[Any]) -> Styles:
     """The style of the differences whose interval leaves zero out, by row position and column name."""
-    found: Styles = {}
+    styles: Styles = {}
     for name in names:
-        if f"{name} low" in full:
-            sure = (full[f"{name} low"] > 0) | (full[f"{name} high"] < 0)
-            found |= {(int(at), name): "sure" for at in np.flatnonzero(sure)}
-    return found
+        if not isinstance(name, Bound) and Bound(name, "low") in full:
+            away = (full[Bound(name, "low")] > 0) | (full[Bound(name, "high")] < 0)
+            styles |= {(int(row), name): "sure" for row in np.flatnonzero(away)}
+    return styles
 
 
 def as_table(
@@ -101,12 +117,12 @@ def as_table(
 ) -> Table:
     """Print a frame: 3 decimals, 1 for large numbers, none in whole-number columns, a missing cell as a dash.
 
-    A column "x low", "x high" or "x deviation" is printed below the number x: its 95 % interval, else ± its
+    A column whose name is a Bound is printed below the number it belongs to: its 95 % interval, else ± its
     deviation over seeds. `styles` are by row position and column name, `groups` labels over spans of the
     printed columns, `texts` say how else a column is printed, and `heads` what else stands above it.
     """
     frame = _typed(frame.reset_index(drop=True))
-    columns = [name for name in map(str, frame) if not _belongs(name, frame)]
+    columns = printed_columns(frame)
     numeric = [pd.api.types.is_numeric_dtype(frame[name]) for name in columns]
     styles, texts = styles or {}, texts or {}
     cells = [
@@ -127,20 +143,19 @@ def as_table(
         numeric=numeric,
         cells=cells,
         rows=len(frame),
-        csv=as_csv(frame, float_format="%.6g"),
+        csv=as_csv(frame.rename(columns=str), float_format="%.6g"),
         groups=groups,
     )
 
 
-def _belongs(name: str, frame: pd.DataFrame) -> bool:
-    """Whether a column is printed below another."""
-    of, _, end = name.rpartition(" ")
-    return end in BELOW and of in frame
+def printed_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that a table of the frame has; bounds are printed below their numbers."""
+    return [str(name) for name in frame if not isinstance(name, Bound)]
 
 
 def _below(record: Mapping[Any, Any], name: str) -> str:
     """What is printed below a number."""
-    low, high, deviation = (record.get(f"{name} {end}") for end in BELOW)
+    low, high, deviation = (record.get(bound) for bound in bounds_of(name).values())
     if pd.notna(low) and pd.notna(high):
         return f"{_bare(low)} to {_bare(high)}"
     return f"± {_bare(deviation)}" if pd.notna(deviation) else ""
@@ -153,7 +168,7 @@ def _bare(value: float) -> str:
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with whole-number columns as nullable integers, so that a layer prints as 3, not 3.000."""
-    typed = frame.rename(columns=str)
+    typed = frame.rename(columns=lambda name: name if isinstance(name, Bound) else str(name))
     for name in typed.columns.intersection(WHOLE):
         if pd.api.types.is_numeric_dtype(typed[name]) and (typed[name].dropna() % 1 == 0).all():
             typed[name] = typed[name].astype("Int64")

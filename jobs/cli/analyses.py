@@ -13,6 +13,7 @@ from microtome.jobs.cli.options import console, given, options_of
 from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.kinds.analyse import attention_job, probe_job, similarity_job
 from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.cache.description import is_cache
 from microtome.store.errors import InputError
 
 
@@ -51,7 +52,7 @@ def probe_command(train: str, test: str, dev: str | None, **options: Any) -> Non
     config = given(ProbeConfig, options)
     slug = f"{_stem(first)}.{config.probe}"
     last = third.id if third else None
-    job = probe_job(slug, first.id, second.id, last, config, second.manifest["labels"])
+    job = probe_job(slug, first.id, second.id, last, config, dict(second.labels))
     job = replace(job, sources=_at(train=first, test=second, dev=third))
     show(run_by_hand(job, store, console()), console())
 
@@ -65,7 +66,7 @@ def attention_command(before: str, after: str, **options: Any) -> None:
     store = Store()
     first, second = named_cache(before, store), named_cache(after, store)
     config = given(AttentionConfig, options)
-    job = attention_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
+    job = attention_job(_stem(second), first.id, second.id, config, dict(second.labels))
     job = replace(job, sources=_at(before=first, after=second))
     show(run_by_hand(job, store, console()), console())
 
@@ -84,7 +85,7 @@ def similarity_command(before: str, after: str | None, **options: Any) -> None:
     first = named_cache(before, store)
     second = named_cache(after, store) if after else first
     config = given(SimilarityConfig, options)
-    job = similarity_job(_stem(second), first.id, second.id, config, second.manifest["labels"])
+    job = similarity_job(_stem(second), first.id, second.id, config, dict(second.labels))
     job = replace(job, sources=_at(before=first, after=second))
     show(run_by_hand(job, store, console()), console())
 
@@ -94,7 +95,7 @@ def named_cache(reference: str, store: Store) -> Artifact:
     if it is something else."""
     folder = Path(reference).expanduser().absolute()
     artifact = Store(folder.parent.parent).open(folder) if folder.is_dir() else store.open(reference)
-    if artifact.kind != "extract":
+    if not is_cache(artifact):
         raise InputError(f"{artifact.name} is no activation cache. See: microtome cache ls")
     return artifact
 

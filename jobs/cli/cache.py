@@ -33,7 +33,7 @@ def cache_ls(kind: str | None) -> None:
             "id": a.id[:8],
             "artifact": a.name,
             "MB": a.bytes() / 1e6,
-            "made": a.manifest["provenance"]["made"],
+            "made": a.provenance["made"],
             "from": _made_from(a, names),
         }
         for a in artifacts
@@ -44,11 +44,11 @@ def cache_ls(kind: str | None) -> None:
 
 def _made_from(artifact: Artifact, names: Mapping[str, str]) -> str:
     """The artifacts in the store that it was made from; else the model, by its label."""
-    inputs = artifact.manifest["inputs"]
+    inputs = artifact.inputs
     found = [names[identity] for identity in inputs.values() if identity in names]
     if found or artifact.kind == "adapt":  # the label of an adapted model is its own name
         return ", ".join(found)
-    return str(artifact.manifest["labels"].get("model", ""))
+    return str(artifact.labels.get("model", ""))
 
 
 @cache_group.command("show")
@@ -119,7 +119,7 @@ def cache_gc(dry_run: bool, older_than: float, suites: tuple[str, ...], unrefere
 def _unreferenced(store: Store, suites: Sequence[str]) -> list[Artifact]:
     """Artifacts that are no job of these suites and that no other artifact was made from."""
     artifacts = store.list()
-    used = {identity for artifact in artifacts for identity in artifact.manifest["inputs"].values()}
+    used = {identity for artifact in artifacts for identity in artifact.inputs.values()}
     for suite in suites:
         plan = make_plan(load_suite(suite), store)
         if plan.unknown():

@@ -10,12 +10,12 @@ from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.data.corpora import CorpusSpec
 from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.adapt import AdaptConfig, NewModel, adapt_job
+from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.tasks import Recipe, load_task
-from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 
@@ -92,7 +92,7 @@ def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> N
     store = Store()
     spec = load_task(task)
     source = find_model(checkpoint, store)
-    labels = store.open(source.artifact).manifest["labels"] if source.artifact else {"model": source.name}
+    labels = dict(store.open(source.artifact).labels) if source.artifact else {"model": source.name}
     job = extract_job(spec, find_data(spec), source, split, given(ExtractConfig, options), labels)
     show(run_by_hand(job, store, console()), console())
 
@@ -115,12 +115,12 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     artifact = Store().open(checkpoint)
     if artifact.kind != "finetune":
         raise InputError(f"{artifact.name} is no fine-tuned model. See: microtome cache ls --kind finetune")
-    config = artifact.manifest["config"]
+    model = FinetunedCheckpoint.of(artifact)
     texts: list[str] | None = None
     if task is not None:
         examples = read_task_file(Path(source), load_task(task).data)
     else:
-        examples, texts = read_texts(Path(source), TASK_TYPES[config["type"]], config["labels"])
+        examples, texts = read_texts(Path(source), model.kind, model.labels)
     with lines_to(out) as write:
         for row in predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts):
             write(row)

@@ -248,7 +248,7 @@ def _costs(plan: Plan, store: Store) -> pd.DataFrame:
         {
             "kind": artifact.kind,
             "jobs": 1,
-            "seconds": artifact.manifest["provenance"].get("seconds", 0.0),
+            "seconds": artifact.provenance.get("seconds", 0.0),
             "bytes": artifact.bytes(),
         }
         for artifact in found

@@ -18,11 +18,13 @@ from microtome.jobs.data.corpora import (
 )
 from microtome.jobs.data.packing import pack
 from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.records import AdaptRecord
+from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
 from microtome.jobs.models.warmup import Warmup
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
@@ -144,12 +146,14 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     auto = language.AUTO[config.objective]
     model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id)
     if untrained:
-        report(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
+        log_progress(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
     if config.lora is not None:
         model = lora.attach(model, config.lora, config.objective, untrained)
     model.to(loading.best_device())
     trained, parameters = lora.trainable(model)
-    report(f"{len(blocks['training'])} blocks to train on, {trained} of {parameters} parameters are trained")
+    log_progress(
+        f"{len(blocks['training'])} blocks to train on, {trained} of {parameters} parameters are trained"
+    )
 
     rng = np.random.default_rng(config.seed)
     asked = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
@@ -159,7 +163,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
 
     before = evaluate()
     check_scores(before, "before training")
-    report(f"before: {_said(before)} on {len(asked)} held-out blocks")
+    log_progress(f"before: {_said(before)} on {len(asked)} held-out blocks")
     schedule = training.Schedule(
         learning_rate=config.learning_rate,
         epochs=config.epochs,
@@ -175,7 +179,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     )
     collator = language.collator(config.objective, tokenizer, config.mask_share, config.seed)
     features = language.Features(blocks["training"])
-    history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", report)
+    history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", log_progress)
     after = {name: value for name, value in history[-1].items() if name != "epoch"}
     write_rows(staging.path, _rows(before, history, len(asked)))
     checkpoint = staging.path / CHECKPOINT
@@ -185,18 +189,18 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     else:
         lora.save_adapter(model, checkpoint)
         size = (checkpoint / "adapter_model.safetensors").stat().st_size
-        staging.outputs["adapter"] = {"base": base.name if base else "", "bytes": size}
-        report(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
-    staging.outputs.update(
+        AdapterDescription(base=base.name if base else "", bytes=size).write(staging.outputs)
+        log_progress(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
+    AdaptRecord(
         blocks={side: len(found) for side, found in blocks.items()},
         tokens={side: found.tokens for side, found in blocks.items()},
         trainable_parameters=trained,
         parameters=parameters,
         checkpoint_bytes=folder_bytes(checkpoint),
         history=history,
-    )
+    ).write(staging.outputs)
     staging.provenance.update(provenance(), device=loading.best_device().type)
-    report(f"after: {_said(after)}")
+    log_progress(f"after: {_said(after)}")
 
 
 def _new_model(config: AdaptConfig, corpus: CorpusSpec, scratch: Path) -> Path:

@@ -8,7 +8,7 @@ from microtome.analysis.probing.run import ProbeConfig
 from microtome.analysis.probing.run import probe as probe_layers
 from microtome.analysis.similarity import SimilarityConfig, compare_similarity
 from microtome.jobs.kinds.job import Job
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.cache.reader import ActivationCache
@@ -41,7 +41,7 @@ def probe(job: Job, store: Store, staging: Staging) -> None:
     """One row per layer and metric, and what intervals are drawn from."""
     train, test = _cache(job, store, "train"), _cache(job, store, "test")
     dev = _cache(job, store, "dev") if "dev" in job.inputs else None
-    probed = probe_layers(job.config, train, test, dev, report)  # type: ignore[arg-type]
+    probed = probe_layers(job.config, train, test, dev, log_progress)  # type: ignore[arg-type]
     write_rows(staging.path, probed.rows)
     write_metric_terms(staging.path / METRIC_TERMS, probed.terms)
     staging.provenance.update(provenance())
@@ -50,14 +50,14 @@ def probe(job: Job, store: Store, staging: Staging) -> None:
 def attention(job: Job, store: Store, staging: Staging) -> None:
     """One row per layer, head and measure."""
     before, after = _cache(job, store, "before"), _cache(job, store, "after")
-    write_rows(staging.path, compare_attention(job.config, before, after, report))  # type: ignore[arg-type]
+    write_rows(staging.path, compare_attention(job.config, before, after, log_progress))  # type: ignore[arg-type]
     staging.provenance.update(provenance())
 
 
 def similarity(job: Job, store: Store, staging: Staging) -> None:
     """One row per pair of layers and measure."""
     before, after = _cache(job, store, "before"), _cache(job, store, "after")
-    write_rows(staging.path, compare_similarity(job.config, before, after, report))  # type: ignore[arg-type]
+    write_rows(staging.path, compare_similarity(job.config, before, after, log_progress))  # type: ignore[arg-type]
     staging.provenance.update(provenance())
 
 

@@ -19,7 +19,7 @@ from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.generate import write_lines
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.store.artifacts.store import Staging, Store
@@ -100,7 +100,7 @@ def run_answer(job: Job, store: Store, staging: Staging) -> None:
         score=config.score,
         batch_size=config.batch_size,
         name=source.name,
-        report=report,
+        log_progress=log_progress,
     )
     write_lines(staging.path / "predictions.jsonl", found.rows(examples))
     scores = answer_scores(examples, found, config.split)
@@ -111,7 +111,7 @@ def run_answer(job: Job, store: Store, staging: Staging) -> None:
         label_log_likelihoods_without_text=dict(zip(found.labels, found.prior_l.tolist(), strict=True)),
     )
     staging.provenance.update(provenance())
-    report(f"{config.split} accuracy {scores[0]['value']:.4f}")
+    log_progress(f"{config.split} accuracy {scores[0]['value']:.4f}")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def answer(
     score: Score = "sum",
     batch_size: int = 8,
     name: str = "",
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> Answers:
     """Answer each example with the label that has the highest score as the continuation of its prompt.
 
@@ -186,7 +186,7 @@ def answer(
         raise InputError(f"template and labels leave no room for a text in {model.positions} positions")
     kept = [_ends(encoder, example.texts, room) for example in examples]
     prompts = [model.started(_subwords(encoder, _filled(parts, texts))) for texts in kept]
-    found = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, report)
+    found = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, log_progress)
     sums, prior, tokens = found[:-1], found[-1], np.array([len(choice) for choice in choices])
     scores = {"sum": sums, "mean": sums / tokens, "pmi": sums - prior}[score]
     predicted = [labels[best] for best in scores.argmax(1)]

@@ -15,11 +15,12 @@ from microtome.jobs.data.fractions import sample
 from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
@@ -182,26 +183,27 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
         allocate=pinned_memory if device.type == "cuda" else None,
     ) as writer:
         count, parts = len(prepared.encodings), len(writer.parts)
-        report(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
+        log_progress(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
         for others_are_done in (False, True):
             if others_are_done:
-                staging.alone()  # what is missing now is of another process, that died
+                staging.wait_for_others()  # what is missing now was claimed by a process that died
             if staging.overtaken:
                 return
             if writer.missing():
                 model = loading.load_backbone(folder, device)
                 compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
-        described, staging.files = writer.finish()
-    staging.outputs["cache"] = described | {
-        "task": task.name,
-        "split": config.split,
-        "unit": kind.unit,
-        "classes": list(kind.classes(config.labels)),
-        "credentialed": task.credentialed,
-        "segments": options.segments,
-        "max_length": options.max_length,
-        "truncated_words": sum(e.truncated_words for e in prepared.encodings),
-    }
+        split = CachedSplit(
+            task=task.name,
+            split=config.split,
+            unit=kind.unit,
+            classes=tuple(kind.classes(config.labels)),
+            credentialed=task.credentialed,
+            segments=options.segments,
+            max_length=int(options.max_length or 0),
+            truncated_words=sum(e.truncated_words for e in prepared.encodings),
+        )
+        description, staging.files = writer.finish(split)
+    description.write(staging.outputs)
     staging.provenance.update(provenance(), device=device.type)
 
 
@@ -237,9 +239,9 @@ def compute_parts(
                     raise
                 tokens //= 2
                 torch.cuda.empty_cache()
-                report(f"out of memory: {tokens} tokens per forward pass from here on")
+                log_progress(f"out of memory: {tokens} tokens per forward pass from here on")
         writer.submit(buffer, ready)
-        report(f"part {buffer.number + 1}/{len(writer.parts)}")
+        log_progress(f"part {buffer.number + 1}/{len(writer.parts)}")
     writer.wait()
 
 

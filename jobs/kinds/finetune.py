@@ -15,8 +15,9 @@ from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
 from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
 from microtome.store.artifacts.store import Staging, Store
@@ -92,7 +93,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     chosen = fraction_subset(strata, percent, config.seed)
     shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
     for split, share in shared.items():
-        report(f"{share:.1%} of the {split} texts are training texts word for word")
+        log_progress(f"{share:.1%} of the {split} texts are training texts word for word")
     refuse_overlap(data.task, shared["test"])
     examples["train"] = [examples["train"][index] for index in chosen]
 
@@ -125,15 +126,15 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     )
     write_metric_terms(staging.path / METRIC_TERMS, {ScoreKey(): terms})
     model.save(staging.path / CHECKPOINT)
-    staging.outputs.update(
+    FinetuneRecord(
         training_examples=len(chosen),
         history=history,
         truncated_words=truncated,
         also_in_train=shared,
         label_subword=model.subword,
-    )
+    ).write(staging.outputs)
     staging.provenance.update(provenance(), device=model.device.type)
-    report(f"test {kind.primary} {scores[kind.primary]:.4f}")
+    log_progress(f"test {kind.primary} {scores[kind.primary]:.4f}")
 
 
 def _train(
@@ -142,7 +143,7 @@ def _train(
     from microtome.jobs.models import training
 
     recipe = config.recipe
-    report(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
+    log_progress(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
     schedule = training.Schedule(
         learning_rate=recipe.learning_rate,
         epochs=recipe.epochs,
@@ -161,7 +162,7 @@ def _train(
         lambda: model.score(splits["dev"]),
         schedule,
         folder,
-        report,
+        log_progress,
         model.loss(recipe.positive_weight),
     )
 

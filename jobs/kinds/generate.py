@@ -13,7 +13,7 @@ from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
@@ -76,7 +76,7 @@ def run_generate(job: Job, store: Store, staging: Staging) -> None:
     config: GenerateConfig = job.config  # type: ignore[assignment]
     source: ModelSource = job.sources["model"]
     folder = source.folder(store, staging.scratch)
-    found = generate(folder, job.sources["prompts"], config, source.name, report)
+    found = generate(folder, job.sources["prompts"], config, source.name, log_progress)
     write_lines(staging.path / "samples.jsonl", found)
     write_rows(staging.path, text_statistics(found))
     staging.provenance.update(provenance())
@@ -98,7 +98,7 @@ def generate(
     prompts: Sequence[str],
     config: GenerateConfig,
     name: str = "",
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> Rows:
     """Continue every prompt: rows `prompt`, `sample`, `text` (the continuation alone, as the tokenizer
     decodes it), `tokens` (how many new ones, without the end of text), in the order of the prompts.
@@ -133,7 +133,7 @@ def generate(
             repetition_penalty=config.repetition_penalty,
         )
         continued.update(zip(batch, new, strict=True))
-        report(f"{len(continued)} of {len(requests)} continuations")
+        log_progress(f"{len(continued)} of {len(requests)} continuations")
     rows = []
     for number, repeat in requests:
         ids = continued[number, repeat]

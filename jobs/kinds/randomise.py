@@ -4,7 +4,7 @@ from pydantic import Field
 
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import report
+from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
@@ -47,4 +47,4 @@ def randomise(job: Job, store: Store, staging: Staging) -> None:
     model.save_pretrained(staging.path / CHECKPOINT)
     loading.load_tokenizer(folder, source.name).save_pretrained(staging.path / CHECKPOINT)
     staging.provenance.update(provenance())
-    report(f"{sum(p.numel() for p in model.parameters())} random parameters")
+    log_progress(f"{sum(p.numel() for p in model.parameters())} random parameters")

@@ -119,7 +119,7 @@ def log_likelihoods(
     prompts: Sequence[list[int]],
     choices: Sequence[list[int]],
     batch_size: int,
-    report: Callable[[str], None] = lambda text: None,
+    log_progress: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
     """float64 [prompts, choices]: log p(choice | prompt) in nats, the sum over the tokens of the choice."""
     found = np.empty((len(prompts), len(choices)))
@@ -133,7 +133,7 @@ def log_likelihoods(
                 "its weights, or what they make of this text, are beyond what numbers can hold"
             )
         done += len(batch)
-        report(f"{done} of {len(prompts)} prompts")
+        log_progress(f"{done} of {len(prompts)} prompts")
     return found
 
 

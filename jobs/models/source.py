@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microtome.jobs.hub import MODEL_FILES, download_files, model_commit
+from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture, read_architecture
 from microtome.jobs.models.registry import MODELS
 from microtome.store.artifacts.store import Artifact, Store
@@ -106,7 +107,8 @@ def find_weights(identity: str, store: Store, references: Sequence[str]) -> Mode
 
 def adapter_base(artifact: Artifact, store: Store) -> ModelSource:
     """The model that an adapter was trained on."""
-    identity, name = artifact.manifest["inputs"]["model"], artifact.manifest["outputs"]["adapter"]["base"]
+    described = AdapterDescription.of(artifact)
+    identity, name = artifact.inputs["model"], described.base if described is not None else ""
     try:
         return find_weights(identity, store, [name])
     except MissingError as error:

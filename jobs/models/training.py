@@ -98,7 +98,7 @@ def train(
     evaluate: Callable[[], Scores],
     schedule: Schedule,
     folder: Path,
-    report: Callable[[str], None],
+    log_progress: Callable[[str], None],
     loss: Loss | None = None,
 ) -> list[dict[str, float]]:
     """Train in place; `folder` holds the state to resume from. Returns the scores of each scored epoch.
@@ -119,19 +119,19 @@ def train(
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
-            callbacks=[_Report(report), _Saving(), _Epochs(collator)],
+            callbacks=[_LogProgress(log_progress), _Saving(), _Epochs(collator)],
         )
         trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
         if resume is not None:
-            report(f"resuming from {resume.name}")
+            log_progress(f"resuming from {resume.name}")
             trainer.best = _Best.load(resume / BEST)
         if _fits(trainer, resume):
             break
         if micro == 1:
             raise MicrotomeError("out of GPU memory with one example at a time; lower recipe.max_length")
         micro = (micro + 1) // 2
-        report(f"out of GPU memory: going on with {micro} examples at a time")
+        log_progress(f"out of GPU memory: going on with {micro} examples at a time")
         del trainer
         model.zero_grad(set_to_none=True)
         model.load_state_dict(initial)
@@ -312,16 +312,16 @@ class _Saving(TrainerCallback):
         return bool(stopping.heard()) or time.monotonic() - self.saved >= SECONDS_BETWEEN_SAVES
 
 
-class _Report(TrainerCallback):
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.report = report
+class _LogProgress(TrainerCallback):
+    def __init__(self, log_progress: Callable[[str], None]) -> None:
+        self.log_progress = log_progress
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         shown = {k.removeprefix("eval_"): v for k, v in (logs or {}).items() if isinstance(v, float)}
         wanted = ("loss", "entity_f1", "accuracy", "pearson", "micro_f1", "perplexity")
         text = " ".join(f"{k} {shown[k]:.4f}" for k in wanted if k in shown)
         if text:
-            self.report(f"epoch {state.epoch:.3g}/{args.num_train_epochs:g} {text}")
+            self.log_progress(f"epoch {state.epoch:.3g}/{args.num_train_epochs:g} {text}")
 
 
 class _Epochs(TrainerCallback):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from microtome.analysis.metrics import METRICS, full_name
+from microtome.jobs.kinds.checkpoints import AdaptedCheckpoint, finetuned
 from microtome.jobs.models.registry import MODELS
 from microtome.jobs.publishing.lineage import Lineage, task_of
-from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows
@@ -35,7 +35,7 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> s
     artifact = chain.made
     direct = len(chain.steps) == 1
     english = bool(chain.tasks) or (chain.base is not None and chain.base.name in MODELS)
-    lora = any(step.manifest["config"].get("lora") for step in chain.steps)
+    lora = any(AdaptedCheckpoint.of(step).lora for step in chain.of_kind("adapt"))
     base_model = chain.base.hub if chain.base is not None else None
     relation: dict[str, Any] = {"base_model_relation": "adapter"} if adapter and base_model and direct else {}
     return ModelCardData(
@@ -55,13 +55,14 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> s
 
 def task_type(artifact: Artifact) -> TaskType | None:
     """The type of the task that a checkpoint was fine-tuned on; None for a language model."""
-    return TASK_TYPES[artifact.manifest["config"]["type"]] if artifact.kind == "finetune" else None
+    checkpoint = finetuned(artifact)
+    return None if checkpoint is None else checkpoint.kind
 
 
 def pipeline(artifact: Artifact) -> str:
     """The task of a checkpoint in the words of the hub."""
     kind = task_type(artifact)
-    return PIPELINES[artifact.manifest["config"]["objective"] if kind is None else kind.head]
+    return PIPELINES[AdaptedCheckpoint.of(artifact).objective if kind is None else kind.head]
 
 
 def metric_name(metric: str) -> str:
@@ -75,10 +76,10 @@ def overall_rows(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _topic(artifact: Artifact) -> str:
-    config = artifact.manifest["config"]
-    return (
-        config["type"] if artifact.kind == "finetune" else OBJECTIVES[config["objective"]].replace(" ", "-")
-    )
+    checkpoint = finetuned(artifact)
+    if checkpoint is not None:
+        return checkpoint.type
+    return OBJECTIVES[AdaptedCheckpoint.of(artifact).objective].replace(" ", "-")
 
 
 def _eval_results(artifact: Artifact) -> Iterator["EvalResult"]:
@@ -86,7 +87,7 @@ def _eval_results(artifact: Artifact) -> Iterator["EvalResult"]:
     from huggingface_hub import EvalResult
 
     task = task_of(artifact) if artifact.kind == "finetune" else None
-    name = artifact.manifest["labels"].get("task", "corpus")
+    name = artifact.labels.get("task", "corpus")
     rows = [row for row in overall_rows(artifact) if row.get("stage", "after") == "after"]
     for split in ("test", "dev") if artifact.kind == "finetune" else ("heldout",):
         for row in rows:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from microtome.jobs.kinds.checkpoints import finetuned
+from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.registry import MODELS
 from microtome.jobs.models.source import ADAPTER, CHECKPOINT
 from microtome.jobs.tasks import Task, load_task, task_names
@@ -69,12 +71,11 @@ def lineage(artifact: Artifact, store: Store) -> Lineage:
 
 def task_of(step: Artifact) -> Task | None:
     """The task of a fine-tuning; None where microtome does not come with it, or with another of its name."""
-    name = step.manifest["labels"].get("task")
-    if name not in task_names():
+    checkpoint = finetuned(step)
+    if checkpoint is None or checkpoint.task not in task_names():
         return None
-    task, config = load_task(name), step.manifest["config"]
-    same = (task.type, task.labels) == (config["type"], tuple(config["labels"]))
-    return task if same else None
+    task = load_task(checkpoint.task)
+    return task if (task.type, task.labels) == (checkpoint.type, checkpoint.labels) else None
 
 
 def holds_adapter(artifact: Artifact) -> bool:
@@ -83,7 +84,7 @@ def holds_adapter(artifact: Artifact) -> bool:
 
 
 def _parent(step: Artifact, store: Store) -> Artifact | None:
-    identity = step.manifest["inputs"].get("model")
+    identity = step.inputs.get("model")
     if identity is None:
         return None
     try:
@@ -93,15 +94,15 @@ def _parent(step: Artifact, store: Store) -> Artifact | None:
 
 
 def _base(first: Artifact, store: Store) -> Base | None:
-    manifest = first.manifest
-    identity = manifest["inputs"].get("model")
+    identity = first.inputs.get("model")
     if identity is None:
         return None
     known = store.remembered().items()
     references = [key.removeprefix("model:") for key, noted in known if noted == identity]
-    references.append(manifest["outputs"].get("adapter", {}).get("base", ""))
+    adapter = AdapterDescription.of(first)
+    references.append(adapter.base if adapter is not None else "")
     if first.kind == "finetune":  # with other kinds the label names what they make
-        references.append(manifest["labels"].get("model", ""))
+        references.append(first.labels.get("model", ""))
     found = [_named(reference, identity) for reference in references if reference]
     return _preferred(found) or Base("a model known by its identity only", identity, None)
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from microtome.analysis.metrics import METRICS
+from microtome.jobs.kinds.checkpoints import AdaptedCheckpoint, FinetunedCheckpoint, finetuned
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -21,6 +22,7 @@ from microtome.jobs.publishing.front_matter import (
 )
 from microtome.jobs.publishing.lineage import Lineage, task_of
 from microtome.jobs.run.provenance import PACKAGES
+from microtome.jobs.tasks import Task
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows
 
@@ -84,15 +86,12 @@ def model_card(
             steps=[_step(step) for step in chain.steps],
             adapts=bool(chain.of_kind("adapt")),
             tasks=chain.tasks,
-            own_tasks=[
-                step.manifest["labels"]["task"] for step in chain.of_kind("finetune") if task_of(step) is None
-            ],
+            own_tasks=[step.labels["task"] for step in chain.of_kind("finetune") if task_of(step) is None],
             kind=kind,
             pipeline=pipeline(artifact),
             pipeline_options=PIPELINE_OPTIONS[kind.problem] if kind is not None else "",
             auto_class=AUTO_CLASSES[pipeline(artifact)],
-            config=artifact.manifest["config"],
-            outputs=artifact.manifest["outputs"],
+            finetuned=finetuned(artifact),
             truncated=_truncated(artifact),
             scores=_scores(artifact),
             classes=_class_table(artifact),
@@ -115,7 +114,8 @@ def _scores(artifact: Artifact) -> Table | None:
 
 
 def _truncated(artifact: Artifact) -> str:
-    counts = artifact.manifest["outputs"].get("truncated_words", {})
+    checkpoint = finetuned(artifact)
+    counts = checkpoint.record.truncated_words if checkpoint is not None else {}
     return ", ".join(f"{count} in {split}" for split, count in counts.items())
 
 
@@ -148,30 +148,27 @@ def _number(row: Mapping[str, Any]) -> str:
 
 
 def _step(step: Artifact) -> Step:
-    manifest = step.manifest
-    config, labels = manifest["config"], manifest["labels"]
-    if step.kind == "finetune":
+    checkpoint = finetuned(step)
+    if checkpoint is not None:
         return Step(
-            title=f"Fine-tuning on {labels['task']}",
-            task=labels["task"],
-            facts=_task_facts(step),
-            settings=_settings(config["recipe"]),
+            title=f"Fine-tuning on {checkpoint.task}",
+            task=checkpoint.task,
+            facts=_task_facts(checkpoint, task_of(step)),
+            settings=_settings(checkpoint.settings),
         )
-    hidden = ["base", "new", "objective", *(["mask_share"] if config.get("objective") == "clm" else [])]
-    settings = _settings({key: value for key, value in config.items() if key not in hidden})
     if step.kind == "adapt":
+        adapted = AdaptedCheckpoint.of(step)
         return Step(
             title=f"Adaptation to text, which gives {step.path.name}",
-            facts=_corpus_facts(step),
-            settings=settings,
+            facts=_corpus_facts(adapted),
+            settings=_settings(adapted.settings),
             scores=_wide(overall_rows(step), "stage", {stage: stage for stage in STAGES}),
         )
-    return Step(title=f"{step.kind}, which gives {step.path.name}", settings=settings)
+    return Step(title=f"{step.kind}, which gives {step.path.name}", settings=_settings(step.config))
 
 
-def _task_facts(step: Artifact) -> dict[str, str]:
-    config, outputs, task = step.manifest["config"], step.manifest["outputs"], task_of(step)
-    facts = {"task": config["type"]}
+def _task_facts(checkpoint: FinetunedCheckpoint, task: Task | None) -> dict[str, str]:
+    facts = {"task": checkpoint.type}
     if task is not None:
         facts |= {"dataset": task.title, "how to obtain it": task.obtain}
         facts |= {"licence of the data": task.licence} | (
@@ -179,30 +176,28 @@ def _task_facts(step: Artifact) -> dict[str, str]:
         )
     else:
         facts["dataset"] = "one that microtome does not come with; source and licence are to be added here"
-    share = f"{config['fraction']:g} % of the training split"
+    share = f"{checkpoint.fraction:g} % of the training split"
     return facts | {
-        "labels": ", ".join(config["labels"]),
-        "training examples": f"{outputs['training_examples']} ({share})",
-        "seed": str(config["seed"]),
+        "labels": ", ".join(checkpoint.labels),
+        "training examples": f"{checkpoint.record.training_examples} ({share})",
+        "seed": str(checkpoint.seed),
     }
 
 
-def _corpus_facts(step: Artifact) -> dict[str, str]:
-    config, outputs = step.manifest["config"], step.manifest["outputs"]
-    corpus = step.manifest["inputs"]["corpus"][:12]
+def _corpus_facts(adapted: AdaptedCheckpoint) -> dict[str, str]:
+    record, corpus = adapted.record, adapted.corpus[:12]
     facts = {
-        "objective": OBJECTIVES[config["objective"]],
+        "objective": OBJECTIVES[adapted.objective],
         "corpus": f"sha256 {corpus}…; none of its text is here, source and licence are to be added",
     }
-    for what in ("blocks", "tokens"):
-        counts = outputs.get(what)
-        if isinstance(counts, Mapping):
-            facts[what] = ", ".join(f"{side} {count}" for side, count in counts.items())
-    if config.get("new"):
-        sizes = config["new"]
-        facts["began from"] = "random weights: " + ", ".join(f"{key} {sizes[key]}" for key in sizes)
-    if "trainable_parameters" in outputs:
-        facts["trained parameters"] = f"{outputs['trainable_parameters']} of {outputs['parameters']}"
+    for name, counts in (("blocks", record.blocks), ("tokens", record.tokens)):
+        if counts:
+            facts[name] = ", ".join(f"{side} {count}" for side, count in counts.items())
+    if adapted.new:
+        sizes = ", ".join(f"{key} {value}" for key, value in adapted.new.items())
+        facts["began from"] = f"random weights: {sizes}"
+    if record.parameters:
+        facts["trained parameters"] = f"{record.trainable_parameters} of {record.parameters}"
     return facts
 
 
@@ -223,7 +218,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[list[str]]:
 
 def _provenance(artifact: Artifact) -> dict[str, str]:
     """Versions, commit, date and kind of device: what was noted beside that stays here."""
-    noted = artifact.manifest["provenance"]
+    noted = artifact.provenance
     wanted = ("microtome", "commit", "made", "device", "python", *PACKAGES)
     return {key: str(noted[key]) for key in wanted if key in noted}
 

@@ -97,7 +97,6 @@ def reasons_to_withhold(chain: Lineage) -> list[str]:
     """Why a checkpoint is not everybody's to publish: credentialed data, or data of unknown terms."""
     reasons = []
     for step in chain.steps:
-        labels = step.manifest["labels"]
         if step.kind == "adapt":
             reasons.append(f"{step.path.name} was trained on a corpus whose terms microtome does not know")
         if step.kind != "finetune":
@@ -105,7 +104,7 @@ def reasons_to_withhold(chain: Lineage) -> list[str]:
         task = task_of(step)
         if task is None:
             reasons.append(
-                f"task '{labels['task']}' does not come with microtome, so its terms are not known"
+                f"task '{step.labels['task']}' does not come with microtome, so its terms are not known"
             )
         elif task.credentialed:
             reasons.append(f"task '{task.name}' is credentialed ({task.licence})")

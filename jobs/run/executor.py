@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from microtome.jobs.kinds.job import KINDS, Job
 from microtome.jobs.run import stopping
-from microtome.jobs.run.logs import logged_to, report
+from microtome.jobs.run.logs import log_progress, logged_to
 from microtome.jobs.run.memory import keep_freed_memory
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
@@ -137,7 +137,7 @@ def _made(job: Job, store: Store) -> Failure:
 def _say(text: str) -> None:
     """Into the log, if that can be written."""
     with contextlib.suppress(OSError):
-        report(text)
+        log_progress(text)
 
 
 def one_line(error: BaseException) -> str:

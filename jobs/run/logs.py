@@ -13,7 +13,7 @@ from microtome.store.files.permissions import open_log
 PROGRESS = "» "  # a line the executor shows while the job runs
 
 
-def report(text: str) -> None:
+def log_progress(text: str) -> None:
     """Say how far the job has come."""
     print(f"{PROGRESS}{text}", flush=True)
 

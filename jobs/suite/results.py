@@ -36,10 +36,10 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         if artifact is None:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
-        known = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
+        scores = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
-            rows.append(row | comparable(row, known))
+            rows.append(row | published_columns(published_score(row, scores)))
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
@@ -102,10 +102,16 @@ def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
-def comparable(row: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, Any]:
-    """The published score of a test row: that of the same model if there is one, else the first."""
-    same = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
-    same.sort(key=lambda p: p.model != row.get("model"))
-    if not same:
+def published_score(row: Mapping[str, Any], published: Sequence[Published]) -> Published | None:
+    """The published score to print beside a test row: that of the same model if there is one, else the
+    first of the same metric."""
+    same_metric = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
+    same_model = [p for p in same_metric if p.model == row.get("model")]
+    return next(iter(same_model or same_metric), None)
+
+
+def published_columns(score: Published | None) -> dict[str, Any]:
+    """A published score as columns of a result row."""
+    if score is None:
         return {}
-    return {"published": same[0].value, "source": f"{same[0].source} ({same[0].model})"}
+    return {"published": score.value, "published_model": score.model, "source": score.source}

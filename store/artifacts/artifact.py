@@ -62,6 +62,31 @@ class Artifact:
         """Whether it is made of data under an agreement."""
         return self.manifest.get("private") is True
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings that are part of its identity."""
+        return self.manifest["config"]
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """What it was made from: role -> identity."""
+        return self.manifest["inputs"]
+
+    @property
+    def labels(self) -> Mapping[str, Any]:
+        """What its rows are called in tables: task, model, fraction and seed, as far as it has them."""
+        return self.manifest["labels"]
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """What its job noted; only typed descriptions, such as that of a cache, read it."""
+        return self.manifest["outputs"]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """When, where and with which versions it was made."""
+        return self.manifest["provenance"]
+
     @cached_property
     def contents(self) -> Contents:
         """Its files, to be read."""

@@ -1,4 +1,4 @@
-"""What jobs that died left behind in a store: found, and taken away."""
+"""What jobs that died left in a store: how it is found and removed."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from microtome.store.artifacts.catalogue import SCRATCH, STAGING, Catalogue
 from microtome.store.artifacts.manifest import MANIFEST
 from microtome.store.errors import StoreError
-from microtome.store.files.locks import SUFFIX, lock_path, unheld
+from microtome.store.files.locks import SUFFIX, lock_path, reserved_if_unused
 from microtome.store.files.operations import remove_if_empty
 from microtome.store.files.paths import there
 from microtome.store.files.removal import check_inside, remove
@@ -26,23 +26,24 @@ def find(store: Catalogue, kinds: Collection[str], older_than: float) -> tuple[P
     names = [] if area.is_symlink() or not area.is_dir() else os.listdir(area)  # noqa: PTH208
     staged = {area / name.removesuffix(SUFFIX) for name in names}
     staged = {p for p in staged if STAGED.fullmatch(p.name) and not p.is_symlink()}
-    found = [store.root / kind / name for kind in kinds for name in store.names(kind)]
-    useless = {p for p in found if not there(p / MANIFEST) or store.damage(p) is not None}
-    left = {p / SCRATCH for p in found if p not in useless}
-    free = []
-    for folder in sorted(staged | useless | {p for p in left if p.is_dir() and not p.is_symlink()}):
-        with unheld(folder) as nobody_works_there:
-            if nobody_works_there and _last_written(folder) <= time.time() - older_than:
-                free.append(folder)
-    return tuple(free)
+    folders = [store.root / kind / name for kind in kinds for name in store.names(kind)]
+    damaged = {p for p in folders if not there(p / MANIFEST) or store.damage(p) is not None}
+    scratch = {p / SCRATCH for p in folders if p not in damaged}
+    scratch = {p for p in scratch if p.is_dir() and not p.is_symlink()}
+    leftovers = []
+    for folder in sorted(staged | damaged | scratch):
+        with reserved_if_unused(folder) as unused:
+            if unused and _last_written(folder) <= time.time() - older_than:
+                leftovers.append(folder)
+    return tuple(leftovers)
 
 
 def discard(store: Catalogue, leftover: Path) -> bool:
     """Delete a leftover; False if it has come to use since."""
     folder, staged = _checked(store, leftover)
-    with unheld(leftover) as nobody_works_there:
+    with reserved_if_unused(leftover) as unused:
         whole = not staged and there(leftover / MANIFEST) and store.damage(leftover) is None
-        if not nobody_works_there or whole:
+        if not unused or whole:
             return False
         try:
             remove(folder, inside=store.root)
@@ -67,5 +68,5 @@ def _checked(store: Catalogue, leftover: Path) -> tuple[Path, bool]:
 
 def _last_written(folder: Path) -> float:
     """When anything in a folder, or its lock, was last written; 0 if there is nothing."""
-    found = [path for path in (folder, lock_path(folder), *folder.rglob("*")) if there(path)]
-    return max((path.lstat().st_mtime for path in found), default=0.0)
+    paths = [path for path in (folder, lock_path(folder), *folder.rglob("*")) if there(path)]
+    return max((path.lstat().st_mtime for path in paths), default=0.0)

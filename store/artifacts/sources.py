@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from filelock import FileLock
+
 from microtome.store.errors import StoreError
-from microtome.store.files.locks import locked
-from microtome.store.files.operations import remove_strays, write_json
+from microtome.store.files.locks import lock_path
+from microtome.store.files.operations import remove_unfinished_writes, write_json
 
 SOURCES = "sources.json"
 
@@ -18,27 +20,28 @@ def remember(root: Path, identities: Mapping[str, str]) -> None:
     """
     path = root / SOURCES
     root.mkdir(parents=True, exist_ok=True)
-    with locked(path):
-        known = remembered(root)
-        if known | dict(identities) != known:
-            remove_strays(path)
-            write_json(path, dict(sorted((known | dict(identities)).items())))
+    with FileLock(lock_path(path)):
+        before = remembered(root)
+        after = before | dict(identities)
+        if after != before:
+            remove_unfinished_writes(path)
+            write_json(path, dict(sorted(after.items())))
 
 
 def remembered(root: Path) -> dict[str, str]:
     """What `remember` noted, by name; StoreError if that is damaged or cannot be read."""
     path = root / SOURCES
     try:
-        found = json.loads(path.read_bytes().decode("utf-8"))
+        values = json.loads(path.read_bytes().decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, RecursionError):
         raise _damaged(path, "it is not JSON") from None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise _damaged(path, "it does not hold names and identities")
-    return found
+    return values
 
 
 def _damaged(path: Path, why: str) -> StoreError:

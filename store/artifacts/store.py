@@ -16,8 +16,8 @@ from microtome.store.artifacts.catalogue import SCRATCH, STAGING, Catalogue
 from microtome.store.artifacts.manifest import MANIFEST, write_manifest
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
-from microtome.store.files.locks import alone, first_free, joined, let_go
-from microtome.store.files.operations import remove_if_empty, remove_strays, why_unwritable
+from microtome.store.files.locks import lock_first_unused, lock_shared, make_exclusive, release
+from microtome.store.files.operations import remove_if_empty, remove_unfinished_writes, why_unwritable
 from microtome.store.files.paths import place, place_from, there
 from microtome.store.files.permissions import make_folder, settle
 from microtome.store.files.removal import check_inside, remove
@@ -40,7 +40,7 @@ class Staging:
 
     path: Path
     request: Request
-    alone: Callable[[], None]  # of a shared folder: waits until no other process works in it
+    wait_for_others: Callable[[], None]  # of a shared folder: until no other process works in it
     overtaken: bool = False
     outputs: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Store(Catalogue):
 
         A resumable job that dies finds what it had written in the same folder next time. A second writer
         of the same artifact, at the same time, gets a folder of its own; the first to commit wins. If the
-        job is `shared` they work in one folder, and each calls `staging.alone()` before it ends.
+        job is `shared` they work in one folder, and each calls `staging.wait_for_others()` before it ends.
         """
         started = time.time()
         with self._claimed_folder(request, shared) as (folder, lock):
@@ -74,11 +74,11 @@ class Store(Catalogue):
                 remove(folder, inside=self.root)
                 make_folder(folder, private=request.private)
 
-            def wait_until_alone() -> None:
-                alone(lock)
+            def wait_for_others() -> None:
+                make_exclusive(lock)
                 staging.overtaken = self.find(request) is not None
 
-            staging = Staging(folder, request, wait_until_alone, overtaken=self.find(request) is not None)
+            staging = Staging(folder, request, wait_for_others, overtaken=self.find(request) is not None)
             try:
                 with self._in_our_words(folder):
                     yield staging
@@ -97,15 +97,15 @@ class Store(Catalogue):
 
     @contextlib.contextmanager
     def _claimed_folder(self, request: Request, shared: bool) -> Iterator[tuple[Path, int]]:
-        """A staging folder of this request and the lock that holds it: the first that no living process
-        holds, or the one that all share."""
+        """A staging folder of this request and its lock: the first folder that no living process has locked,
+        or the one that all processes share."""
         area = self.root / STAGING
-        take = joined if shared else first_free
+        acquire = lock_shared if shared else lock_first_unused
         check_inside(area, self.root)
         check_inside(self.root / request.kind, self.root)
         try:
             area.mkdir(parents=True, exist_ok=True)
-            lock, folder = take(area, f"{request.kind}.{request.folder}")
+            lock, folder = acquire(area, f"{request.kind}.{request.folder}")
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
         try:
@@ -120,7 +120,7 @@ class Store(Catalogue):
         try:
             yield folder, lock
         finally:
-            let_go(lock, folder)
+            release(lock, folder)
             remove_if_empty(area)
 
     @contextlib.contextmanager
@@ -154,7 +154,7 @@ class Store(Catalogue):
         }
         if request.private:
             manifest["private"] = True
-        remove_strays(staging.path / MANIFEST)
+        remove_unfinished_writes(staging.path / MANIFEST)
         write_manifest(staging.path, manifest)
         settle(staging.path, staging.path / MANIFEST, private=request.private)
         self._put(staging)

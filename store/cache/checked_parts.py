@@ -1,21 +1,22 @@
-"""A part of a cache whose values have been compared with their checksums before anyone sees them.
+"""A part of a cache whose values are compared with their checksums before they are returned.
 
-The manifest has a checksum of the values of each layer of each array of a part. So it does not matter in
-which file, in which format and how compressed they lie, and who reads one layer reads and checks no other.
+The manifest has a checksum of the values of each layer of each array of a part. So the checksum does not
+depend on file, format or compression, and reading one layer checks that layer only.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from microtome.store.artifacts.contents import Contents
+from microtome.store.cache.description import StoredPart
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import Part, Place, PlainPart
 from microtome.store.cache.layout import RAGGED_AXIS
 from microtome.store.files.checksums import Stamp, checksum_of
 
-_CHECKED: set[tuple[tuple[Stamp, ...], str, int]] = set()  # layers that this process has found right
+_CHECKED: set[tuple[tuple[Stamp, ...], str, int]] = set()  # layers that this process has checked
 
 
 class CheckedPart:
@@ -28,7 +29,7 @@ class CheckedPart:
     def __init__(
         self,
         contents: Contents,
-        record: Mapping[str, Any],
+        stored: StoredPart,
         part_format: str,
         shapes: Mapping[str, tuple[int, ...]],
         dtype: np.dtype,
@@ -36,46 +37,54 @@ class CheckedPart:
         verify: bool = True,
     ) -> None:
         self._contents = contents
-        self._record = record
+        self._stored = stored
         self._shapes = shapes
         self._dtype = dtype
         self._verify = verify
-        self._stamps = contents.stamps(record["file"])
-        self._part: Part
-        if all("file" in described for described in record["arrays"].values()):
-            folder = contents.folder / record["file"]
-            places = {
-                name: Place(folder / described["file"], described["offset"])
-                for name, described in record["arrays"].items()
-            }
-            self._part = PlainPart(places, shapes, dtype)
-        else:
-            self._part = PART_FORMATS[part_format].open(contents.folder / record["file"], record["arrays"])
+        self._stamps = contents.stamps(stored.file)
+        path = contents.folder / stored.file
+        places = _places(path, stored)
+        self._part: Part = (
+            PART_FORMATS[part_format].open(path, stored.arrays)
+            if places is None
+            else PlainPart(places, shapes, dtype)
+        )
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """As `Part.read`; StoreError if the values of the layer are not those that were written."""
-        seen = self._stamps, name, layer
-        if not self._verify or seen in _CHECKED:
+        checked = self._stamps, name, layer
+        if not self._verify or checked in _CHECKED:
             return self._part.read(name, layer, start, stop, out)
         extent = self._shapes[name][RAGGED_AXIS[name]]
         if (start, stop) == (0, extent):
-            values = self._compared(name, layer, self._part.read(name, layer, start, stop, out))
+            values = self._check(name, layer, self._part.read(name, layer, start, stop, out))
         else:
-            whole = self._compared(name, layer, self._part.read(name, layer, 0, extent))
+            whole = self._check(name, layer, self._part.read(name, layer, 0, extent))
             cut = whole[start:stop] if RAGGED_AXIS[name] == 1 else whole[:, start:stop]
             values = cut.copy() if out is None else out
             if out is not None:
                 out[:] = cut
-        _CHECKED.add(seen)
+        _CHECKED.add(checked)
         return values
 
-    def _compared(self, name: str, layer: int, values: np.ndarray) -> np.ndarray:
+    def _check(self, name: str, layer: int, values: np.ndarray) -> np.ndarray:
+        """The values of a whole layer; StoreError if they differ from their checksum."""
         _, rows, columns = self._shapes[name]
-        right = (
+        as_written = (
             values.shape == (rows, columns)
             and values.dtype == self._dtype
-            and checksum_of(values) == self._record["arrays"][name]["checksums"][layer]
+            and checksum_of(values) == self._stored.arrays[name].checksums[layer]
         )
-        if not right:
-            raise self._contents.error(self._record["file"], f"differs from its checksum in {name}")
+        if not as_written:
+            raise self._contents.error(self._stored.file, f"differs from its checksum in {name}")
         return values
+
+
+def _places(path: Path, stored: StoredPart) -> dict[str, Place] | None:
+    """Where the arrays of an uncompressed part lie; None for a compressed one."""
+    places = {}
+    for name, array in stored.arrays.items():
+        if array.file is None or array.offset is None:
+            return None
+        places[name] = Place(path / array.file, array.offset)
+    return places

@@ -7,9 +7,8 @@ Dims: l layer, t token, d dim, h head, p query-key pair, s sequence length. No p
                            pairs of a causal model, row by row
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 
@@ -42,21 +41,15 @@ class Layout:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype '{self.dtype}' is not one of {', '.join(DTYPES)}")
-        for name, wanted, last in (
+        for name, requested, last in (
             (HIDDEN, self.hidden_layers, self.layers),
             (ATTENTION, self.attention_layers, self.layers - 1),
         ):
-            outside = [layer for layer in wanted if not 0 <= layer <= last]
+            outside = [layer for layer in requested if not 0 <= layer <= last]
             if outside:
                 raise InputError(f"{name} layer {outside[0]} does not exist: this model has 0..{last}")
         if not self.hidden_layers and not self.attention_layers:
             raise InputError("nothing to keep: ask for hidden states, attentions or both")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A layout as a manifest holds it."""
-        settled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**settled)
 
     def kept(self, name: str) -> tuple[int, ...]:
         """The layers stored in array `name`."""

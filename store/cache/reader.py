@@ -2,7 +2,7 @@
 
 A cache is an artifact folder:
 
-    manifest.json      outputs.cache says shapes, formats and the parts with the checksums of their layers
+    manifest.json      holds the cache's description: shapes, format, and the parts with their checksums
     examples.npz       token ids, alignment, labels: everything about the examples but the activations
     parts/00000.zarr   hidden states and attentions of a contiguous range of examples
 """
@@ -16,9 +16,10 @@ import numpy as np
 
 from microtome.store.artifacts.store import Store, read_artifact
 from microtome.store.cache.checked_parts import CheckedPart
+from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
-from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout, starts, unpack_attention
-from microtome.store.errors import InputError, MissingError
+from microtome.store.cache.layout import ATTENTION, HIDDEN, starts, unpack_attention
+from microtome.store.errors import MissingError
 
 OPEN_PARTS = 16  # file handles that a reader keeps
 
@@ -34,15 +35,13 @@ class ActivationCache:
         self.path = Path(path)
         artifact = read_artifact(self.path)
         self.manifest: dict[str, Any] = artifact.manifest
-        described = artifact.manifest["outputs"].get("cache")
-        if described is None:
-            raise InputError(f"{self.path} is no activation cache but a {artifact.kind} artifact")
+        self.description = CacheDescription.of(artifact)
+        self.checkpoint = artifact.inputs.get("checkpoint", "")  # identity of the model it was made with
         self._contents = artifact.contents
         self._contents.check_sizes()
         self._verify = verify
-        self._described = described
-        self.layout = Layout.from_json(described["layout"])
-        self._parts = [range(p["start"], p["stop"]) for p in described["parts"]]
+        self.layout = self.description.layout
+        self._parts = [part.examples for part in self.description.parts]
         self._open = functools.lru_cache(OPEN_PARTS)(self._open_part)
         self.example_data = Examples.load(self._contents)
         self._part_of = np.repeat(np.arange(len(self._parts)), [len(p) for p in self._parts])
@@ -129,8 +128,8 @@ class ActivationCache:
         }
         return CheckedPart(
             self._contents,
-            self._described["parts"][number],
-            self._described["format"],
+            self.description.parts[number],
+            self.description.format,
             shapes,
             self.dtype,
             verify=self._verify,

@@ -5,26 +5,33 @@ background thread while the next is filled. What is on disk is recorded in a scr
 writer that comes later, or another at the same time, does not do it again.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 
+from microtome.store.cache.description import (
+    CacheDescription,
+    CachedSplit,
+    StoredArray,
+    StoredPart,
+    part_from_json,
+    part_to_json,
+)
 from microtome.store.cache.examples import EXAMPLES, Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import Place
 from microtome.store.cache.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
 from microtome.store.errors import StoreError
-from microtome.store.files.checksums import FileRecord, Known, checksum_of, record_files
+from microtome.store.files.checksums import ArraysByFile, FileRecord, checksum_of, record_files
 from microtome.store.files.operations import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from microtome.store.files.removal import remove
 
@@ -59,7 +66,7 @@ class CacheWriter:
             for buffer in writer.claims():
                 ...fill buffer...
                 writer.submit(buffer)
-            described, files = writer.finish()
+            description, files = writer.finish(split)
 
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
     """
@@ -86,9 +93,9 @@ class CacheWriter:
         self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
-        self._claims: dict[int, int] = {}  # part -> its open lock
-        self._thread = ThreadPoolExecutor(1, "write", initializer=_give_way)
-        self._under_way: Future[None] | None = None
+        self._claims: dict[int, BaseFileLock] = {}  # by number of the part
+        self._thread = ThreadPoolExecutor(1, "write", initializer=_lower_priority)
+        self._writing: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -122,34 +129,40 @@ class CacheWriter:
         `ready` is called first, in the background too: it returns when the buffer holds its values.
         """
         self.wait()
-        self._under_way = self._thread.submit(self._write, buffer, ready)
+        self._writing = self._thread.submit(self._write, buffer, ready)
 
     def wait(self) -> None:
         """Until everything submitted is on disk; raises what writing it raised."""
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
-    def finish(self) -> tuple[dict[str, Any], dict[str, FileRecord]]:
-        """Write `examples.npz` and gather the records; returns the manifest's `cache` section, and every file
-        with its size and checksum."""
+    def finish(self, split: CachedSplit) -> tuple[CacheDescription, dict[str, FileRecord]]:
+        """Write `examples.npz` and gather the records of the parts.
+
+        Returns the description of the cache, and every file with its size and checksum. StoreError if a part
+        is not written.
+        """
         self.wait()
         if self.missing():
             raise StoreError(f"parts {self.missing()} of {self.folder} are not written")
         self.examples.save(self.folder / EXAMPLES)
         files = record_files(self.folder, self.folder / EXAMPLES)
-        records = [self._recorded(number) for number in range(len(self.parts))]
-        for record in records:
-            files |= record.pop("files")
-        described = {
-            "format": self.format_name,
-            "compression": self.compression,
-            "layout": asdict(self.layout),
-            "examples": len(self.examples.rows),
-            "tokens": int(self.examples.offsets[-1]),
-            "parts": records,
-        }
-        return described, files
+        parts = []
+        for number in range(len(self.parts)):
+            part, part_files = self._read_record(number)
+            parts.append(part)
+            files |= part_files
+        description = CacheDescription.of_split(
+            split,
+            layout=self.layout,
+            format=self.format_name,
+            compression=self.compression,
+            examples=len(self.examples.rows),
+            tokens=int(self.examples.offsets[-1]),
+            parts=tuple(parts),
+        )
+        return description, files
 
     def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
         part = self.parts[number]
@@ -180,72 +193,77 @@ class CacheWriter:
             remove(leftover, inside=self.folder)
         try:
             places = self.format.write(aside, buffer.arrays, self.compression)
-            files = record_files(aside, aside, _known(places, buffer.arrays))
-            arrays = {n: _described(v, places.get(n), aside) for n, v in buffer.arrays.items()}
+            files = record_files(aside, aside, _arrays_by_file(places, buffer.arrays))
+            arrays = {n: _stored(v, places.get(n), aside) for n, v in buffer.arrays.items()}
             flush(aside)  # a record must not outlive its part when a machine goes down
         except BaseException:
             remove(aside, inside=self.folder)
             raise
         aside.rename(path)
         file = path.relative_to(self.folder)
-        record = {
-            "file": file.as_posix(),
-            "start": buffer.examples.start,
-            "stop": buffer.examples.stop,
-            "bytes": folder_bytes(path),
-            "arrays": arrays,
-            "files": {(file / name).as_posix(): found for name, found in files.items()},
-        }
-        write_json(self._record(buffer.number), record)
+        part = StoredPart(
+            file=file.as_posix(),
+            start=buffer.examples.start,
+            stop=buffer.examples.stop,
+            bytes=folder_bytes(path),
+            arrays=arrays,
+        )
+        part_files = {(file / name).as_posix(): record for name, record in files.items()}
+        write_json(self._record_path(buffer.number), {"part": part_to_json(part), "files": part_files})
         self._release(buffer.number)
 
     def _is_written(self, number: int) -> bool:
         """Whether a part is recorded, and its files are there with their sizes."""
         try:
-            files = self._recorded(number)["files"]
+            _, files = self._read_record(number)
             return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
-        except (OSError, ValueError, KeyError):
-            return False  # a record that a machine that went down has left empty counts as none
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # the record may be empty or cut short after a power failure
 
-    def _recorded(self, number: int) -> dict[str, Any]:
-        return json.loads(self._record(number).read_text("utf-8"))
+    def _read_record(self, number: int) -> tuple[StoredPart, dict[str, FileRecord]]:
+        """What was recorded of a written part, and its files."""
+        record = json.loads(self._record_path(number).read_text("utf-8"))
+        return part_from_json(record["part"]), record["files"]
 
-    def _record(self, number: int) -> Path:
+    def _record_path(self, number: int) -> Path:
         return self.scratch / f"{number:05d}.json"
 
     def _claim(self, number: int) -> bool:
-        """Whether this process may write a part: it holds the part's lock until the record is there."""
-        lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._is_written(number):
-                self._claims[number] = lock
-                return True
-        os.close(lock)
-        return False
+        """Whether this process may write a part: it keeps the part's lock until the record is written."""
+        # The lock is taken in this thread and released in the writing thread.
+        lock = FileLock(self.scratch / f"{number:05d}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        if self._is_written(number):
+            lock.release()
+            return False
+        self._claims[number] = lock
+        return True
 
     def _release(self, number: int) -> None:
-        os.close(self._claims.pop(number))
+        self._claims.pop(number).release()
 
 
-def _described(values: np.ndarray, place: Place | None, part: Path) -> dict[str, Any]:
-    """What the manifest says of an array of a part: the checksum of each layer's values and, where they lie
-    in a file as they are, which file of the part that is and where in it the first layer begins."""
-    described: dict[str, Any] = {"checksums": [checksum_of(layer) for layer in values]}
+def _stored(values: np.ndarray, place: Place | None, part: Path) -> StoredArray:
+    """The description of an array of a part: the checksum of each layer and, if uncompressed, its place."""
+    checksums = tuple(checksum_of(layer) for layer in values)
     if place is None:
-        return described
-    return described | {"file": place.file.relative_to(part).as_posix(), "offset": place.offset}
+        return StoredArray(checksums=checksums)
+    file = place.file.relative_to(part).as_posix()
+    return StoredArray(checksums=checksums, file=file, offset=place.offset)
 
 
-def _known(places: Mapping[str, Place], arrays: Mapping[str, np.ndarray]) -> Known:
-    """By file, what lies where in it."""
-    known: dict[Path, list[tuple[int, np.ndarray]]] = {}
+def _arrays_by_file(places: Mapping[str, Place], arrays: Mapping[str, np.ndarray]) -> ArraysByFile:
+    """The uncompressed arrays of each file, by offset; their bytes need not be read back for a checksum."""
+    by_file: dict[Path, list[tuple[int, np.ndarray]]] = {}
     for name, place in sorted(places.items(), key=lambda item: item[1].offset):
-        known.setdefault(place.file, []).append((place.offset, arrays[name]))
-    return known
+        by_file.setdefault(place.file, []).append((place.offset, arrays[name]))
+    return by_file
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Let this thread run where the forward pass leaves a core idle: parallel kernels wait for their
     slowest thread, so a writer on one of two cores would cost them both."""
     if sys.platform == "linux":  # elsewhere this would be about the whole process

@@ -12,7 +12,7 @@ from microtome.store.errors import StoreError
 
 BLOCK = 1 << 20  # bytes read at a time
 
-Known = Mapping[Path, Sequence[tuple[int, np.ndarray]]]  # by file: arrays and the offsets they lie at
+ArraysByFile = Mapping[Path, Sequence[tuple[int, np.ndarray]]]  # file -> (offset, array), by offset
 
 
 class FileRecord(TypedDict):
@@ -29,12 +29,12 @@ def checksum_of(data: Any) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def checksum(file: Path, known: Sequence[tuple[int, np.ndarray]] = ()) -> str:
-    """Of a file. What is `known` to lie in it, arrays by ascending offset, is not read back."""
+def checksum(file: Path, in_memory: Sequence[tuple[int, np.ndarray]] = ()) -> str:
+    """Of a file. The bytes of the arrays `in_memory`, by ascending offset, are not read back."""
     total = xxhash.xxh3_128()
     size = file.stat().st_size
     with file.open("rb", buffering=0) as stream:
-        for offset, values in [*known, (size, np.empty(0, np.uint8))]:
+        for offset, values in [*in_memory, (size, np.empty(0, np.uint8))]:
             while stream.tell() < offset:
                 block = stream.read(min(BLOCK, offset - stream.tell()))
                 if not block:
@@ -45,13 +45,13 @@ def checksum(file: Path, known: Sequence[tuple[int, np.ndarray]] = ()) -> str:
     return total.hexdigest()
 
 
-def record_files(folder: Path, below: Path, known: Known | None = None) -> dict[str, FileRecord]:
+def record_files(folder: Path, below: Path, in_memory: ArraysByFile | None = None) -> dict[str, FileRecord]:
     """The record of the file `below`, or of all files below it, by their names relative to `folder`."""
-    known = known or {}
+    in_memory = in_memory or {}
     files = [below] if below.is_file() else sorted(p for p in below.rglob("*") if p.is_file())
     return {
         file.relative_to(folder).as_posix(): FileRecord(
-            bytes=file.stat().st_size, checksum=checksum(file, known.get(file, ()))
+            bytes=file.stat().st_size, checksum=checksum(file, in_memory.get(file, ()))
         )
         for file in files
     }
@@ -60,6 +60,6 @@ def record_files(folder: Path, below: Path, known: Known | None = None) -> dict[
 Stamp = tuple[int, int, int, int]
 
 
-def stamp(found: os.stat_result) -> Stamp:
+def stamp(status: os.stat_result) -> Stamp:
     """What changes when a file is written to or another takes its place."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

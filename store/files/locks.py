@@ -1,4 +1,9 @@
-"""A lock file beside a folder: held as long as the process that works in the folder lives."""
+"""The lock of a folder that is being worked in: a file beside it, locked as long as the process lives.
+
+Where one process excludes all others, the store uses the library filelock. These locks do more than it can:
+several processes share a folder and one of them waits for the rest, the lock file is removed with its
+folder, and a process that had opened the removed file notices and opens the new one.
+"""
 
 import contextlib
 import fcntl
@@ -9,88 +14,77 @@ from pathlib import Path
 SUFFIX = ".lock"
 
 
-def lock_path(folder: Path) -> Path:
-    """The lock file of a folder."""
-    return folder.with_name(folder.name + SUFFIX)
+def lock_path(path: Path) -> Path:
+    """The lock file of a folder or a file."""
+    return path.with_name(path.name + SUFFIX)
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file of a path alone, after whoever holds it now. The file stays: another may wait."""
-    lock = _opened(path)
-    try:
-        alone(lock)
-        yield
-    finally:
-        os.close(lock)
+def lock_first_unused(area: Path, name: str) -> tuple[int, Path]:
+    """Lock the first of the folders `<name>.0`, `<name>.1`, ... that no living process has locked.
 
-
-def first_free(area: Path, name: str) -> tuple[int, Path]:
-    """Lock the first of the folders `<name>.0`, `<name>.1`, ... that no living process holds.
-
-    Returns the open lock, for the caller to close, and the folder, which may not exist yet.
+    Returns the descriptor of the lock, to be closed by the caller, and the folder, which may not exist yet.
     """
     number = 0
     while True:
         folder = area / f"{name}.{number}"
-        lock = _opened(folder)
-        if not _locked(lock):
+        lock = _open_lock_file(folder)
+        if not _try_exclusive(lock):
             number += 1
-        elif _is_at(lock, lock_path(folder)):
+        elif _is_file_at(lock, lock_path(folder)):
             return lock, folder
         os.close(lock)
 
 
-def joined(area: Path, name: str) -> tuple[int, Path]:
-    """Hold the folder `<name>.0` together with whoever else joined it; waits while one has it `alone`.
+def lock_shared(area: Path, name: str) -> tuple[int, Path]:
+    """Lock the folder `<name>.0` together with other processes; waits while one has it exclusively.
 
-    Returns the open lock, for the caller to close, and the folder, which may not exist yet.
+    Returns the descriptor of the lock, to be closed by the caller, and the folder, which may not exist yet.
     """
     folder = area / f"{name}.0"
     while True:
-        lock = _opened(folder)
+        lock = _open_lock_file(folder)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if _is_at(lock, lock_path(folder)):
+        if _is_file_at(lock, lock_path(folder)):
             return lock, folder
         os.close(lock)
 
 
-def alone(lock: int) -> None:
-    """Wait until every other holder of a joined folder has let go of it, or waits here as well."""
+def make_exclusive(lock: int) -> None:
+    """Wait until every other process that shares the lock has released it or waits here as well."""
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def let_go(lock: int, folder: Path) -> None:
-    """Close a lock; its file goes too if the folder is gone."""
+def release(lock: int, folder: Path) -> None:
+    """Close a lock; its file is removed too if the folder no longer exists."""
     with contextlib.suppress(OSError):
-        if not folder.exists() and _is_at(lock, lock_path(folder)):
+        if not folder.exists() and _is_file_at(lock, lock_path(folder)):
             lock_path(folder).unlink()
     os.close(lock)
 
 
 @contextlib.contextmanager
-def unheld(folder: Path) -> Iterator[bool]:
-    """Whether no living process holds the folder; meanwhile none can take it up."""
+def reserved_if_unused(folder: Path) -> Iterator[bool]:
+    """Whether no living process has the folder locked; if so, no process can lock it in the meantime."""
     try:
         lock = os.open(lock_path(folder), os.O_RDWR | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         yield True
         return
-    except OSError:  # another user's, or no lock at all
+    except OSError:  # another user's, or not a lock file at all
         yield False
         return
     try:
-        yield _locked(lock) and _is_at(lock, lock_path(folder))
+        yield _try_exclusive(lock) and _is_file_at(lock, lock_path(folder))
     finally:
         os.close(lock)
 
 
-def _opened(folder: Path) -> int:
-    """The lock file of a folder, made if it is not there; a symbolic link in its place is refused."""
+def _open_lock_file(folder: Path) -> int:
+    """Open the lock file of a folder, and create it if needed; a symbolic link in its place is refused."""
     return os.open(lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
 
 
-def _locked(lock: int) -> bool:
+def _try_exclusive(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,6 +92,6 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _is_at(lock: int, path: Path) -> bool:
-    """Whether an open lock is still the file at `path`; its last holder may have removed that file."""
+def _is_file_at(lock: int, path: Path) -> bool:
+    """Whether an open lock is still the file at `path`; its last owner may have removed that file."""
     return path.exists() and os.fstat(lock).st_ino == path.stat().st_ino

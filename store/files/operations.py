@@ -24,8 +24,8 @@ CANNOT_WRITE = {
 }
 ALIGNMENT = 4096  # bytes, of memory and of offsets in files
 DIRECT_BYTES = 1 << 20  # below this the page cache does no harm
-STRAY = ".tmp"  # ends the name of a file that is not whole yet
-FULL = 1 << 20  # bytes free, below which a disk counts as full
+TEMPORARY = ".tmp"  # ends the name of a file that is not whole yet
+FULL = 1 << 20  # bytes; a disk with less free space counts as full
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -38,7 +38,7 @@ def write_json(path: Path, value: Any) -> None:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise StoreError(f"cannot write {path.name}: a number in it is not finite ({error})") from None
-    temporary = path.with_name(f"{_stray(path)}{os.getpid()}.{secrets.token_hex(4)}{STRAY}")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         # What UTF-8 cannot hold is written as JSON's own escape.
         with temporary.open("x", encoding="utf-8", errors="backslashreplace") as stream:
@@ -51,14 +51,15 @@ def write_json(path: Path, value: Any) -> None:
         raise
 
 
-def remove_strays(path: Path) -> None:
-    """Delete what killed writers of a JSON file left beside it; only for who keeps other writers out."""
+def remove_unfinished_writes(path: Path) -> None:
+    """Delete the temporary files that killed writers of a JSON file left; the caller keeps others out."""
     for name in os.listdir(path.parent):  # noqa: PTH208 - names are enough
-        if name.startswith(_stray(path)) and name.endswith(STRAY):
+        if name.startswith(_temporary_prefix(path)) and name.endswith(TEMPORARY):
             (path.parent / name).unlink(missing_ok=True)
 
 
-def _stray(path: Path) -> str:
+def _temporary_prefix(path: Path) -> str:
+    """How the names of the temporary files of `path` begin."""
     return f".{path.name}."
 
 
@@ -118,7 +119,7 @@ def aligned_memory(size: int) -> np.ndarray:
 
 
 def flush(path: Path) -> None:
-    """Bring a file, or all files below a folder, onto the disk itself."""
+    """Force a file, or all files below a folder, onto the disk (fsync)."""
     for file in [path, *path.rglob("*")]:
         if file.is_file():
             descriptor = os.open(file, os.O_RDONLY)
@@ -129,22 +130,22 @@ def flush(path: Path) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Delete a folder that has nothing in it; anything else stays."""
+    """Delete an empty folder; a folder with content stays."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 def why_unwritable(error: Exception, root: Path) -> str | None:
-    """Why the store cannot be written to, if that is what an error is about, else None.
+    """Why the store cannot be written to, if this is the cause of an error, else None.
 
-    Some libraries say it in words of their own, some say something else when the disk is full.
+    Some libraries put the system's message into an error of their own; some hide it when the disk is full.
     """
     if isinstance(error, OSError) and error.errno is not None:
         in_store = error.filename is None or Path(str(error.filename)).is_relative_to(root)
         return error.strerror if in_store and error.errno in CANNOT_WRITE else None
-    said = [os.strerror(number) for number in CANNOT_WRITE if os.strerror(number) in str(error)]
-    if said:
-        return said[0]
+    reasons = [os.strerror(number) for number in CANNOT_WRITE if os.strerror(number) in str(error)]
+    if reasons:
+        return reasons[0]
     try:
         full = shutil.disk_usage(root).free < FULL
     except OSError as unreachable:

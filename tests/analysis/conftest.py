@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.layout import Layout, pack_attention
 from microtome.store.cache.reader import ActivationCache
@@ -55,13 +56,18 @@ def make_cache(tmp_path):
                 if attention:
                     buffer.slot("attention", example)[:] = pack_attention(attention[example], layout.causal)
             writer.submit(buffer)
-            described, staging.files = writer.finish()
-            staging.outputs["cache"] = described | {
-                "unit": unit,
-                "classes": list(classes),
-                "split": more.get("split", "test"),
-                "segments": "together",
-            }
+            split = CachedSplit(
+                task="task",
+                split=more.get("split", "test"),
+                unit=unit,
+                classes=tuple(classes),
+                credentialed=False,
+                segments="together",
+                max_length=64,
+                truncated_words=0,
+            )
+            description, staging.files = writer.finish(split)
+            description.write(staging.outputs)
         return ActivationCache(store.find(request).path)
 
     return make

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from microtome.analysis.cache_checks import chosen_layers, refuse_other_tokens, same_cache
+from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import InputError
 
@@ -31,15 +31,15 @@ def test_a_cache_is_the_same_by_whatever_path_it_is_opened(cache, tmp_path):
 
 def test_layers_are_those_asked_for_or_all_that_are_kept(cache):
     one = cache("one")
-    assert chosen_layers(None, (0, 2), one) == (0, 2)
-    assert chosen_layers((2,), (0, 2), one) == (2,)
+    assert select_layers(None, (0, 2), one) == (0, 2)
+    assert select_layers((2,), (0, 2), one) == (2,)
     with pytest.raises(InputError, match="layer 1 is not in .*one.*; give some of 0, 2"):
-        chosen_layers((2, 1), (0, 2), one)
+        select_layers((2, 1), (0, 2), one)
 
 
 def test_tokens_are_the_same_in_number_length_and_order(cache):
     one = cache("one")
-    refuse_other_tokens(one, cache("again"))
+    require_same_tokens(one, cache("again"))
     for other in (cache("cut", [4, 3]), cache("fewer", [3]), cache("turned", ids=np.arange(7)[::-1])):
         with pytest.raises(InputError, match="one.* and .* do not hold the same tokens; extract both"):
-            refuse_other_tokens(one, other)
+            require_same_tokens(one, other)

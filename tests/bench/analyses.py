@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from microtome.analysis.attention.compare import AttentionConfig, compare_attention
+from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.scoring import score as score_of
 from microtome.analysis.probing.probes import ProbeSettings
 from microtome.analysis.probing.probes.linear import LinearProbe
 from microtome.analysis.probing.probes.svm import SvmProbe
@@ -50,8 +52,8 @@ def linear_probe(bench: Bench) -> list[Row]:
     scores: dict[str, list[float]] = {"ours": [], "theirs": []}
 
     def score(side: str, predicted: np.ndarray) -> None:
-        values = token_scores(test_units.y, predicted, range(len(test_units.classes)))
-        scores[side].append(values["token_macro_f1"])
+        labels = class_labels(test_units.y, predicted, test_units.classes)
+        scores[side].append(score_of("token_macro_f1", labels))
 
     def ours() -> None:
         scores["ours"].clear()

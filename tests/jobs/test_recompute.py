@@ -8,6 +8,7 @@ from microtome.jobs.models import tiny_models as scratch
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.recompute import checkpoint_of, recompute
 from microtome.store.artifacts.manifest import write_manifest
+from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import InputError, MissingError
 
@@ -62,8 +63,9 @@ def test_texts_that_were_encoded_separately_are_recomputed_separately(cached, na
     assert compared.beyond == ""
     assert set(compared.largest) == {"hidden"}
     assert "attentions not kept" in str(compared)
-    described = artifact.manifest["outputs"]["cache"] | {"segments": "together"}
-    together = with_manifest(artifact, outputs={"cache": described})
+    outputs = {}
+    replace(CacheDescription.of(artifact), segments="together").write(outputs)
+    together = with_manifest(artifact, outputs=outputs)
     assert "hidden of layer" in recompute(together, folder, share=0.1, seed=0).beyond
 
 

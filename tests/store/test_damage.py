@@ -10,6 +10,7 @@ import pytest
 from microtome.store import open_cache
 from microtome.store.artifacts.store import Artifact, Request, Store
 from microtome.store.artifacts.verify import check, check_store
+from microtome.store.cache.description import CacheDescription, CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
@@ -21,6 +22,16 @@ from microtome.store.errors import MicrotomeError, StoreError
 LENGTHS = np.array([5, 2, 9, 3])
 LAYERS, HEADS, DIM = 2, 2, 8
 FLIPS = 20  # per file
+SPLIT = CachedSplit(
+    task="task",
+    split="test",
+    unit="word",
+    classes=(),
+    credentialed=False,
+    segments="together",
+    max_length=64,
+    truncated_words=0,
+)
 LAYOUT = Layout(
     layers=LAYERS,
     heads=HEADS,
@@ -55,8 +66,8 @@ def write(root, form="zarr", compression="none", seed=0):
                 for values in buffer.arrays.values():
                     values[:] = rng.normal(size=values.shape)
                 writer.submit(buffer)
-            described, staging.files = writer.finish()
-        staging.outputs["cache"] = described
+            description, staging.files = writer.finish(SPLIT)
+        description.write(staging.outputs)
     return Store(root).find(request)
 
 
@@ -160,7 +171,7 @@ def test_files_of_another_cache_of_the_same_shape(tmp_path, form, compression):
             with pytest.raises(MicrotomeError):
                 everything(artifact.path)
         path.write_bytes(raw)
-    parts = len(artifact.manifest["outputs"]["cache"]["parts"])
+    parts = len(CacheDescription.of(artifact).parts)
     assert refused >= parts + 1  # a file or more of each part, and examples.npz
 
 
@@ -209,11 +220,11 @@ def test_every_field_of_the_manifest_changed(tmp_path):
 def test_a_layer_is_checked_when_it_is_first_read_and_no_other(tmp_path):
     artifact = write(tmp_path)
     wanted = everything(artifact.path)
-    first = artifact.manifest["outputs"]["cache"]["parts"][0]
-    described = first["arrays"]["hidden"]
-    damaged = artifact.path / first["file"] / described["file"]
+    first = CacheDescription.of(artifact).parts[0]
+    described = first.arrays["hidden"]
+    damaged = artifact.path / first.file / described.file
     raw = bytearray(damaged.read_bytes())
-    raw[described["offset"]] ^= 1  # layer 0, first value
+    raw[described.offset] ^= 1  # layer 0, first value
     damaged.write_bytes(raw)
     cache = open_cache(artifact.path)
     assert np.array_equal(cache.hidden(1), wanted[1])
@@ -266,7 +277,7 @@ def test_a_recorded_part_that_lost_a_file_is_missing(tmp_path, form):
             for values in buffer.arrays.values():
                 values[:] = 1
             one.submit(buffer)
-        one.finish()
+        one.finish(SPLIT)
         assert one.missing() == []
         for file in files_of(tmp_path / "part" / "parts"):
             number = int(file.relative_to(tmp_path / "part" / "parts").parts[0].split(".")[0])
@@ -285,7 +296,7 @@ def test_a_layer_is_checked_once_per_process(tmp_path, monkeypatch):
     counted = []
     real = checked_parts.checksum_of
     monkeypatch.setattr(checked_parts, "checksum_of", lambda values: counted.append(1) or real(values))
-    parts = len(artifact.manifest["outputs"]["cache"]["parts"])
+    parts = len(CacheDescription.of(artifact).parts)
     for _ in range(2):
         ActivationCache(artifact.path).hidden(1)
     assert len(counted) == parts

@@ -8,10 +8,10 @@ import pandas as pd
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import Picture, picture, slug, style
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
-from microtome.analysis.report.heatmaps import HeatMap, Scale, cells_of, chunks, map_grid
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.patterns import pattern_figures
-from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_from_base, tuned
+from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_rows, fine_tuned
 from microtome.analysis.report.tables import as_table, estimates
 
 CAPTION = (
@@ -20,7 +20,7 @@ CAPTION = (
     "one that changed most, and all maps share the colour scale. Layer 0 is the first attention layer; in "
     "the probing figure, layer 0 is the embedding output."
 )
-TUNED = "the fine-tuned model compared with the pretrained one"
+TUNED = "the fine-fine_tuned model compared with the pretrained one"
 ADAPTED = "the adapted model compared with its base"
 UNITS = {
     "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
@@ -33,19 +33,19 @@ MOST_AT_ONCE = 2  # fractions; of more, the reader may choose one
 
 def attention_section(results: Results) -> Section | None:
     """Heat maps of what fine-tuning did to each attention head; all but the first measure folded."""
-    drawn: list[Figure] = []
+    figures: list[Figure] = []
     for measure in ATTENTION_MEASURES:
-        heads = tuned(results.attention[measure])
+        heads = fine_tuned(results.attention[measure])
         if not heads.empty:
             title = f"Attention change: {metric_name(measure)}"
-            drawn.append(_changes(results, heads, measure, title, TUNED, folded=bool(drawn)))
+            figures.append(_changes(results, heads, measure, title, TUNED, folded=bool(figures)))
     for measure in ATTENTION_MEASURES[:1]:
-        heads = adapted_from_base(results.attention[measure])
+        heads = adapted_rows(results.attention[measure])
         if not heads.empty:
             title = f"Attention change by adaptation: {metric_name(measure)}"
-            drawn.append(_changes(results, heads, measure, title, ADAPTED, folded=bool(drawn)))
-    drawn += pattern_figures(results)
-    return Section(ident="attention", title="Attention", figures=drawn) if drawn else None
+            figures.append(_changes(results, heads, measure, title, ADAPTED, folded=bool(figures)))
+    figures += pattern_figures(results)
+    return Section(ident="attention", title="Attention", figures=figures) if figures else None
 
 
 def _changes(
@@ -78,15 +78,15 @@ def attention_maps(heads: pd.DataFrame, models: Sequence[str], measure: str, ide
     limits = (min(least, 0.999), 1.0) if measure == "cosine" else (0.0, most if most > 0 else 1.0)
     scale = Scale(metric_name(measure), COLOURS[measure], *limits)
     fractions = numbers(heads["fraction"])
-    drawn = []
+    pictures = []
     for block in blocks(heads, models):
         if len(fractions) > MOST_AT_ONCE:
             for fraction in fractions:
                 name = f"{ident}-{block.name}-{fraction:g}"
-                drawn.append(_picture(heads, block, [fraction], scale, name, percent(fraction)))
+                pictures.append(_picture(heads, block, [fraction], scale, name, percent(fraction)))
         else:
-            drawn.append(_picture(heads, block, fractions, scale, f"{ident}-{block.name}"))
-    return drawn
+            pictures.append(_picture(heads, block, fractions, scale, f"{ident}-{block.name}"))
+    return pictures
 
 
 def _picture(
@@ -113,7 +113,7 @@ def _map(heads: pd.DataFrame, block: Block, panel: Panel, fraction: float, scale
     title = f"{block.title(panel)}{share}"
     if part.empty:
         return HeatMap(title, np.empty((0, 0)))
-    cells = cells_of(part, "head", "layer")
+    cells = cell_matrix(part, "head", "layer")
     kind, extreme = ("min", np.nanargmin) if scale.colours == "viridis_r" else ("max", np.nanargmax)
     head, layer = (int(place) for place in np.unravel_index(extreme(cells), cells.shape))
     note = f"mean {np.nanmean(cells):.3f} · {kind} {cells[head, layer]:.3f} at L{layer} H{head}"

@@ -5,7 +5,7 @@ import pandas as pd
 from microtome.analysis.report.frames import ITEM, metric_name, over_seeds, percent
 from microtome.analysis.report.section import Section
 from microtome.analysis.report.sections.results import Results
-from microtome.analysis.report.tables import BELOW, Table, as_table, estimates
+from microtome.analysis.report.tables import BOUNDS, Table, as_table, bounds_of, estimates
 
 CLASS_METRICS = ("class_precision", "class_recall", "class_f1")
 LEAD = (
@@ -21,37 +21,35 @@ PUBLISHED = (
 def classes_section(results: Results) -> Section | None:
     """A table per task: classes down, models side by side."""
     rows = results.rows
-    chosen = _largest(rows[(rows["kind"] == "finetune") & rows["metric"].str.startswith("class_")])
-    scores = _class_scores(chosen)
+    selected = _largest(rows[(rows["kind"] == "finetune") & rows["metric"].str.startswith("class_")])
+    scores = _class_scores(selected)
     if scores.empty:
         return None
     tables = [
         class_table(part, results.models_in(part), f"table-classes-{at}", f"{task}, by class")
         for at, (task, part) in enumerate(scores.groupby("task", sort=False))
     ]
-    shares = " or ".join(percent(fraction) for fraction in sorted(set(chosen["fraction"]), reverse=True))
+    shares = " or ".join(percent(fraction) for fraction in sorted(set(selected["fraction"]), reverse=True))
     return Section(ident="classes", title="Scores by class", lead=LEAD.format(share=shares), tables=tables)
 
 
 def class_table(scores: pd.DataFrame, models: list[str], ident: str, title: str) -> Table:
     """Precision, recall and F1 by class, models side by side, from means by model, label and metric."""
-    scores = scores.assign(cell=scores["model"] + "\n" + scores["metric"])
-    order = [f"{model}\n{metric}" for model in models for metric in CLASS_METRICS]
-    named = {cell: cell.replace("\n", " ") for cell in order}
-    heads = {f"{model} {metric}": metric_name(metric) for model in models for metric in CLASS_METRICS}
-    frame = estimates(
-        scores[scores["metric"] != "class_support"], ["label"], "cell", order, named.__getitem__
-    )
+    columns = {(model, metric): f"{model} {metric}" for model in models for metric in CLASS_METRICS}
+    pairs = zip(scores["model"], scores["metric"], strict=True)
+    scores = scores.assign(column=pd.Series([columns.get(pair) for pair in pairs], index=scores.index))
+    frame = estimates(scores.dropna(subset="column"), ["label"], "column", list(columns.values()))
     support = scores[scores["metric"] == "class_support"].groupby("label")["mean"].max()
     frame.insert(1, "support", frame["label"].map(support))
     frame = frame.rename(columns={"label": "class"}).dropna(axis="columns", how="all")
-    spans = [(model, sum(f"{model} {metric}" in frame for metric in CLASS_METRICS)) for model in models]
+    spans = [(model, sum(columns[model, metric] in frame for metric in CLASS_METRICS)) for model in models]
+    heads = {name: metric_name(metric) for (_, metric), name in columns.items()}
     return as_table(frame, ident, title, groups=(("", 2), *spans), heads=heads)
 
 
 def _class_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = rows[(rows["label"] != "") & ((rows["split"] == "test") | (rows["split"] == ""))]
-    return over_seeds(chosen, [*ITEM, "label", "metric"])
+    selected = rows[(rows["label"] != "") & ((rows["split"] == "test") | (rows["split"] == ""))]
+    return over_seeds(selected, [*ITEM, "label", "metric"])
 
 
 def answer_classes(results: Results) -> list[Table]:
@@ -74,20 +72,22 @@ def _largest(rows: pd.DataFrame) -> pd.DataFrame:
 def published_section(results: Results) -> Section | None:
     """Ours beside what others reported, at the largest fraction."""
     rows = results.rows
-    known = rows[(rows["kind"] == "finetune") & rows["published"].notna() & (rows["label"] == "")]
-    if known.empty:
+    compared = rows[(rows["kind"] == "finetune") & rows["published"].notna() & (rows["label"] == "")]
+    if compared.empty:
         return None
-    keys = [*ITEM, "metric"]
-    sources = _largest(known).drop_duplicates(keys)[[*keys, "fraction", "published", "source"]]
-    ours = results.scores.merge(sources, on=[*keys, "fraction"])
-    frame = ours[[*keys, "fraction", "mean", *BELOW, "published"]].rename(
-        columns={"mean": "ours"} | {end: f"ours {end}" for end in BELOW}
+    keys, published = [*ITEM, "metric"], ["published", "published_model", "source"]
+    scores = _largest(compared).drop_duplicates(keys)[[*keys, "fraction", *published]]
+    ours = results.scores.merge(scores, on=[*keys, "fraction"])
+    frame = ours[[*keys, "fraction", "mean", *BOUNDS, "published"]].rename(
+        columns={"mean": "ours", **bounds_of("ours")}
     )
     frame["metric"] = frame["metric"].map(metric_name)
     frame["difference"] = frame["ours"] - frame["published"]
     frame["setting"] = [
-        _setting(*cells) for cells in zip(ours["model"], ours["fraction"], ours["source"], strict=True)
+        _setting(same, fraction)
+        for same, fraction in zip(ours["model"] == ours["published_model"], ours["fraction"], strict=True)
     ]
+    frame["published model"] = ours["published_model"]
     frame["source"] = ours["source"]
     table = as_table(
         frame.dropna(axis="columns", how="all"), "table-published", "Published scores beside ours"
@@ -95,8 +95,7 @@ def published_section(results: Results) -> Section | None:
     return Section(ident="published", title="Published scores", lead=PUBLISHED, tables=[table])
 
 
-def _setting(model: str, fraction: float, source: str) -> str:
-    """How a published setting is known to differ; its source ends with the name of its model in brackets."""
-    same = source.endswith(f"({model})")
+def _setting(same_model: bool, fraction: float) -> str:
+    """How the setting of a published score differs from ours, as far as the rows say."""
     share = "" if fraction == 100 else f", {percent(fraction)} of the data"
-    return ("model of the same name" if same else "another model") + share
+    return ("model of the same name" if same_model else "another model") + share

@@ -59,10 +59,10 @@ def adaptation_section(results: Results) -> Section | None:
 
 def _by_epoch(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores by model, metric and epoch of the models that were scored on the way."""
-    chosen = rows[(rows["kind"] == "adapt") & rows["epoch"].notna()]
-    on_the_way = set(chosen.loc[chosen["stage"] == "during", "model"])
-    chosen = chosen[chosen["model"].isin(on_the_way)]
-    return over_seeds(first_split(chosen), ["model", "metric", "epoch"]) if len(chosen) else chosen
+    selected = rows[(rows["kind"] == "adapt") & rows["epoch"].notna()]
+    scored_during = set(selected.loc[selected["stage"] == "during", "model"])
+    selected = selected[selected["model"].isin(scored_during)]
+    return over_seeds(first_split(selected), ["model", "metric", "epoch"]) if len(selected) else selected
 
 
 def _curves(by_epoch: pd.DataFrame, models: Sequence[str]) -> Figure:
@@ -103,10 +103,10 @@ def adaptation_curves(by_epoch: pd.DataFrame, models: Sequence[str]) -> list[Pic
 def generation_section(results: Results) -> Section | None:
     """How long and how repetitive generated texts are; the texts themselves are not in the rows."""
     rows = results.rows
-    chosen = rows[rows["kind"] == "generate"]
-    if chosen.empty:
+    selected = rows[rows["kind"] == "generate"]
+    if selected.empty:
         return None
-    summary = over_seeds(chosen, ["model", "metric"])
+    summary = over_seeds(selected, ["model", "metric"])
     wide = estimates(summary, ["model"], "metric", in_order(summary["metric"]), metric_name)
     texts = summary[summary["metric"] == "generated_tokens"].set_index("model")["n"]
     if len(texts):
@@ -118,10 +118,10 @@ def generation_section(results: Results) -> Section | None:
 def answers_section(results: Results) -> Section | None:
     """Accuracy of answers, beside the majority."""
     rows = results.rows
-    chosen = rows[(rows["kind"] == "answer") & (rows["label"] == "")]
-    if chosen.empty:
+    selected = rows[(rows["kind"] == "answer") & (rows["label"] == "")]
+    if selected.empty:
         return None
-    summary = over_seeds(chosen, [*ITEM, "metric"])
+    summary = over_seeds(selected, [*ITEM, "metric"])
     wide = estimates(summary, ITEM, "metric", in_order(summary["metric"]), metric_name)
     wide.insert(2, "n", np.asarray(summary.groupby(ITEM, sort=False)["n"].max()))
     table = as_table(wide, "table-answers", "Answers; n is how many questions")

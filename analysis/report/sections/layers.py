@@ -36,21 +36,21 @@ def layer_curves(
     *,
     height: float = 1.85,
     best: bool = False,
-    levels: pd.DataFrame | None = None,
-    places: pd.DataFrame | None = None,
+    baselines: pd.DataFrame | None = None,
+    markers: pd.DataFrame | None = None,
 ) -> list[Picture]:
     """Means against layer: a picture per task, or one if there is a single model.
 
-    `best` puts a dot on the highest point of each line. `levels` are horizontal lines: rows with task, model,
-    probe (their name) and mean. `places` are points on the layer axis by task, model and fraction.
+    `best` puts a dot on the highest point of each line. `baselines` are horizontal lines: rows with task,
+    model, probe (their name) and mean. `markers` are points on the layer axis by task, model and fraction.
     """
     fractions = numbers(frame["fraction"])
-    drawn = []
+    pictures = []
     for block in blocks(frame, models):
         name = f"{ident}-{block.name}"
         with style(name):
-            drawn.append(_picture(frame, block, name, fractions, height, best, levels, places))
-    return drawn
+            pictures.append(_picture(frame, block, name, fractions, height, best, baselines, markers))
+    return pictures
 
 
 def _picture(
@@ -60,24 +60,24 @@ def _picture(
     fractions: list[float],
     height: float,
     best: bool,
-    levels: pd.DataFrame | None,
-    places: pd.DataFrame | None,
+    baselines: pd.DataFrame | None,
+    markers: pd.DataFrame | None,
 ) -> Picture:
     """The panels of one block on one y axis, or, with a single model, each on its own."""
     shared = bool(block.heading)
     columns = min(MAX_COLUMNS, len(block.panels))
     lines: dict[str, Line2D] = {}
     rows, gap = -(-len(block.panels) // columns), 0.25 if shared else 0.6
-    entries = len(fractions) + (levels["probe"].nunique() if levels is not None else 0)
+    entries = len(fractions) + (baselines["probe"].nunique() if baselines is not None else 0)
     figure, axes = panels(rows, columns, height=height, widest=4.2, gap_x=gap, legend_entries=entries)
     for axis, panel in zip(axes.flat, block.panels, strict=False):
         lines |= _lines(axis, of(frame, panel), fractions, best=best)
-        if levels is not None:
-            lines |= _levels(axis, of(levels, panel))
-        if places is not None:
-            _marks(axis, of(places, panel), fractions)
+        if baselines is not None:
+            lines |= _baseline_lines(axis, of(baselines, panel))
+        if markers is not None:
+            _markers(axis, of(markers, panel), fractions)
         axis.set_title(short(block.title(panel), 26))
-        axis.set_ylim(*_limits(frame, levels, block.panels if shared else [panel]))
+        axis.set_ylim(*_limits(frame, baselines, block.panels if shared else [panel]))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     for place, axis in enumerate(axes.flat[: len(block.panels)]):
         axis.tick_params(labelleft=not shared or place % columns == 0)
@@ -87,7 +87,7 @@ def _picture(
     for axis in axes[:, 0]:
         axis.set_ylabel(label)
     hide(axes.flat[len(block.panels) :])
-    order = [*(_stage(fraction) for fraction in fractions), *BASELINE_LINES]
+    order = [*(_line_name(fraction) for fraction in fractions), *BASELINE_LINES]
     legend(figure, {name: lines[name] for name in order if name in lines})
     return picture(figure, ident, block.heading)
 
@@ -98,14 +98,14 @@ def _lines(axis: Axes, part: pd.DataFrame, fractions: list[float], *, best: bool
     for fraction in numbers(part["fraction"]):
         line = part[part["fraction"] == fraction].sort_values("layer")
         look = fraction_look(fraction, fractions)
-        lines[_stage(fraction)] = curve(axis, line, "layer", look, band=0.13)
+        lines[_line_name(fraction)] = curve(axis, line, "layer", look, band=0.13)
         if best:
             top = line.iloc[int(line["mean"].argmax())]
             axis.plot([top["layer"]], [top["mean"]], marker="o", markersize=5, color=look["color"], zorder=4)
     return lines
 
 
-def _levels(axis: Axes, part: pd.DataFrame) -> dict[str, Line2D]:
+def _baseline_lines(axis: Axes, part: pd.DataFrame) -> dict[str, Line2D]:
     """Horizontal lines at scores that have no layer."""
     return {
         str(row["probe"]): axis.axhline(
@@ -115,7 +115,7 @@ def _levels(axis: Axes, part: pd.DataFrame) -> dict[str, Line2D]:
     }
 
 
-def _marks(axis: Axes, part: pd.DataFrame, fractions: list[float]) -> None:
+def _markers(axis: Axes, part: pd.DataFrame, fractions: list[float]) -> None:
     """Triangles on the layer axis."""
     for row in part.to_dict("records"):
         colour = fraction_look(row["fraction"], fractions)["color"]
@@ -123,20 +123,24 @@ def _marks(axis: Axes, part: pd.DataFrame, fractions: list[float]) -> None:
         axis.plot([row["mean"]], [0.03], "^", color=colour, markersize=6, transform=base, clip_on=False)
 
 
-def _stage(fraction: float) -> str:
+def _line_name(fraction: float) -> str:
     """How a line is called in the legend."""
     return BEFORE if fraction == 0 else percent(fraction)
 
 
-def _limits(frame: pd.DataFrame, levels: pd.DataFrame | None, shown: list[Panel]) -> tuple[float, float]:
-    """The y range of some panels, with a little air. A level that is far from all lines is left outside:
+def _limits(frame: pd.DataFrame, baselines: pd.DataFrame | None, shown: list[Panel]) -> tuple[float, float]:
+    """The y range of some panels, with a little air. A baseline that is far from all lines is left outside:
     it would press them flat."""
     part = _shown(frame, shown)
-    found = np.concatenate([np.asarray(end, dtype=np.float64) for end in [part["mean"], *spread(part)]])
-    low, high = float(np.nanmin(found)), float(np.nanmax(found))
-    if levels is not None:
+    ends = np.concatenate([np.asarray(end, dtype=np.float64) for end in [part["mean"], *spread(part)]])
+    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
+    if baselines is not None:
         reach = FAR * (high - low)
-        near = [level for level in _shown(levels, shown)["mean"] if low - reach <= level <= high + reach]
+        near = [
+            baseline
+            for baseline in _shown(baselines, shown)["mean"]
+            if low - reach <= baseline <= high + reach
+        ]
         low, high = min([low, *near]), max([high, *near])
     air = 0.07 * (high - low) or 0.05
     return low - air, high + air

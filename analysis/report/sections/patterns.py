@@ -27,9 +27,9 @@ from microtome.analysis.report.frames import (
     numbers,
     over_seeds,
     percent,
-    widened,
+    pivoted,
 )
-from microtome.analysis.report.heatmaps import MAX_COLUMNS, HeatMap, Scale, cells_of, chunks, map_grid
+from microtome.analysis.report.heatmaps import MAX_COLUMNS, HeatMap, Scale, cell_matrix, chunks, map_grid
 from microtome.analysis.report.section import Figure
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import as_table, estimates
@@ -78,30 +78,30 @@ def pattern_figures(results: Results) -> list[Figure]:
 
 
 def _stages(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = rows[(rows["kind"] == "attention") & rows["metric"].isin(PATTERNS) & (rows["fraction"] > 0)]
-    return chosen[chosen["stage"].isin(["before", "after"])].dropna(subset=["layer", "head"])
+    selected = rows[(rows["kind"] == "attention") & rows["metric"].isin(PATTERNS) & (rows["fraction"] > 0)]
+    return selected[selected["stage"].isin(["before", "after"])].dropna(subset=["layer", "head"])
 
 
 def _heads(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds before and after, and the difference, by head, at the largest fraction of each task."""
-    chosen = _stages(rows)
-    chosen = chosen[chosen["fraction"] == chosen.groupby("task")["fraction"].transform("max")]
+    selected = _stages(rows)
+    selected = selected[selected["fraction"] == selected.groupby("task")["fraction"].transform("max")]
     keys = [*ITEM, "metric", "fraction", "layer", "head"]
-    if not {"before", "after"} <= set(chosen["stage"]):
-        return chosen.iloc[:0]
-    wide = widened(over_seeds(chosen, [*keys, "stage"]), keys, "stage", ["before", "after"])
+    if not {"before", "after"} <= set(selected["stage"]):
+        return selected.iloc[:0]
+    wide = pivoted(over_seeds(selected, [*keys, "stage"]), keys, "stage", ["before", "after"])
     return wide.dropna(subset=["before", "after"]).assign(mean=lambda frame: frame["after"] - frame["before"])
 
 
 def _by_fraction(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over heads by layer: before, and after at each fraction, with the deviation over seeds."""
-    chosen = _stages(rows)
+    selected = _stages(rows)
     # Every comparison has the same "before": one column is enough.
-    chosen = chosen.assign(
-        column=[0.0 if stage == "before" else f for stage, f in chosen[["stage", "fraction"]].to_numpy()]
+    selected = selected.assign(
+        column=[0.0 if stage == "before" else f for stage, f in selected[["stage", "fraction"]].to_numpy()]
     )
     keys = [*ITEM, "metric", "layer"]
-    run = chosen.groupby([*keys, "column", "seed", "stage"], sort=False, dropna=False)
+    run = selected.groupby([*keys, "column", "seed", "stage"], sort=False, dropna=False)
     means = run[["value", "low", "high", "n"]].mean().reset_index()
     frame = over_seeds(means, [*keys, "column"])
     frame.loc[frame["column"] == 0, "deviation"] = np.nan
@@ -111,13 +111,13 @@ def _by_fraction(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _by_head(heads: pd.DataFrame) -> pd.DataFrame:
     frame = heads.assign(metric=heads["metric"].map(metric_name))
-    wide = widened(frame, [*ITEM, "metric", "fraction", "layer"], "head", numbers(frame["head"]))
+    wide = pivoted(frame, [*ITEM, "metric", "fraction", "layer"], "head", numbers(frame["head"]))
     return wide.rename(columns=lambda name: f"head {name:g}" if isinstance(name, float) else name)
 
 
 def pattern_lines(by_layer: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
     """A picture per task, a panel per pattern, two lines per model."""
-    drawn = []
+    pictures = []
     for at, (task, part) in enumerate(by_layer.groupby("task", sort=False), 1):
         patterns = [name for name in PATTERNS if name in set(part["metric"])]
         columns = min(MAX_COLUMNS, len(patterns))
@@ -136,8 +136,8 @@ def pattern_lines(by_layer: pd.DataFrame, models: Sequence[str]) -> list[Picture
             hide(axes.flat[len(patterns) :])
             before = Line2D([], [], color=MUTED, linestyle=BEFORE, linewidth=1.4)
             legend(figure, {**lines, "before fine-tuning": before})
-            drawn.append(picture(figure, ident, str(task)))
-    return drawn
+            pictures.append(picture(figure, ident, str(task)))
+    return pictures
 
 
 def _panel(axis: Axes, part: pd.DataFrame, models: Sequence[str]) -> dict[str, Line2D]:
@@ -155,7 +155,7 @@ def _panel(axis: Axes, part: pd.DataFrame, models: Sequence[str]) -> dict[str, L
 
 def pattern_maps(heads: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
     """A picture per task: a row of maps per pattern, a column per model."""
-    drawn = []
+    pictures = []
     for at, (task, part) in enumerate(heads.groupby("task", sort=False), 1):
         ident = f"attention-pattern-changes-{at}-{slug(str(task))}"
         present = [model for model in models if model in set(part["model"])]
@@ -169,12 +169,12 @@ def pattern_maps(heads: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
         with style(ident):
             height = float(np.clip(0.09 * (part["head"].max() + 1), 0.7, 1.2))
             figure = map_grid(grid, None, height=height, labels=("head", "layer"))
-            drawn.append(picture(figure, ident, str(task)))
-    return drawn
+            pictures.append(picture(figure, ident, str(task)))
+    return pictures
 
 
 def _map(part: pd.DataFrame, model: str, scale: Scale) -> HeatMap:
     if part.empty:
         return HeatMap(model, np.empty((0, 0)))
     note = f"{scale.name}, ± {scale.high:.3f}"
-    return HeatMap(model, cells_of(part, "head", "layer"), note, scale=scale)
+    return HeatMap(model, cell_matrix(part, "head", "layer"), note, scale=scale)

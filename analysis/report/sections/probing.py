@@ -8,7 +8,15 @@ from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands
-from microtome.analysis.report.tables import BELOW, Table, as_table, away_from_zero, estimates, renamed
+from microtome.analysis.report.tables import (
+    BOUNDS,
+    Table,
+    as_table,
+    away_from_zero,
+    bounds_of,
+    estimates,
+    renamed,
+)
 
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
@@ -63,14 +71,14 @@ def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
     baselines = _baselines(results)
     ident = f"probing-{slug(probe) or 'unnamed'}"
     return Figure(
-        title=f"{_called(probe)} probe, layer by layer",
+        title=f"{_title(probe)} probe, layer by layer",
         caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes),
         pictures=layer_curves(
             probes,
             results.models_in(probes),
             ident,
             best=True,
-            levels=baselines,
+            baselines=baselines,
         ),
         table=_by_layer(
             probes, f"table-{ident}", f"Score of the {probe} probe by layer and share of the data"
@@ -87,7 +95,7 @@ def _extra(results: Results, probe: str, metric: str) -> Figure | None:
     ident = f"{slug(metric)}-{slug(probe) or 'unnamed'}"
     name = metric_name(metric)
     return Figure(
-        title=f"{_called(probe)} probe: {name}",
+        title=f"{_title(probe)} probe: {name}",
         caption=EXTRAS[metric] + bands(frame),
         pictures=layer_curves(frame, results.models_in(frame), ident, height=1.3),
         table=_by_layer(frame, f"table-{ident}", f"{name} by layer and share of the data".capitalize()),
@@ -111,21 +119,21 @@ def _mix(results: Results) -> Figure | None:
     centres = over_seeds(rows[(rows["kind"] == "probe") & (rows["metric"] == "centre_of_gravity")], keys)
     score = results.unlayered[results.unlayered["probe"] == MIX]
     table = renamed(centres.drop(columns="n"), mean="centre of gravity").merge(
-        renamed(score[[*keys, "metric", "mean", *BELOW]], mean="score"), on=keys, how="left"
+        renamed(score[[*keys, "metric", "mean", *BOUNDS]], mean="score"), on=keys, how="left"
     )
     table["metric"] = table["metric"].map(metric_name, na_action="ignore")
     return Figure(
         title="Layer weights of a scalar mix",
         caption=WEIGHTS + bands(weights),
-        pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, places=centres),
+        pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, markers=centres),
         table=as_table(table, "table-scalar-mix", "Centre of gravity and score of the scalar mix"),
     )
 
 
 def _baselines(results: Results) -> pd.DataFrame:
     """One score per task, model and baseline, of the smallest fraction: no model plays a part in them."""
-    chosen = results.unlayered[results.unlayered["probe"].isin(BASELINES)]
-    return chosen.sort_values("fraction", kind="stable").drop_duplicates(["probe", *ITEM])
+    selected = results.unlayered[results.unlayered["probe"].isin(BASELINES)]
+    return selected.sort_values("fraction", kind="stable").drop_duplicates(["probe", *ITEM])
 
 
 def _best(results: Results) -> Table | None:
@@ -134,16 +142,15 @@ def _best(results: Results) -> Table | None:
         return None
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
-    frame = renamed(best[[*keys, "metric", "mean", *BELOW]], mean="score")
-    gains = results.drawn("probe", "gain")
+    frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
+    gains = results.derived("probe", "gain")
     if not gains.empty:
-        chosen = gains[[*keys, "metric", "mean", *BELOW]]
-        frame = frame.merge(renamed(chosen, mean="gain"), on=[*keys, "metric"], how="left")
+        selected = gains[[*keys, "metric", "mean", *BOUNDS]]
+        frame = frame.merge(renamed(selected, mean="gain"), on=[*keys, "metric"], how="left")
     baselines = _baselines(results)
     for name in BASELINES:
         part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
-        columns = {"mean": name, "low": f"{name} low", "high": f"{name} high"}
-        frame = frame.merge(part.rename(columns=columns), on=ITEM, how="left")
+        frame = frame.merge(part.rename(columns={"mean": name, **bounds_of(name)}), on=ITEM, how="left")
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
     return as_table(frame, "table-best-layers", BEST, styles=away_from_zero(frame, ["gain"]))
@@ -153,14 +160,14 @@ def _without_layers(results: Results) -> Table | None:
     frame = results.unlayered
     if frame.empty:
         return None
-    columns = [*ITEM, "probe", "metric", "fraction", "mean", *BELOW, "n"]
+    columns = [*ITEM, "probe", "metric", "fraction", "mean", *BOUNDS, "n"]
     named = frame[columns].assign(metric=frame["metric"].map(metric_name))
     return as_table(
         renamed(named, mean="score"), "table-unlayered", "Baselines, and probes of all layers together"
     )
 
 
-def _called(probe: str) -> str:
+def _title(probe: str) -> str:
     """A probe at the head of a title."""
     return {"svm": "SVM", "mlp": "MLP", "bilstm-crf": "BiLSTM-CRF"}.get(
         probe, (probe or "unnamed").capitalize()

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from microtome.analysis.correlation import DRAWN
+from microtome.analysis.correlation import DERIVED
 from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 from microtome.analysis.report.frames import (
     ITEM,
-    drawn_rows,
+    derived_rows,
     first_metric,
     first_split,
     in_order,
-    joined,
     over_seeds,
+    pivoted,
     plain,
-    widened,
+    stacked,
 )
 
 ATTENTION_MEASURES = ("jensen_shannon", "cosine", "l1")
@@ -49,34 +49,34 @@ class Results:
         present = set(frame["model"])
         return [model for model in self.models if model in present]
 
-    def drawn(self, kind: str, stage: str) -> pd.DataFrame:
-        """What was drawn of the primary scores of a kind: stage "gain" or "difference"."""
-        return drawn_rows(self.rows[self.rows["kind"] == kind], stage)
+    def derived(self, kind: str, stage: str) -> pd.DataFrame:
+        """What was computed from the primary scores of a kind: stage "gain" or "difference"."""
+        return derived_rows(self.rows[self.rows["kind"] == kind], stage)
 
 
 def read(rows: pd.DataFrame) -> Results:
     """Everything the sections share, from tidy rows."""
-    known = plain(rows)
-    scores = downstream_scores(known)
-    main = _probe_rows(known)
+    rows_read = plain(rows)
+    scores = downstream_scores(rows_read)
+    main = _probe_rows(rows_read)
     return Results(
         tidy=rows,
-        rows=known,
-        models=in_order(known["model"]),
+        rows=rows_read,
+        models=in_order(rows_read["model"]),
         scores=scores,
         primary=primary_scores(scores),
         probes=over_seeds(main[main["layer"].notna()], ["probe", *ITEM, "metric", "fraction", "layer"]),
         unlayered=_unlayered(main[main["layer"].isna()]),
-        attention={measure: attention_changes(known, measure) for measure in ATTENTION_MEASURES},
-        adapted=adaptation(known),
+        attention={measure: attention_changes(rows_read, measure) for measure in ATTENTION_MEASURES},
+        adapted=adaptation(rows_read),
     )
 
 
 def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Every fine-tuning metric on the quoted split, by task, model, fraction (%) and metric."""
-    chosen = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
-    parts = [first_split(part) for _, part in chosen.groupby("task", sort=False)]
-    return over_seeds(joined(parts, chosen), [*ITEM, "fraction", "metric"])
+    selected = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
+    parts = [first_split(part) for _, part in selected.groupby("task", sort=False)]
+    return over_seeds(stacked(parts, selected), [*ITEM, "fraction", "metric"])
 
 
 def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -84,23 +84,25 @@ def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
     parts = [
         part[part["metric"] == first_metric(part, PRIMARY)] for _, part in scores.groupby("task", sort=False)
     ]
-    return joined(parts, scores)
+    return stacked(parts, scores)
 
 
 def probe_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric of every probed layer, by probe, task, model, fraction (%) and layer."""
-    chosen = rows[(rows["kind"] == "probe") & (rows["metric"] == metric)].dropna(subset=["layer", "fraction"])
-    return over_seeds(chosen, ["probe", *ITEM, "metric", "fraction", "layer"])
+    selected = rows[(rows["kind"] == "probe") & (rows["metric"] == metric)].dropna(
+        subset=["layer", "fraction"]
+    )
+    return over_seeds(selected, ["probe", *ITEM, "metric", "fraction", "layer"])
 
 
 def _probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the primary metric of each task; one that was not probed for any is left out."""
-    chosen = rows[(rows["kind"] == "probe") & rows["fraction"].notna() & rows["metric"].isin(PROBE_PRIMARY)]
+    selected = rows[(rows["kind"] == "probe") & rows["fraction"].notna() & rows["metric"].isin(PROBE_PRIMARY)]
     parts = []
-    for _, part in chosen.groupby("task", sort=False):
+    for _, part in selected.groupby("task", sort=False):
         quoted = first_split(part)
         parts.append(quoted[quoted["metric"] == first_metric(quoted, PROBE_PRIMARY)])
-    return joined(parts, chosen)
+    return stacked(parts, selected)
 
 
 def _unlayered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -124,29 +126,29 @@ def best_layers(probes: pd.DataFrame) -> pd.DataFrame:
 
 def attention_changes(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One attention measure by task, model, fraction (%), layer and head, averaged over seeds."""
-    chosen = rows[(rows["kind"] == "attention") & (rows["metric"] == measure) & (rows["stage"] == "")]
-    chosen = chosen.dropna(subset=["fraction", "layer", "head"])
-    return over_seeds(chosen, [*ITEM, "fraction", "layer", "head"])
+    selected = rows[(rows["kind"] == "attention") & (rows["metric"] == measure) & (rows["stage"] == "")]
+    selected = selected.dropna(subset=["fraction", "layer", "head"])
+    return over_seeds(selected, [*ITEM, "fraction", "layer", "head"])
 
 
-def tuned(frame: pd.DataFrame) -> pd.DataFrame:
+def fine_tuned(frame: pd.DataFrame) -> pd.DataFrame:
     """Comparisons of a fine-tuned model with the same model before."""
     return frame[frame["fraction"] > 0]
 
 
-def adapted_from_base(frame: pd.DataFrame) -> pd.DataFrame:
+def adapted_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Comparisons of an adapted model with its base."""
     return frame[frame["fraction"] == 0]
 
 
 def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
     """Language-model scores on held-out text: model, metric, then one column per stage and the change."""
-    chosen = rows[(rows["kind"] == "adapt") & (rows["stage"] != "during")]
-    if chosen.empty:
-        return chosen
-    chosen = first_split(chosen).assign(stage=lambda table: table["stage"].replace("", "value"))
-    summary = over_seeds(chosen, ["model", "metric", "stage"])
-    frame = widened(summary, ["model", "metric"], "stage", in_order(chosen["stage"]))
+    selected = rows[(rows["kind"] == "adapt") & (rows["stage"] != "during")]
+    if selected.empty:
+        return selected
+    selected = first_split(selected).assign(stage=lambda table: table["stage"].replace("", "value"))
+    summary = over_seeds(selected, ["model", "metric", "stage"])
+    frame = pivoted(summary, ["model", "metric"], "stage", in_order(selected["stage"]))
     if {"before", "after"} <= set(frame):
         frame["change"] = frame["after"] - frame["before"]
     return frame
@@ -154,5 +156,5 @@ def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
 
 def inventory(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured at all: kind, metric and split with the number of rows and the range of values."""
-    grouped = rows[~rows["stage"].isin(DRAWN)].groupby(["kind", "metric", "split"], sort=False)["value"]
+    grouped = rows[~rows["stage"].isin(DERIVED)].groupby(["kind", "metric", "split"], sort=False)["value"]
     return grouped.agg(rows="count", lowest="min", mean="mean", highest="max").reset_index()

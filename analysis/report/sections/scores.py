@@ -67,11 +67,11 @@ def scores_section(results: Results) -> Section | None:
 
 def bands(frame: pd.DataFrame, what: str = "Bands") -> str:
     """What the bands of a figure are, for its caption."""
-    drawn = frame["low"].notna()
-    spread = (frame["deviation"].notna() & ~drawn).any()
-    if not drawn.any() and not spread:
+    has_interval = frame["low"].notna()
+    spread = (frame["deviation"].notna() & ~has_interval).any()
+    if not has_interval.any() and not spread:
         return ""
-    form = "both" if drawn.any() and spread else "interval" if drawn.any() else "deviation"
+    form = "both" if has_interval.any() and spread else "interval" if has_interval.any() else "deviation"
     return BANDS[form].format(what if form != "deviation" else what.lower())
 
 
@@ -82,7 +82,7 @@ def _long(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gains(results: Results) -> Table | None:
-    gains = results.drawn("finetune", "gain")
+    gains = results.derived("finetune", "gain")
     if gains.empty:
         return None
     frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
@@ -91,7 +91,7 @@ def _gains(results: Results) -> Table | None:
 
 def _differences(results: Results) -> Table | None:
     """Rows name the second model in `label`."""
-    pairs = results.drawn("finetune", "difference")
+    pairs = results.derived("finetune", "difference")
     if pairs.empty:
         return None
     pairs = pairs.rename(columns={"label": "minus model"})

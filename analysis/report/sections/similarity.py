@@ -7,11 +7,11 @@ import pandas as pd
 
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import Picture, picture, slug, style
-from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, widened
-from microtome.analysis.report.heatmaps import HeatMap, Scale, cells_of, chunks, map_grid
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
-from microtome.analysis.report.sections.results import Results, adapted_from_base, tuned
+from microtome.analysis.report.sections.results import Results, adapted_rows, fine_tuned
 from microtome.analysis.report.tables import as_table, estimates
 
 STAGES = ("before", "after", "across")
@@ -23,7 +23,7 @@ MOVED = (
 )
 MAPS = (
     "Similarity ({measure}) of every pair of layers on the same test tokens. Before: layers of the "
-    "pretrained model with one another; after: of the model fine-tuned on {share} of the training data; "
+    "pretrained model with one another; after: of the model fine-fine_tuned on {share} of the training data; "
     "across: layers before (up) with layers after (right). All maps share the colour scale; 1 is the same"
     " up to rotation and scale."
 )
@@ -45,12 +45,14 @@ def similarity_section(results: Results) -> Section | None:
 
 
 def _pairs(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = rows[(rows["kind"] == "similarity") & rows["metric"].isin(MEASURES) & rows["stage"].isin(STAGES)]
-    return over_seeds(chosen.dropna(subset=["fraction", "layer", "other_layer"]), KEYS)
+    selected = rows[
+        (rows["kind"] == "similarity") & rows["metric"].isin(MEASURES) & rows["stage"].isin(STAGES)
+    ]
+    return over_seeds(selected.dropna(subset=["fraction", "layer", "other_layer"]), KEYS)
 
 
 def _of_measure(results: Results, pairs: pd.DataFrame, measure: str, *, folded: bool) -> list[Figure]:
-    fine, adapted = tuned(pairs), adapted_from_base(pairs)
+    fine, adapted = fine_tuned(pairs), adapted_rows(pairs)
     figures = []
     moved = fine[(fine["stage"] == "across") & (fine["layer"] == fine["other_layer"])]
     if not moved.empty:
@@ -58,14 +60,13 @@ def _of_measure(results: Results, pairs: pd.DataFrame, measure: str, *, folded: 
     if not fine.empty:
         most = fine[fine["fraction"] == fine.groupby("task")["fraction"].transform("max")]
         share = " or ".join(percent(fraction) for fraction in numbers(most["fraction"]))
-        title, caption = (
-            "Similarity of all pairs of layers",
-            MAPS.format(measure=metric_name(measure), share=share),
-        )
-        figures.append(_maps(results, most, measure, title, caption, folded=folded))
+        title = "Similarity of all pairs of layers"
+        caption = MAPS.format(measure=metric_name(measure), share=share)
+        figures.append(_maps(results, most, measure, title, "similarity", caption, folded=folded))
     if not adapted.empty:
-        title, caption = "Adapted models beside their base", ADAPTED.format(measure=metric_name(measure))
-        figures.append(_maps(results, adapted, measure, title, caption, folded=True))
+        title, ident = "Adapted models beside their base", "adapted-models-beside-their-base"
+        caption = ADAPTED.format(measure=metric_name(measure))
+        figures.append(_maps(results, adapted, measure, title, ident, caption, folded=True))
     return figures
 
 
@@ -83,12 +84,12 @@ def _moved(results: Results, moved: pd.DataFrame, measure: str, *, folded: bool)
 
 
 def _maps(
-    results: Results, pairs: pd.DataFrame, measure: str, title: str, caption: str, *, folded: bool
+    results: Results, pairs: pd.DataFrame, measure: str, title: str, ident: str, caption: str, *, folded: bool
 ) -> Figure:
     name = metric_name(measure)
-    ident = f"{slug(title).removesuffix('-of-all-pairs-of-layers')}-{slug(measure)}"
+    ident = f"{ident}-{slug(measure)}"
     frame = pairs.rename(columns={"other_layer": "other"})
-    wide = widened(frame, [*ITEM, "fraction", "stage", "layer"], "other", numbers(frame["other"]))
+    wide = pivoted(frame, [*ITEM, "fraction", "stage", "layer"], "other", numbers(frame["other"]))
     wide = wide.rename(columns=lambda key: f"layer {key:g}" if isinstance(key, float) else key)
     return Figure(
         title=f"{title}: {name}",
@@ -102,7 +103,7 @@ def _maps(
 def similarity_maps(pairs: pd.DataFrame, models: Sequence[str], name: str, ident: str) -> list[Picture]:
     """A picture per task: a row of maps per stage and a column per model."""
     scale = Scale(name, "magma", min(0.0, float(pairs["mean"].min())), 1.0)
-    drawn = []
+    pictures = []
     for block in blocks(pairs, models):
         key = f"{ident}-{block.name}"
         with style(key):
@@ -112,8 +113,8 @@ def similarity_maps(pairs: pd.DataFrame, models: Sequence[str], name: str, ident
                 for stage in STAGES
             ]
             figure = map_grid(grid, scale, height=1.25, labels=("layer", "layer"), widest=2.6)
-            drawn.append(picture(figure, key, block.heading))
-    return drawn
+            pictures.append(picture(figure, key, block.heading))
+    return pictures
 
 
 def _map(pairs: pd.DataFrame, block: Block, panel: Panel, stage: str) -> HeatMap:
@@ -121,4 +122,4 @@ def _map(pairs: pd.DataFrame, block: Block, panel: Panel, stage: str) -> HeatMap
     title = f"{block.title(panel)} · {stage}"
     if part.empty:
         return HeatMap(title, np.empty((0, 0)))
-    return HeatMap(title, cells_of(part, "layer", "other_layer"))
+    return HeatMap(title, cell_matrix(part, "layer", "other_layer"))

@@ -33,7 +33,7 @@ class ZarrParts(PartFormat):
     suffix = ".zarr"
 
     def write(self, path: Path, arrays: Mapping[str, np.ndarray], compression: str) -> dict[str, Place]:
-        _end_zarr_in_peace()
+        _stop_zarr_before_exit()
         group = zarr.open_group(path, mode="w-", zarr_format=3)
         places = {}
         for name, values in arrays.items():
@@ -47,15 +47,17 @@ class ZarrParts(PartFormat):
         return places
 
     def read(self, path: Path, names: Collection[str]) -> Mapping[str, Any]:
-        _end_zarr_in_peace()
+        _stop_zarr_before_exit()
         return {name: zarr.open_array(path / name, mode="r", zarr_format=3) for name in names}
 
 
 @functools.cache
-def _end_zarr_in_peace() -> None:
-    """When the program ends, zarr gives the thread of its event loop a fifth of a second to stop, and closes
-    the loop even if it still runs: a traceback after good work, on a busy machine. What is to be called at
-    the end is called last in, first out, so this comes before zarr's, and waits."""
+def _stop_zarr_before_exit() -> None:
+    """Wait for zarr's event loop when the program ends.
+
+    zarr waits a fifth of a second and then closes the loop even if it still runs, which prints a traceback on
+    a busy machine. Exit functions run last in, first out, so this one runs before that of zarr.
+    """
     atexit.register(_stop_event_loop)
 
 

@@ -40,7 +40,7 @@ def sections(page: str) -> list[str]:
 
 
 def test_every_kind_of_row_has_its_section_in_order(page: str) -> None:
-    expected = ["glance", "scores", "probing", "attention", "correlation", "adaptation", "measurements"]
+    expected = ["summary", "scores", "probing", "attention", "correlation", "adaptation", "measurements"]
     assert sections(page) == [*expected, "provenance"]
     assert "1.2.3" in page
     assert "finetune/pairs.tiny-b.f030.s2" in page
@@ -57,7 +57,7 @@ def test_section_without_rows_is_left_out(
     alone = sections(written(few[few["kind"] == kind], tmp_path / "alone"))
     assert section not in without
     assert section in alone
-    assert set(alone) <= {"glance", section, "measurements", "provenance"}
+    assert set(alone) <= {"summary", section, "measurements", "provenance"}
     assert {"measurements", "provenance"} <= set(without)
 
 
@@ -78,10 +78,10 @@ def test_a_page_that_is_no_report_is_not_replaced(few: pd.DataFrame, tmp_path: P
     assert written(few, tmp_path) == written(few, tmp_path)  # a report is
 
 
-def test_glance_quotes_test_means_gain_and_best_layers(
+def test_the_summary_quotes_test_means_gain_and_best_layers(
     rows: pd.DataFrame, page: str, outline: type, metrics: dict[str, Any]
 ) -> None:
-    records = outline(page).records("table-glance")
+    records = outline(page).records("table-summary")
     assert [(record["task"], record["model"]) for record in records] == [
         ("entities", "tiny-a"),
         ("entities", "tiny-b"),
@@ -155,7 +155,7 @@ def test_hostile_names_are_shown_as_text(
     found = outline(page)
     assert found.open == []
     assert not found.tags & {"script", "i"}
-    assert found.records("table-glance")[0]["model"] == name
+    assert found.records("table-summary")[0]["model"] == name
     assert "<h1>&lt;b&gt;suite</h1>" in page
 
 
@@ -226,7 +226,7 @@ def test_missing_cells_and_values_become_gaps(
     holed = rows[~lost & rows["kind"].isin(["finetune", "probe"])].reset_index(drop=True)
     holed.loc[holed["layer"] == 2, "value"] = float("nan")
     found = outline(written(holed, tmp_path))
-    record = next(r for r in found.records("table-glance") if (r["task"], r["model"]) == ("pairs", "tiny-b"))
+    record = next(r for r in found.records("table-summary") if (r["task"], r["model"]) == ("pairs", "tiny-b"))
     assert record["100 %"] == "–"
     assert record["gain"] == "–"
     assert record["30 %"] != "–"

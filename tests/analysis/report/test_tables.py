@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from microtome.analysis.report.tables import as_table, away_from_zero, estimates
+from microtome.analysis.report.tables import Bound, as_table, away_from_zero, estimates
 
 MEANS = pd.DataFrame(
     {
@@ -41,10 +41,17 @@ ENDS = ("", " low", " high", " deviation")
 
 
 def test_differences_whose_interval_leaves_zero_out_stand_out():
+    low, high = Bound("x", "low"), Bound("x", "high")
     frame = pd.DataFrame(
-        {"x": [1.0, -1.0, 0.5], "x low": [0.5, -2.0, -0.1], "x high": [2.0, -0.5, 1.0], "y": [1.0, 1.0, 1.0]}
+        {"x": [1.0, -1.0, 0.5], low: [0.5, -2.0, -0.1], high: [2.0, -0.5, 1.0], "y": [1.0, 1.0, 1.0]}
     )
     assert away_from_zero(frame, frame) == {(0, "x"): "sure", (1, "x"): "sure"}
+
+
+def test_a_column_that_is_only_named_like_a_bound_is_a_column_of_its_own():
+    table = as_table(pd.DataFrame({"bert": [0.5], "bert low": [0.25]}), "id", "title")
+    assert table.columns == ["bert", "bert low"]
+    assert [(cell.text, cell.note) for cell in table.cells[0]] == [("0.500", ""), ("0.250", "")]
 
 
 def test_numbers_are_printed_as_they_can_be_read():

@@ -105,13 +105,13 @@ def test_labels_of_words_and_of_pairs(bench, tiny_models):
     task = load_task(str(bench.tasks["ner"]))
     tags = [tag for example in find_data(task).read("test") for tag in example.label]
     cache = ActivationCache(bench.run(bench.extract("ner", tiny_models / "bert", keep=["hidden"])).path)
-    described = cache.manifest["outputs"]["cache"]
-    assert [described["classes"][label] for label in cache.labels] == tags
+    assert [cache.description.classes[label] for label in cache.labels] == tags
     assert cache.word_offsets[-1] == len(tags)
     pairs = find_data(load_task(str(bench.tasks["nli"]))).read("test")
     cache = ActivationCache(bench.run(bench.extract("nli", tiny_models / "bert", keep=["hidden"])).path)
-    classes = cache.manifest["outputs"]["cache"]["classes"]
-    assert [classes[label] for label in cache.labels] == [example.label for example in pairs]
+    assert [cache.description.classes[label] for label in cache.labels] == [
+        example.label for example in pairs
+    ]
 
 
 def test_a_sample_is_the_same_for_every_model(bench, tiny_models):

@@ -12,6 +12,7 @@ from microtome.jobs.run import stopping
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import Store
 from microtome.store.artifacts.verify import check
+from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats import hdf5 as hdf5_parts
 from microtome.store.cache.formats import zarr as zarr_parts
@@ -150,7 +151,7 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
         run_job(job, bench.store.root)
     assert saved_parts(bench.store) == 4
     assert run_job(job, bench.store.root)[0] is None
-    parts = len(bench.store.find(job.request).manifest["outputs"]["cache"]["parts"])
+    parts = len(CacheDescription.of(bench.store.find(job.request)).parts)
     assert filled == [0, 1, 2, 3, 4, *range(4, parts)]  # the four before it were on disk
     assert parts > 5
 
@@ -174,7 +175,7 @@ def test_two_extractions_at_the_same_time_share_the_parts_of_one_cache(bench, ti
     assert not (bench.store.root / ".staging").exists()
     lines = bench.store.log_path(job.request).read_text().splitlines()
     done = sorted(line for line in lines if line.startswith("» part "))
-    assert len(done) == len(set(done)) == len(artifact.manifest["outputs"]["cache"]["parts"])
+    assert len(done) == len(set(done)) == len(CacheDescription.of(artifact).parts)
 
 
 def test_one_of_two_killed_the_other_does_its_part_too(bench, tiny_models, tmp_path, small_parts):

@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 
+from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.publishing import publish
 from microtome.jobs.publishing.publish import export, push, without_places
@@ -64,7 +65,7 @@ def adapter(bench, tiny_models):
         adapted.save_pretrained(staging.path / CHECKPOINT)
         model.config.save_pretrained(staging.path / CHECKPOINT)
         transformers.AutoTokenizer.from_pretrained(base.path).save_pretrained(staging.path / CHECKPOINT)
-        staging.outputs["adapter"] = {"base": base.name, "bytes": 1}
+        AdapterDescription(base=base.name, bytes=1).write(staging.outputs)
     return bench.store.find(request)
 
 

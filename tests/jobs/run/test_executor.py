@@ -123,7 +123,7 @@ def test_a_log_that_fills_up_later_does_not_hide_why_the_job_failed(bench, job, 
     def full(text):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(executor, "report", full)
+    monkeypatch.setattr(executor, "log_progress", full)
     failure, _ = run_job(failing(job, ValueError("the real reason")), bench.store.root)
     assert failure == "ValueError: the real reason"
 

@@ -10,6 +10,7 @@ import zarr
 
 from microtome.store import open_cache
 from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.description import CacheDescription, CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats import part as parts
@@ -23,6 +24,16 @@ from microtome.store.files.operations import aligned_memory, folder_bytes
 
 LENGTHS = np.array([5, 1, 9, 3, 7, 4])
 LAYERS, HEADS, DIM = 3, 2, 8
+SPLIT = CachedSplit(
+    task="task",
+    split="test",
+    unit="word",
+    classes=(),
+    credentialed=False,
+    segments="together",
+    max_length=64,
+    truncated_words=0,
+)
 
 
 def examples():
@@ -84,8 +95,8 @@ class CacheContract:
             ) as writer:
                 for buffer in writer.claims():
                     writer.submit(self.filled(buffer, layout, spoil))
-                described, staging.files = writer.finish()
-            staging.outputs["cache"] = described | {"unit": "word", "classes": [], "split": "test"}
+                description, staging.files = writer.finish(SPLIT)
+            description.write(staging.outputs)
         return store.find(request)
 
     def filled(self, buffer, layout, spoil=None):
@@ -198,7 +209,7 @@ class CacheContract:
         artifact = self.write(tmp_path, part_bytes=1 << 20)
         layout = ActivationCache(artifact.path).layout
         elements = int(layout.bytes_per_example(LENGTHS).sum())
-        written = sum(part["bytes"] for part in artifact.manifest["outputs"]["cache"]["parts"])
+        written = sum(part.bytes for part in CacheDescription.of(artifact).parts)
         assert elements <= written <= elements + 6000  # headers of a tiny file
 
     def test_attention_is_streamed_in_a_tenth_of_the_memory_of_the_cache(self, tmp_path, monkeypatch):
@@ -206,7 +217,7 @@ class CacheContract:
         artifact = self.write(tmp_path, part_bytes=1 << 20)
         cache = ActivationCache(artifact.path)
         on_disk = folder_bytes(artifact.path / "parts")
-        assert len(artifact.manifest["outputs"]["cache"]["parts"]) > 10
+        assert len(CacheDescription.of(artifact).parts) > 10
         tracemalloc.start()
         streamed = sum(maps.nbytes for _, maps in cache.iter_attention(1))
         _, peak = tracemalloc.get_traced_memory()
@@ -260,11 +271,11 @@ class CacheContract:
         with writer() as second:
             assert second.missing() == list(range(1, len(second.parts)))
             with pytest.raises(StoreError, match="not written"):
-                second.finish()
+                second.finish(SPLIT)
             for buffer in second.claims():
                 second.submit(self.filled(buffer, layout))
-            records = second.finish()[0]["parts"]
-        assert records == whole.manifest["outputs"]["cache"]["parts"]
+            records = second.finish(SPLIT)[0].parts
+        assert records == whole.description.parts
         assert not list((folder / "parts").glob(".*"))
 
     def test_two_writers_share_the_parts(self, tmp_path):
@@ -285,7 +296,7 @@ class CacheContract:
                 writers[turn % 2].submit(self.filled(buffer, layout))
             assert [next(left, None) for left in claims] == [None, None]
             other.wait()
-            records = one.finish()[0]["parts"]
+            records = one.finish(SPLIT)[0].parts
         assert sorted(done[0] + done[1]) == list(range(len(records)))
         assert min(map(len, done.values())) > 0
 

@@ -28,7 +28,7 @@ def test_the_strongest_predictor_is_drawn_and_claims_are_said(results, rows):
     section = correlation_section(results(rows))
     claims = [str(claim) for claim in section.findings["pairs"]]
     supported = next(claim for claim in claims if claim.startswith("Linear: accuracy"))
-    assert "the downstream score is higher where it is higher <small>(Spearman&#39;s rho 1.00" in supported
+    assert "the downstream score is higher where it is higher <small>(Spearman's rho 1.00" in supported
     assert "95% interval" in supported
     (figure,) = section.figures
     assert "linear: accuracy" in figure.pictures[0].svg

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from microtome.analysis.report.sections.glance import glance_section
 from microtome.analysis.report.sections.scores import scores_section
+from microtome.analysis.report.sections.summary import summary_section
 
 AT = {"kind": "finetune", "task": "ner", "split": "test", "metric": "entity_f1", "n": 50}
 
@@ -67,12 +67,12 @@ def test_gains_and_differences_have_tables_with_intervals(results, rows):
     assert differences.cells[0][3].style == ""
 
 
-def test_the_glance_says_when_the_first_two_are_not_told_apart(results, rows):
-    section = glance_section(results(rows))
+def test_the_summary_says_when_the_first_two_are_not_told_apart(results, rows):
+    section = summary_section(results(rows))
     said = str(section.findings["ner"][0])
     assert "0.200 ahead of plain (95 % interval −0.050 to 0.350: they are not told apart)" in said
     told = [{**row, "low": 0.1} if row.get("stage") == "difference" else row for row in rows]
-    assert "(95 % interval 0.100 to 0.350)." in str(glance_section(results(told)).findings["ner"][0])
+    assert "(95 % interval 0.100 to 0.350)." in str(summary_section(results(told)).findings["ner"][0])
     (table,) = section.tables
     assert records(table)[0]["gain low"] == "0.2"
 

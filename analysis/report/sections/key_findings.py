@@ -5,27 +5,32 @@ import pandas as pd
 from markupsafe import Markup
 
 from microtome.analysis.report.frames import ITEM, in_order, metric_name, numbers, percent
-from microtome.analysis.report.sections.results import Results, best_layers, first_probe, tuned
+from microtome.analysis.report.sections.results import Results, best_layers, fine_tuned, first_probe
 
 OVERALL = "Overall"
 MOST_MODELS = 6  # a sentence that lists more models than this is no longer read
 
 
-def findings(results: Results) -> dict[str, list[Markup]]:
+def key_findings(results: Results) -> dict[str, list[Markup]]:
     """What the numbers say, as sentences by task; what is about no single task comes last, under "Overall".
 
     A result that is not there has no sentence, and a task without a sentence is left out.
     """
     by_task: dict[str, list[Markup]] = {task: [] for task in in_order(results.rows["task"])}
-    differences = results.drawn("finetune", "difference")
+    differences = results.derived("finetune", "difference")
     for task, part in results.primary.groupby("task", sort=False):
         pairs = differences[differences["task"] == task]
         by_task[str(task)] += [_leader(part, pairs), _economy(part)]
     for task, part in first_probe(results.probes).groupby("task", sort=False):
         by_task[str(task)].append(_best_layers(part))
-    by_task[OVERALL] = [_attention(tuned(results.attention["jensen_shannon"])), _perplexity(results.adapted)]
-    kept = {task: [sentence for sentence in said if sentence] for task, said in by_task.items()}
-    return {task: said for task, said in kept.items() if said}
+    by_task[OVERALL] = [
+        _attention(fine_tuned(results.attention["jensen_shannon"])),
+        _perplexity(results.adapted),
+    ]
+    non_empty = {
+        task: [sentence for sentence in sentences if sentence] for task, sentences in by_task.items()
+    }
+    return {task: sentences for task, sentences in non_empty.items() if sentences}
 
 
 def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
@@ -48,11 +53,11 @@ def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
 
 
 def _interval(pairs: pd.DataFrame, better: str, other: str) -> str:
-    """The interval of how far one model is ahead of another, whichever way round it was drawn."""
+    """The interval of how far one model is ahead of another, in whichever direction it was computed."""
     for one, two, sign in ((better, other, 1), (other, better, -1)):
-        found = pairs[(pairs["model"] == one) & (pairs["label"] == two)]
-        if len(found):
-            low, high = sorted(sign * found[["low", "high"]].iloc[0].to_numpy(np.float64))
+        pair = pairs[(pairs["model"] == one) & (pairs["label"] == two)]
+        if len(pair):
+            low, high = sorted(sign * pair[["low", "high"]].iloc[0].to_numpy(np.float64))
             verdict = "" if low > 0 else ": they are not told apart"
             numbers = f"{low:.3f} to {high:.3f}".replace("-", "\N{MINUS SIGN}")
             return f" (95 % interval {numbers}{verdict})"

@@ -5,45 +5,52 @@ import pandas as pd
 
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
 from microtome.analysis.report.section import Section
-from microtome.analysis.report.sections.findings import findings
+from microtome.analysis.report.sections.key_findings import key_findings
 from microtome.analysis.report.sections.results import Results, best_layers, first_probe
-from microtome.analysis.report.tables import BELOW, as_table, away_from_zero, estimates
+from microtome.analysis.report.tables import (
+    Bound,
+    as_table,
+    away_from_zero,
+    bounds_of,
+    estimates,
+    printed_columns,
+)
 
 GAIN_NOTE = (
     "The gain is the score with the most training data minus the score with none, bold where its interval "
     "leaves zero out. "
 )
-BELOW_NOTE = (
+BOUNDS_NOTE = (
     "Below a number stands its 95 % bootstrap interval over test examples (and seeds, where there are "
     "several), or else ± its standard deviation over seeds."
 )
 
 
-def glance_section(results: Results) -> Section | None:
+def summary_section(results: Results) -> Section | None:
     """The computed sentences, and one row per task and model."""
-    sentences = findings(results)
-    frame = glance(results)
+    sentences = key_findings(results)
+    frame = summary(results)
     if frame.empty:
-        return Section(ident="glance", title="At a glance", findings=sentences) if sentences else None
+        return Section(ident="summary", title="Summary", findings=sentences) if sentences else None
     shares = [percent(fraction) for fraction in numbers(results.primary["fraction"])]
-    printed = [name for name in frame if not str(name).endswith(tuple(f" {end}" for end in BELOW))]
+    printed = printed_columns(frame)
     scored = len(shares) + ("gain" in frame)
     groups = [("", 3 if shares else 2), ("score with this share of the training data", scored)]
     groups += [("best probe layer, and its score", len(printed) - sum(span for _, span in groups))]
     styles = {(at, share): "best" for share in shares for at in _leaders(frame, share)}
     table = as_table(
         frame,
-        "table-glance",
+        "table-summary",
         "Scores and best probe layers",
         groups=tuple((label, span) for label, span in groups if span),
         styles=styles | away_from_zero(frame, ["gain"]),
     )
     noted = any(cell.note for row in table.cells for cell in row)
-    note = (GAIN_NOTE if "gain" in frame else "") + (BELOW_NOTE if noted else "")
-    return Section(ident="glance", title="At a glance", note=note, findings=sentences, tables=[table])
+    note = (GAIN_NOTE if "gain" in frame else "") + (BOUNDS_NOTE if noted else "")
+    return Section(ident="summary", title="Summary", note=note, findings=sentences, tables=[table])
 
 
-def glance(results: Results) -> pd.DataFrame:
+def summary(results: Results) -> pd.DataFrame:
     """Per task and model: the primary metric at each fraction, its gain over 0 %, best probe layers.
 
     The gain is the score at the largest fraction minus the score at 0 %. "before" is the pretrained
@@ -59,24 +66,23 @@ def glance(results: Results) -> pd.DataFrame:
         frame = frame.merge(wide.assign(metric=wide["metric"].map(metric_name)), on=ITEM, how="left")
     if len(fractions) > 1 and fractions[0] == 0:
         frame["gain"] = frame[percent(fractions[-1])] - frame[percent(0)]
-        frame = _with_intervals(frame, results.drawn("finetune", "gain"), fractions[-1])
+        frame = _with_intervals(frame, results.derived("finetune", "gain"), fractions[-1])
     if not probes.empty:
         probed = best_layers(first_probe(probes)).sort_values("fraction")
         before = probed[probed["fraction"] == 0]
         after = probed[probed["fraction"] > 0].drop_duplicates(ITEM, keep="last")
         for part, name in ((before, "before"), (after, "after")):
-            columns = {"layer": f"layer {name}", "mean": f"score {name}"}
-            columns |= {end: f"score {name} {end}" for end in BELOW}
+            columns = {"layer": f"layer {name}", "mean": f"score {name}", **bounds_of(f"score {name}")}
             frame = frame.merge(part[[*ITEM, *columns]].rename(columns=columns), on=ITEM, how="left")
     return frame.dropna(axis="columns", how="all")
 
 
 def _with_intervals(frame: pd.DataFrame, gains: pd.DataFrame, fraction: float) -> pd.DataFrame:
-    """The glance with the intervals of its gains, where they were drawn."""
-    chosen = gains[(gains["fraction"] == fraction) & (gains["label"] == "")].drop_duplicates(ITEM)
-    bounds = chosen[[*ITEM, "low", "high"]].rename(columns={"low": "gain low", "high": "gain high"})
+    """The summary with the intervals of its gains, where there are any."""
+    selected = gains[(gains["fraction"] == fraction) & (gains["label"] == "")].drop_duplicates(ITEM)
+    bounds = selected[[*ITEM, "low", "high"]].rename(columns=bounds_of("gain"))
     merged = frame.merge(bounds, on=ITEM, how="left")
-    merged.loc[merged["gain"].isna(), ["gain low", "gain high"]] = np.nan
+    merged.loc[merged["gain"].isna(), [Bound("gain", "low"), Bound("gain", "high")]] = np.nan
     return merged
 
 
