@@ -43,9 +43,9 @@ def test_every_architecture_learns_and_leaves_a_stock_checkpoint(bench, tiny_mod
     assert sorted(path.name for path in artifact.path.iterdir()) == [
         "checkpoint",
         "manifest.json",
+        "metric_terms.npz",
         "predictions.jsonl",
         "rows.jsonl",
-        "metric_terms.npz",
     ]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from microtome.jobs.data.check import overlap, refuse_overlap
 from microtome.jobs.data.source import find_data
-from microtome.jobs.tasks import load_task, task_names
+from microtome.jobs.tasks import Published, load_task, task_names
 from microtome.store.errors import InputError, MissingError
 
 # data/MANIFEST of the corpora: examples per split, then entities or classes per split
@@ -185,3 +185,25 @@ def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypat
     monkeypatch.setenv("MICROTOME_DATA", str(tmp_path))
     with pytest.raises(MissingError, match=r"SICK_train.txt\).*into \$MICROTOME_DATA/sick/"):
         find_data(load_task("sick"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"metric": "entity_f2", "value": 0.5},
+            "metric: unknown metric 'entity_f2'; did you mean 'entity_f1'",
+        ),
+        ({"metric": "cosine", "value": 0.5}, "metric: unknown metric 'cosine'"),
+        ({"metric": "entity_f1", "value": 85.9}, "entity_f1 is from 0 to 1, not 85.9"),
+        ({"metric": "accuracy", "value": -0.1}, "accuracy is from 0 to 1, not -0.1"),
+    ],
+)
+def test_a_published_score_is_a_value_of_a_score_in_the_registry(values, message):
+    with pytest.raises(InputError, match=message):
+        Published.parse(values | {"model": "bert", "source": "a paper"}, where="task")
+
+
+def test_a_published_correlation_may_be_negative():
+    values = {"metric": "pearson", "value": -0.1, "model": "bert", "source": "a paper"}
+    assert Published.parse(values, where="task").value == -0.1

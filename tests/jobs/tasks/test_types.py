@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from microtome.analysis.metrics import METRICS as REGISTRY
 from microtome.analysis.probing.run import ProbeConfig, probe
 from microtome.analysis.units import units
 from microtome.jobs.data.source import find_data
@@ -103,6 +104,9 @@ def test_a_type_is_trained_scored_cached_and_probed(task_of, tiny_models, tmp_pa
     found = probe(ProbeConfig(), *caches).rows
     assert {row["layer"] for row in found} == {0, 1, 2, None}
     assert METRICS[kind] - {"example_f1"} <= {row["metric"] for row in found}
+    for row in [*read_rows(made), *found]:
+        low, high = REGISTRY[row["metric"]].bounds
+        assert low - 1e-9 <= row["value"] <= high + 1e-9, row
     if kind == "relation":
         assert caches[0].spans[0].tolist() == [[2, 3], [4, 5]]
 
