@@ -9,8 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -87,7 +85,7 @@ class CacheWriter:
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, int] = {}  # part -> its open lock
-        self._thread = ThreadPoolExecutor(1, "write", initializer=_give_way)
+        self._thread = ThreadPoolExecutor(1, "write")
         self._under_way: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
 
@@ -243,10 +241,3 @@ def _known(places: Mapping[str, Place], arrays: Mapping[str, np.ndarray]) -> Kno
     for name, place in sorted(places.items(), key=lambda item: item[1].offset):
         known.setdefault(place.file, []).append((place.offset, arrays[name]))
     return known
-
-
-def _give_way() -> None:
-    """Let this thread run where the forward pass leaves a core idle: parallel kernels wait for their
-    slowest thread, so a writer on one of two cores would cost them both."""
-    if sys.platform == "linux":  # elsewhere this would be about the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
