@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 from microtome.jobs.kinds.job import KINDS, Job
 from microtome.jobs.run import stopping
 from microtome.jobs.run.logs import log_progress, logged_to
-from microtome.jobs.run.memory import keep_freed_memory
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
 
@@ -91,7 +90,6 @@ def run_job(job: Job, root: Path) -> tuple[Failure, float]:
     goes to its log.
     """
     start = time.monotonic()
-    keep_freed_memory()
     return _run(job, Store(root)), time.monotonic() - start
 
 

@@ -6,9 +6,6 @@ writer that comes later, or another at the same time, does not do it again.
 """
 
 import json
-import os
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +91,7 @@ class CacheWriter:
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, BaseFileLock] = {}  # by number of the part
-        self._thread = ThreadPoolExecutor(1, "write", initializer=_lower_priority)
+        self._thread = ThreadPoolExecutor(1, "write")
         self._writing: Future[None] | None = None
         (folder / "parts").mkdir(exist_ok=True)
 
@@ -261,10 +258,3 @@ def _arrays_by_file(places: Mapping[str, Place], arrays: Mapping[str, np.ndarray
     for name, place in sorted(places.items(), key=lambda item: item[1].offset):
         by_file.setdefault(place.file, []).append((place.offset, arrays[name]))
     return by_file
-
-
-def _lower_priority() -> None:
-    """Let this thread run where the forward pass leaves a core idle: parallel kernels wait for their
-    slowest thread, so a writer on one of two cores would cost them both."""
-    if sys.platform == "linux":  # elsewhere this would be about the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

@@ -18,8 +18,6 @@ import extraction
 import torch
 from measuring import Bench, Row
 
-from microtome.jobs.run.memory import keep_freed_memory
-
 # What the published study used, with random weights; the model of a CPU is a small BERT.
 ON_A_GPU = {
     "bert-base": {"architecture": "bert", "dim": 768, "layers": 12, "heads": 12},
@@ -45,7 +43,6 @@ def measure(
 
 def main() -> None:
     """All rows of this machine, on the screen and in bench.json."""
-    keep_freed_memory()  # as every job does
     rows: list[dict[str, Any]] = []
     for name, shape in ON_A_CPU.items():
         rows += measure(
