@@ -1,7 +1,7 @@
 """Extraction: a checkpoint and a split give an activation cache."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
 from microtome.store.cache.layout import Layout
-from microtome.store.cache.writer import CacheWriter, PartBuffer
+from microtome.store.cache.writer import CacheWriter
 from microtome.store.config import Config, Layer, OneOf, Seed, runtime
 from microtome.store.errors import InputError
 
@@ -212,26 +212,21 @@ def compute_parts(
     import torch
 
     from microtome.jobs.models.batching import takes_segments
-    from microtome.jobs.models.forward import fill
+    from microtome.jobs.models.forward import ForwardPass
 
     tokens = batch_tokens or BATCH_TOKENS[model.device.type]
-
-    def filled(buffer: PartBuffer) -> Callable[[], None]:
-        return fill(
-            buffer,
-            writer.layout,
-            encodings,
-            model,
-            with_segments=takes_segments(model, tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            batch_tokens=tokens,
-        )
-
+    forward = ForwardPass(
+        model,
+        writer.layout,
+        encodings,
+        with_segments=takes_segments(model, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+    )
     for buffer in writer.claims():
         ready = None
         while ready is None:
             try:
-                ready = filled(buffer)
+                ready = forward.fill(buffer, tokens)
             except torch.OutOfMemoryError:
                 if tokens <= MIN_BATCH_TOKENS:
                     raise
