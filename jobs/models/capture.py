@@ -55,7 +55,7 @@ class Capture:
         self._receive: Receive = _ignore
         self._calls: Counter[tuple[torch.nn.Module, Side]] = Counter()
         self._empties = False
-        # Some architectures make attention weights only if they are to return them, and keep them till the end
+        # Some architectures make attention weights only if they are to return them, and keep them to the end
         # of the pass: there they are replaced as soon as they are handed over.
         missing = {name: self._kept(name) - set(points[name]) for name in layout.names()}
         self._from_output = {name: sorted(layers) for name, layers in missing.items()}
@@ -188,8 +188,8 @@ def check_shapes(returned: Mapping[str, Sequence[Any]], layout: Layout, shape: S
         if shapes != [tuple(each)] * count:
             odd = next((layer for layer in shapes if layer != tuple(each)), tuple(each))
             raise MicrotomeError(
-                f"the model returned {len(shapes)} {OUTPUTS[name].replace('_', ' ')}, one of them {list(odd)}, "
-                f"where its config promises {count} of {list(each)}; this architecture cannot be cached"
+                f"the model returned {len(shapes)} {OUTPUTS[name].replace('_', ' ')}, one of them "
+                f"{list(odd)}, where its config promises {count} of {list(each)}; this architecture cannot be cached"
             )
 
 

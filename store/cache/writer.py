@@ -141,6 +141,7 @@ class CacheWriter:
         records = [self._recorded(number) for number in range(len(self.parts))]
         for record in records:
             files |= record.pop("files")
+            record.pop("dtype")
         described = {
             "format": self.format_name,
             "compression": self.compression,
@@ -194,6 +195,7 @@ class CacheWriter:
             "stop": buffer.examples.stop,
             "bytes": folder_bytes(path),
             "arrays": arrays,
+            "dtype": self.layout.dtype,
             "files": {(file / name).as_posix(): found for name, found in files.items()},
         }
         write_json(self._record(buffer.number), record)
@@ -202,7 +204,10 @@ class CacheWriter:
     def _is_written(self, number: int) -> bool:
         """Whether a part is recorded, and its files are there with their sizes."""
         try:
-            files = self._recorded(number)["files"]
+            record = self._recorded(number)
+            if record["dtype"] != self.layout.dtype:
+                return False  # values of another part were beyond that dtype, so this one is done again
+            files = record["files"]
             return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
         except (OSError, ValueError, KeyError):
             return False  # a record that a machine that went down has left empty counts as none
