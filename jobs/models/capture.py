@@ -189,7 +189,8 @@ def check_shapes(returned: Mapping[str, Sequence[Any]], layout: Layout, shape: S
             odd = next((layer for layer in shapes if layer != tuple(each)), tuple(each))
             raise MicrotomeError(
                 f"the model returned {len(shapes)} {OUTPUTS[name].replace('_', ' ')}, one of them "
-                f"{list(odd)}, where its config promises {count} of {list(each)}; this architecture cannot be cached"
+                f"{list(odd)}, where its config promises {count} of {list(each)}; "
+                "this architecture cannot be cached"
             )
 
 

@@ -81,6 +81,8 @@ def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> tuple[Any
 def is_causal(config: Any) -> bool:
     """Whether tokens see only what is before them: architectures made for causal language models."""
     kind = config.model_type
+    if config.is_encoder_decoder:  # of which the encoder is used
+        return False
     if getattr(config, "use_bidirectional_attention", None) is True:  # Gemma 3 made into an embedding model
         return False
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES

@@ -27,6 +27,7 @@ OWN_CLASSES = {
     "sequence": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 }
 SUFFIXES = {"token": "ForTokenClassification", "sequence": "ForSequenceClassification"}
+MARK = "microtome_head"  # in the config of a model whose head was made here
 # What configs call the dropout before a head, the most particular first.
 DROPOUTS = ("classifier_dropout", "hidden_dropout_prob", "hidden_dropout", "dropout_rate", "dropout")
 
@@ -52,11 +53,13 @@ def task_class(config: PreTrainedConfig, head: str) -> Any:
     return _made_class(type(config), head, config.is_encoder_decoder)
 
 
-def has_made_head(architectures: Any) -> bool:
-    """Whether the class that a config.json names is none of transformers but one of those made here."""
-    import transformers
-
-    return bool(architectures) and not hasattr(transformers, str(architectures[0]))
+def load_with_head(folder: str | Path) -> Any:
+    """A fine-tuned model whose head was made here, as it was saved."""
+    config = loading.load_config(Path(folder))
+    head = getattr(config, MARK, None)
+    if head is None:
+        raise InputError(f"{folder}: its head is one of transformers; load it with transformers' own classes")
+    return loading.load(task_class(config, head), Path(folder))
 
 
 @functools.cache
@@ -85,6 +88,7 @@ class _WithHead:
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         self.num_labels = config.num_labels
+        setattr(config, MARK, self.head)
         setattr(self, self.base_model_prefix, self.base_class(config))
         self.dropout = torch.nn.Dropout(_dropout(config))
         self.score = torch.nn.Linear(config.hidden_size, config.num_labels)
@@ -103,7 +107,9 @@ class _WithHead:
         inputs.pop("num_items_in_batch", None)
         states = layers(input_ids=input_ids, attention_mask=mask, **inputs).last_hidden_state
         if self.head == "sequence":
-            states = _last(states, mask) if loading.is_causal(self.config) else _mean(states, mask)
+            states = (
+                last_token(states, mask) if loading.is_causal(self.config) else mean_of_tokens(states, mask)
+            )
         logits = self.score(self.dropout(states))
         loss_function: Any = getattr(self, "loss_function")  # noqa: B009  of PreTrainedModel
         if self.head == "token":
@@ -117,14 +123,14 @@ class _WithHead:
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def _last(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def last_token(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[batch, width] of the last token that is no padding."""
     places = torch.arange(mask.shape[1], device=mask.device)
     last = (places * mask).argmax(1)
     return states[torch.arange(len(states), device=states.device), last]
 
 
-def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[batch, width], the mean over the tokens that are no padding."""
     weights = mask[..., None].to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1).clamp(min=1)

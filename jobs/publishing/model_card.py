@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from microtome.jobs.models.source import CHECKPOINT
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -91,6 +92,7 @@ def model_card(
             pipeline=pipeline(artifact),
             pipeline_options=PIPELINE_OPTIONS[kind.problem] if kind is not None else "",
             auto_class=AUTO_CLASSES[pipeline(artifact)],
+            made_head=_has_made_head(artifact),
             config=artifact.manifest["config"],
             outputs=artifact.manifest["outputs"],
             truncated=_truncated(artifact),
@@ -105,6 +107,12 @@ def model_card(
         front_matter(chain, name, adapter=adapter, licence=licence), sort_keys=False, allow_unicode=True
     )
     return f"---\n{front}---\n\n{text}"
+
+
+def _has_made_head(artifact: Artifact) -> bool:
+    """Whether the head is one that transformers has no class for; the config says so."""
+    config = artifact.path / CHECKPOINT / "config.json"
+    return config.is_file() and "microtome_head" in json.loads(config.read_text("utf-8"))
 
 
 def _scores(artifact: Artifact) -> Table | None:

@@ -73,10 +73,8 @@ FAMILIES = {
 }
 ENCODER_DECODERS = {"t5", "bart"}
 WITHOUT_ATTENTION = {"mamba"}
-CAUSAL = (
-    {"gpt2", "gpt_neox", "opt", "biogpt", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi"}
-    | {"falcon", "mixtral", "qwen2_moe", "mamba", "gpt_oss"}
-)  # fmt: skip
+NOT_CAUSAL = {"bert", "roberta", "distilbert", "electra", "deberta", "deberta-v2", "albert", "modernbert"}
+CAUSAL = set(FAMILIES) - NOT_CAUSAL - {"xlm-roberta"} - ENCODER_DECODERS
 
 
 def make_family(kind, folder, tokenizer, auto=None, **changes):

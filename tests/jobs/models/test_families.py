@@ -1,15 +1,21 @@
-"""Every family of architectures goes one way: what is cached is what a direct pass returns, it is fine-tuned on
-texts and on words, takes an adapter, and goes on writing if it is causal. The last test prints the table."""
+"""Every family of architectures goes one way: what is cached is what a direct pass returns, it is fine-tuned
+on texts and on words, takes an adapter, and goes on writing if it is causal. The last test prints the table."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from microtome.jobs.models import causal, loading, lora
+from microtome.jobs.models import causal, loading, lora, task_heads
 from microtome.jobs.models.architecture import read_architecture
 from microtome.jobs.models.source import CHECKPOINT
+from microtome.jobs.predict import predict, read_texts
+from microtome.jobs.publishing.publish import export
+from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.cache.reader import ActivationCache
+from microtome.store.errors import InputError
 from tests.jobs.models.families import (
     CAUSAL,
     ENCODER_DECODERS,
@@ -85,7 +91,7 @@ def test_what_is_cached_is_what_a_direct_pass_returns(bench, family, kind):
     note(kind, "hidden", "equal")
     note(kind, "attention", "equal" if attentions else "has none")
     layers = [cache.hidden(layer) for layer in range(4)]
-    assert all(np.abs(one - other).mean() > 1e-3 for one, other in zip(layers, layers[1:], strict=False))
+    assert all(np.abs(one - other).mean() > 1e-3 for one, other in pairwise(layers))
     if not attentions:
         return
     assert cache.heads == 4  # of grouped keys and values, every query head has a map
@@ -118,6 +124,35 @@ def test_it_is_fine_tuned_and_extracted_again(bench, family, kind, task):
     cache = ActivationCache(bench.run(bench.extract(task, made.id, keep=["hidden"], **SHAPE)).path)
     assert largest_difference(cache, checkpoint, kind not in WITHOUT_ATTENTION)["hidden"] < 1e-4
     note(kind, f"finetune {task}", "works")
+
+
+@pytest.mark.parametrize("kind", ["opt", "t5"])
+def test_a_head_that_transformers_lacks_is_predicted_with_and_exported(bench, family, tmp_path, kind):
+    made = bench.run(bench.finetune("ner", family(kind), epochs=0.1))
+    texts = tmp_path / "texts.txt"
+    texts.write_text("BRCA1 is a gene .\n")
+    examples, read = read_texts(texts, TASK_TYPES["ner"], made.manifest["config"]["labels"])
+    assert len(list(predict(made, made.path / CHECKPOINT, examples, read))) == 1
+    folder = export(made, bench.store, tmp_path / "out")
+    assert "load_with_head" in (folder / "README.md").read_text()
+    config = loading.load_config(made.path / CHECKPOINT)
+    task = task_heads.load_for_task(made.path / CHECKPOINT, "token", "", list(config.label2id), 0).eval()
+    ids = torch.arange(5, 15)[None]
+    exported = task_heads.load_with_head(folder).eval()
+    assert exported.config.id2label == config.id2label
+    with torch.inference_mode():
+        assert torch.equal(exported(input_ids=ids).logits, task(input_ids=ids).logits)
+        states = direct(folder, ids[0].numpy(), ids[0].numpy() * 0, True)[0][-1]
+        wanted = torch.from_numpy(states) @ exported.score.weight.T + exported.score.bias
+        np.testing.assert_allclose(exported(input_ids=ids).logits[0], wanted, atol=1e-4)
+    with pytest.raises(InputError, match="its head is one of transformers"):
+        task_heads.load_with_head(family("bert"))
+
+
+def test_a_sequence_head_reads_the_last_token_or_the_mean():
+    states, mask = torch.arange(12.0).view(2, 3, 2), torch.tensor([[1, 1, 1], [1, 0, 0]])
+    assert task_heads.last_token(states, mask).tolist() == [[4, 5], [6, 7]]
+    assert task_heads.mean_of_tokens(states, mask).tolist() == [[2, 3], [6, 7]]
 
 
 def language_model(kind):
