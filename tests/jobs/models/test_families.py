@@ -1,5 +1,5 @@
 """Every family of architectures goes one way: what is cached is what a direct pass returns, it is fine-tuned
-on texts and on words, takes an adapter, and goes on writing if it is causal. The last test prints the table."""
+on texts and on words, takes an adapter, and goes on writing if it is causal. The last test prints a table."""
 
 from itertools import pairwise
 
