@@ -50,7 +50,8 @@ def task_class(config: PreTrainedConfig, head: str) -> Any:
     """The class of a config with the head `token` or `sequence`."""
     if not config.is_encoder_decoder and type(config) in OWN_CLASSES[head]:
         return OWN_CLASSES[head][type(config)]
-    return _made_class(type(config), head, config.is_encoder_decoder)
+    config_class: Any = type(config)
+    return _made_class(config_class, head, config.is_encoder_decoder)
 
 
 def load_with_head(folder: str | Path) -> Any:
