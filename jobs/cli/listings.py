@@ -15,7 +15,7 @@ from microtome.jobs.models.registry import MODELS
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import load_task, task_names
 from microtome.store.artifacts.store import Store
-from microtome.store.errors import MicrotomeError
+from microtome.store.errors import MicrotomeError, model_packages
 
 
 @click.group("task")
@@ -115,6 +115,27 @@ def model_ls() -> None:
             found = f"not here ({str(error).split('. ')[0]})"
         rows.append({"model": name, "hub": entry.hub, "found": found, "what": entry.note})
     console().print(as_table(pd.DataFrame(rows)))
+
+
+@model_group.command("show")
+@click.argument("reference")
+@format_option("of what is printed")
+def model_show(reference: str, form: str) -> None:
+    """Layers, heads, width, positions and what can be kept of a model, from its config.json alone.
+
+    REFERENCE is a short name, a hub id, a local folder or a checkpoint in the store. Sizes are those on disk
+    in float16, uncompressed, of every layer.
+    """
+    with model_packages("microtome model show"):
+        from microtome.jobs.models.description import describe
+
+    store = Store()
+    facts = {"model": reference} | describe(find_model(reference, store).description(store))
+    if form == "json":
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    shown = [(name, f"{value:,}" if isinstance(value, int) else value) for name, value in facts.items()]
+    console().print(as_table(pd.DataFrame([row for row in shown if row[1] is not None], columns=["", " "])))
 
 
 @model_group.command("fetch")

@@ -1,8 +1,8 @@
 """Extraction: a checkpoint and a split give an activation cache."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,24 +14,29 @@ from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.models.architecture import architecture_of
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.run.logs import log_progress
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
-from microtome.store.cache.description import CachedSplit
+from microtome.store.cache.description import CacheDescription, CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
 from microtome.store.cache.layout import Layout
-from microtome.store.cache.writer import CacheWriter, PartBuffer
+from microtome.store.cache.writer import CacheWriter
 from microtome.store.config import Config, Layer, OneOf, Seed, runtime
-from microtome.store.errors import InputError
+from microtome.store.errors import DtypeOverflowError, InputError
+from microtome.store.files.checksums import FileRecord
 
 Keep = Literal["hidden", "attention"]
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # small batches stay in a processor's caches
+
+WIDEST = "float32"  # dtype on disk; numpy has no bfloat16, which most analyses would have to widen anyway
+BEYOND_FLOAT16 = "beyond-float16"  # a file in the folder of those who write a cache
 
 MIN_BATCH_TOKENS = 64  # of a forward pass, when memory runs out
 
@@ -56,7 +61,12 @@ class ExtractConfig(Config):
         "together", description="encode the texts of a pair in one sequence or each on its own"
     )
     max_length: int | None = Field(None, ge=8, description="tokens per sequence; the task's own if unset")
-    dtype: Literal["float16", "float32"] = Field("float16", description="on disk")
+    dtype: Literal["float16", "float32"] = Field(
+        "float16", description="on disk; values beyond float16 lead to float32 by themselves"
+    )
+    compute: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        "float32", description="dtype of weights and activations; auto: what the checkpoint is published in"
+    )
     format: Annotated[str, OneOf("part format", PART_FORMATS.keys)] = Field(
         "zarr", description="of the parts"
     )
@@ -102,6 +112,7 @@ def extract_job(
             "segments": segments,
             "keep": tuple(sorted(config.keep)),
             "max_length": config.max_length or task.recipe.max_length,
+            "compute": _computed_in(config, checkpoint),
         }
     )
     model = checkpoint.architecture
@@ -115,8 +126,18 @@ def extract_job(
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
-        refused=model.refusal(length=int(settled.max_length or 0)) if model else "",
+        refused=model.refusal(keep=settled.keep, length=int(settled.max_length or 0)) if model else "",
     )
+
+
+def _computed_in(config: ExtractConfig, checkpoint: ModelSource) -> str:
+    """The dtype that a pass computes in. An identity must not depend on a machine, so `auto` looks at what
+    the checkpoint says of itself, and not at what this machine computes fast. What was trained here is in
+    float32, whatever its base was published in."""
+    if config.compute != "auto":
+        return config.compute
+    made_here = checkpoint.artifact is not None or checkpoint.architecture is None
+    return "float32" if made_here or checkpoint.architecture is None else checkpoint.architecture.dtype
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,7 @@ class Prepared:
     table: Examples
     layout: Layout
     tokenizer: Any
+    sinks: bool  # whether rows of attention sum to less than one
 
     def bytes(self) -> int:
         """What the cache will take on disk, uncompressed; a few kB of headers per part aside."""
@@ -143,7 +165,7 @@ def prepare(job: Job, folder: Path, name: str) -> Prepared:
     kind = TASK_TYPES[config.type]
     max_length = int(options.max_length or 0)
     model_config = loading.load_config(folder)
-    loading.check_usable(model_config, max_length)
+    loading.check_usable(model_config, max_length, options.keep)
     tokenizer = loading.load_tokenizer(folder, name)
     rows = read_as_planned(data, config.split, job.inputs["data"])
     chosen = sample(len(rows), options.examples, options.sample_seed)
@@ -157,6 +179,7 @@ def prepare(job: Job, folder: Path, name: str) -> Prepared:
         example_table(examples, encodings, labels, chosen),
         cache_layout(model_config, options, loading.is_causal(model_config)),
         tokenizer,
+        "attention" in options.keep and architecture_of(model_config.to_dict()).sinks,
     )
 
 
@@ -172,6 +195,51 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     folder = source.folder(store, staging.scratch)
     prepared = prepare(job, folder, source.name)
     device = loading.best_device()
+    if prepared.sinks:
+        log_progress(
+            "attention sinks: a learned weight takes a share of each row, so that rows sum to less than 1"
+        )
+    split = CachedSplit(
+        task=task.name,
+        split=config.split,
+        unit=kind.unit,
+        classes=tuple(kind.classes(config.labels)),
+        credentialed=task.credentialed,
+        segments=options.segments,
+        max_length=int(options.max_length or 0),
+        truncated_words=sum(e.truncated_words for e in prepared.encodings),
+    )
+    written = None
+    while written is None:
+        layout = replace(prepared.layout, dtype=_dtype_on_disk(options, staging.scratch))
+        try:
+            written = _write(replace(prepared, layout=layout), split, options, folder, device, staging)
+        except DtypeOverflowError as error:
+            if layout.dtype == WIDEST:
+                raise
+            (staging.scratch / BEYOND_FLOAT16).touch()
+            log_progress(f"{error}: the cache is written in {WIDEST}, from its first part on")
+        except _WrittenInFloat32:
+            log_progress(f"another process met values beyond float16: the cache is written in {WIDEST}")
+    if not written:
+        return
+    description, staging.files = written
+    description.write(staging.outputs)
+    staging.provenance.update(provenance(), device=device.type)
+
+
+def _write(
+    prepared: Prepared,
+    split: CachedSplit,
+    options: ExtractConfig,
+    folder: Path,
+    device: Any,
+    staging: Staging,
+) -> tuple[CacheDescription, dict[str, FileRecord]] | tuple[()]:
+    """Fill and write the parts that are not there yet; what the manifest says of them, or nothing if another
+    process has finished this cache."""
+    from microtome.jobs.models import loading
+
     with CacheWriter(
         staging.path,
         staging.scratch,
@@ -188,23 +256,22 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
             if others_are_done:
                 staging.wait_for_others()  # what is missing now was claimed by a process that died
             if staging.overtaken:
-                return
+                return ()
             if writer.missing():
-                model = loading.load_backbone(folder, device)
+                attentions = "attention" in options.keep
+                model = loading.load_backbone(folder, device, attentions=attentions, compute=options.compute)
                 compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
-        split = CachedSplit(
-            task=task.name,
-            split=config.split,
-            unit=kind.unit,
-            classes=tuple(kind.classes(config.labels)),
-            credentialed=task.credentialed,
-            segments=options.segments,
-            max_length=int(options.max_length or 0),
-            truncated_words=sum(e.truncated_words for e in prepared.encodings),
-        )
-        description, staging.files = writer.finish(split)
-    description.write(staging.outputs)
-    staging.provenance.update(provenance(), device=device.type)
+        return writer.finish(split)
+
+
+def _dtype_on_disk(options: ExtractConfig, scratch: Path) -> str:
+    """All parts of a cache have one dtype, whichever processes write them: a file in the folder that they
+    share says that float16 does not do."""
+    return WIDEST if (scratch / BEYOND_FLOAT16).exists() else options.dtype
+
+
+class _WrittenInFloat32(Exception):
+    """Another process that writes parts of the same cache met values beyond float16."""
 
 
 def compute_parts(
@@ -214,26 +281,23 @@ def compute_parts(
     import torch
 
     from microtome.jobs.models.batching import takes_segments
-    from microtome.jobs.models.forward import fill
+    from microtome.jobs.models.forward import ForwardPass
 
     tokens = batch_tokens or BATCH_TOKENS[model.device.type]
-
-    def filled(buffer: PartBuffer) -> Callable[[], None]:
-        return fill(
-            buffer,
-            writer.layout,
-            encodings,
-            model,
-            with_segments=takes_segments(model, tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            batch_tokens=tokens,
-        )
-
+    forward = ForwardPass(
+        model,
+        writer.layout,
+        encodings,
+        with_segments=takes_segments(model, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+    )
     for buffer in writer.claims():
+        if writer.layout.dtype != WIDEST and (writer.scratch / BEYOND_FLOAT16).exists():
+            raise _WrittenInFloat32
         ready = None
         while ready is None:
             try:
-                ready = filled(buffer)
+                ready = forward.fill(buffer, tokens)
             except torch.OutOfMemoryError:
                 if tokens <= MIN_BATCH_TOKENS:
                     raise
@@ -259,7 +323,7 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
     attention = options.attention_layers if options.attention_layers is not None else tuple(range(layers))
     return Layout(
         layers=layers,
-        heads=model_config.num_attention_heads,
+        heads=model_config.num_attention_heads if "attention" in options.keep else 0,
         dim=model_config.hidden_size,
         causal=causal,
         dtype=options.dtype,

@@ -71,7 +71,7 @@ def finetune_job(
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
         private=task.credentialed or model.private,
-        refused=shape.refusal(head=task.kind.head, length=recipe.max_length) if shape else "",
+        refused=shape.refusal(length=recipe.max_length) if shape else "",
     )
 
 

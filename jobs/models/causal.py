@@ -180,7 +180,8 @@ def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -
 
 
 def _of_batch(asked: CausalModel, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Any:
-    """A prompt goes through the model once; choices of several tokens go on from its keys and values."""
+    """A prompt goes through the model once; choices of several tokens go on from its keys and values, or
+    behind the whole prompt again where a model keeps none."""
     ids, mask = asked.left_padded(prompts)
     after = asked.model(
         input_ids=ids,
@@ -198,13 +199,18 @@ def _of_batch(asked: CausalModel, prompts: Sequence[list[int]], choices: Sequenc
     table = ids.new_tensor([[*choice, *choice[:1] * (longest - len(choice))] for choice in choices])
     counted = ids.new_tensor([[i < len(choice) for i in range(1, longest)] for choice in choices])
     table, counted = table.repeat(len(prompts), 1), counted.repeat(len(prompts), 1)
-    after.past_key_values.batch_repeat_interleave(len(choices))
     before = mask.repeat_interleave(len(choices), 0)
-    later = asked.model(
-        input_ids=table[:, :-1],
-        attention_mask=torch.cat([before, torch.ones_like(counted)], 1),
-        position_ids=before.sum(1, keepdim=True) + torch.arange(longest - 1, device=ids.device),
-        past_key_values=after.past_key_values,
-    ).logits
+    visible = torch.cat([before, torch.ones_like(counted)], 1)
+    if getattr(after, "past_key_values", None) is None:  # a state space model
+        whole = torch.cat([ids.repeat_interleave(len(choices), 0), table[:, :-1]], 1)
+        later = asked.model(input_ids=whole, attention_mask=visible).logits[:, ids.shape[1] :]
+    else:
+        after.past_key_values.batch_repeat_interleave(len(choices))
+        later = asked.model(
+            input_ids=table[:, :-1],
+            attention_mask=visible,
+            position_ids=before.sum(1, keepdim=True) + torch.arange(longest - 1, device=ids.device),
+            past_key_values=after.past_key_values,
+        ).logits
     each = later.double().log_softmax(-1).gather(2, table[:, 1:, None])[..., 0] * counted
     return total + each.sum(1).view(len(prompts), len(choices))

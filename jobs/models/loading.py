@@ -1,6 +1,6 @@
 """Loading: classes from the checkpoint's own architecture, safetensors only, no remote code."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,6 @@ import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     AutoTokenizer,
 )
 from transformers.models.auto.modeling_auto import (
@@ -22,8 +20,8 @@ from microtome.jobs.models.architecture import Architecture, architecture_of
 from microtome.jobs.models.registry import MODELS
 from microtome.store.errors import InputError
 
-HEADS = {"token": AutoModelForTokenClassification, "sequence": AutoModelForSequenceClassification}
-SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size")  # of what is extracted
+# What a config has to say of what is extracted: one number for all layers.
+SHAPE = {"hidden": ("num_hidden_layers", "hidden_size"), "attention": ("num_attention_heads",)}
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -57,36 +55,36 @@ def load_config(folder: Path) -> Any:
         raise InputError(f"{folder}: cannot read config.json ({_first_line(error)})") from None
 
 
-def load_backbone(folder: Path, device: torch.device) -> Any:
-    """The model without a head, in evaluation mode and float32, with attentions that can be read."""
-    model = _load(AutoModel, folder, attn_implementation="eager")
+def load_backbone(
+    folder: Path, device: torch.device, *, attentions: bool = True, compute: str = "float32"
+) -> Any:
+    """The model without a head, in evaluation mode; of an encoder and a decoder, the encoder.
+
+    `compute` is the dtype of weights and activations. With `attentions` they can be read; without, they are
+    never made where transformers has a kernel that does without them (scaled dot product attention).
+    """
+    options = {"attn_implementation": "eager"} if attentions else {}
+    model = load(AutoModel, folder, dtype=getattr(torch, compute), **options)
+    model.config.use_cache = False  # keys and values of all layers, for which nothing here asks
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
     return model.to(device).eval()
-
-
-def load_for_task(folder: Path, head: str, problem: str, classes: Sequence[str], pad_token_id: int) -> Any:
-    """The model with the head of a task; a head that the checkpoint lacks is new, drawn by torch's seed."""
-    return _load(
-        HEADS[head],
-        folder,
-        num_labels=len(classes),
-        problem_type=problem if head == "sequence" else None,
-        id2label=dict(enumerate(classes)),
-        label2id={name: index for index, name in enumerate(classes)},
-        pad_token_id=pad_token_id,
-        ignore_mismatched_sizes=True,
-    )
 
 
 def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> tuple[Any, list[str]]:
     """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
     drawn by torch's seed; `auto` is the masked or the causal auto class."""
-    model, info = _load(auto, folder, pad_token_id=pad_token_id, output_loading_info=True)
+    model, info = load(auto, folder, pad_token_id=pad_token_id, output_loading_info=True)
     return model, sorted(info["missing_keys"])
 
 
 def is_causal(config: Any) -> bool:
     """Whether tokens see only what is before them: architectures made for causal language models."""
     kind = config.model_type
+    if config.is_encoder_decoder:  # of which the encoder is used
+        return False
+    if getattr(config, "use_bidirectional_attention", None) is True:  # Gemma 3 made into an embedding model
+        return False
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
@@ -95,10 +93,11 @@ def max_positions(config: Any) -> int | None:
     return architecture_of(config.to_dict()).positions
 
 
-def check_usable(config: Any, length: int, head: str | None = None) -> None:
-    """InputError if a model cannot be extracted, or fine-tuned with a head, on sequences of a length."""
-    _refuse(architecture_of(config.to_dict()).refusal(head=head, length=length))
-    for name in SHAPE:
+def check_usable(config: Any, length: int, keep: Collection[str] = ("hidden",)) -> None:
+    """InputError if a model cannot be extracted or fine-tuned on sequences of a length, or if these of its
+    activations cannot be kept."""
+    _refuse(architecture_of(config.to_dict()).refusal(keep=keep, length=length))
+    for name in (field for array in keep for field in SHAPE[array]):
         if not isinstance(getattr(config, name, None), int):
             _refuse(
                 f"{config.model_type} models cannot be used: their config has no {name}, one for all layers"
@@ -121,10 +120,11 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _load(auto: Any, folder: Path, **options: Any) -> Any:
+def load(auto: Any, folder: Path, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+    """The model of a class from a folder, safetensors weights only; InputError if it cannot be loaded."""
     quiet()
     try:
-        return auto.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **SAFE, **options)
+        return auto.from_pretrained(folder, use_safetensors=True, dtype=dtype, **SAFE, **options)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:

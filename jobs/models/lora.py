@@ -12,8 +12,12 @@ from microtome.store.config import Config
 from microtome.store.errors import InputError
 from microtome.store.files.removal import remove
 
-# The projections of queries and values, as architectures that peft has no default for call them.
-QUERY_AND_VALUE = (("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query", "value"), ("Wqkv",), ("c_attn",))
+# The projections of queries and values, as architectures that peft has no default for call them; at the end,
+# what takes their place in state space models.
+QUERY_AND_VALUE = (
+    *(("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query", "value"), ("Wqkv",), ("c_attn",)),
+    *(("in_proj", "x_proj"), ("in_proj",)),
+)
 TASKS = {"clm": "CAUSAL_LM"}  # as peft calls objectives; masked language modelling has no name
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from microtome.jobs.data.encoding import Encoder, Encoding
 from microtome.jobs.data.examples import Example
-from microtome.jobs.models import loading, training
+from microtome.jobs.models import loading, task_heads, training
 from microtome.jobs.models.batching import takes_segments
 from microtome.jobs.models.finite import check_weights
 from microtome.jobs.models.losses import Loss, loss_of_classes, loss_of_sets
@@ -41,14 +41,14 @@ class TaskModel:
         self, folder: Path, name: str, kind: TaskType, labels: Sequence[str], recipe: Recipe
     ) -> None:
         config = loading.load_config(folder)
-        loading.check_usable(config, recipe.max_length, kind.head)
+        loading.check_usable(config, recipe.max_length)
         self.kind = kind
         self.labels = tuple(labels)
         self.classes = kind.classes(labels)
         self.subword = _label_subword(recipe, loading.is_causal(config))
         self.tokenizer = loading.load_tokenizer(folder, name)
         self.encoder = Encoder(self.tokenizer, max_length=recipe.max_length)
-        self.model = loading.load_for_task(
+        self.model = task_heads.load_for_task(
             folder, kind.head, kind.problem, self.classes, self.tokenizer.pad_token_id
         )
         with_segments = takes_segments(self.model, self.tokenizer)

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from microtome.analysis.metrics import METRICS
 from microtome.jobs.kinds.checkpoints import AdaptedCheckpoint, FinetunedCheckpoint, finetuned
+from microtome.jobs.models.source import CHECKPOINT
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -92,6 +93,7 @@ def model_card(
             pipeline_options=PIPELINE_OPTIONS[kind.problem] if kind is not None else "",
             auto_class=AUTO_CLASSES[pipeline(artifact)],
             finetuned=finetuned(artifact),
+            made_head=_has_made_head(artifact),
             truncated=_truncated(artifact),
             scores=_scores(artifact),
             classes=_class_table(artifact),
@@ -102,6 +104,12 @@ def model_card(
     )
     front = front_matter(chain, name, adapter=adapter, licence=licence)
     return f"---\n{front}\n---\n\n{text}"
+
+
+def _has_made_head(artifact: Artifact) -> bool:
+    """Whether the head is one that transformers has no class for; the config says so."""
+    config = artifact.path / CHECKPOINT / "config.json"
+    return config.is_file() and "microtome_head" in json.loads(config.read_text("utf-8"))
 
 
 def _scores(artifact: Artifact) -> Table | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microtome.store.errors import DtypeOverflowError, InputError
+from microtome.store.errors import DtypeOverflowError, InputError, MicrotomeError
 
 HIDDEN = "hidden"
 ATTENTION = "attention"
@@ -132,9 +132,12 @@ def refuse_non_finite(
         if _any_equal_masked(bits.reshape(-1), mask):
             bad = ((bits & mask) == mask).any(axis=2 - RAGGED_AXIS[name])
             example = int(np.searchsorted(begin, np.nonzero(bad)[0][0], side="right")) - 1 + first
-            raise DtypeOverflowError(
-                f"{name} of layer {layer}, example {example}, does not fit {values.dtype} "
-                "or is not a number. Extract with --dtype float32"
+            where = f"{name} of layer {layer}, example {example}"
+            if values.dtype == np.float16 and not np.isnan(values[index]).any():
+                raise DtypeOverflowError(f"{where}, does not fit float16")
+            raise MicrotomeError(
+                f"{where}, is not a finite number as it was computed: the weights are of no use, or float16 "
+                "is too narrow to compute in"
             )
 
 

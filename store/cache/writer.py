@@ -147,7 +147,7 @@ class CacheWriter:
         files = record_files(self.folder, self.folder / EXAMPLES)
         parts = []
         for number in range(len(self.parts)):
-            part, part_files = self._read_record(number)
+            part, _, part_files = self._read_record(number)
             parts.append(part)
             files |= part_files
         description = CacheDescription.of_split(
@@ -206,21 +206,24 @@ class CacheWriter:
             arrays=arrays,
         )
         part_files = {(file / name).as_posix(): record for name, record in files.items()}
-        write_json(self._record_path(buffer.number), {"part": part_to_json(part), "files": part_files})
+        record = {"part": part_to_json(part), "dtype": self.layout.dtype, "files": part_files}
+        write_json(self._record_path(buffer.number), record)
         self._release(buffer.number)
 
     def _is_written(self, number: int) -> bool:
         """Whether a part is recorded, and its files are there with their sizes."""
         try:
-            _, files = self._read_record(number)
+            _, dtype, files = self._read_record(number)
+            if dtype != self.layout.dtype:
+                return False  # values of another part were beyond that dtype, so this one is done again
             return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
         except (OSError, ValueError, KeyError, TypeError):
             return False  # the record may be empty or cut short after a power failure
 
-    def _read_record(self, number: int) -> tuple[StoredPart, dict[str, FileRecord]]:
-        """What was recorded of a written part, and its files."""
+    def _read_record(self, number: int) -> tuple[StoredPart, str, dict[str, FileRecord]]:
+        """What was recorded of a written part: where it lies, its dtype and its files."""
         record = json.loads(self._record_path(number).read_text("utf-8"))
-        return part_from_json(record["part"]), record["files"]
+        return part_from_json(record["part"]), record["dtype"], record["files"]
 
     def _record_path(self, number: int) -> Path:
         return self.scratch / f"{number:05d}.json"

@@ -177,8 +177,8 @@ def test_text_never_enters_the_cache(bench, tiny_models):
 def test_layers_that_are_not_as_the_config_says_are_refused(bench, tiny_models, monkeypatch, keep, said):
     real = loading.load_backbone
 
-    def pooling(*args):
-        model = real(*args)
+    def pooling(*args, **options):
+        model = real(*args, **options)
         forward = model.forward
 
         def pooled(*args, **more):

@@ -134,19 +134,19 @@ def test_a_saved_part_that_was_lost_is_computed_again(bench, tiny_models, small_
 
 
 def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_parts, monkeypatch):
-    from microtome.jobs.models import forward
+    from microtome.jobs.models.forward import ForwardPass
 
     job = job_of(bench, tiny_models)
     filled = []
-    real = forward.fill
+    real = ForwardPass.fill
 
-    def fill(buffer, *args, **more):
+    def fill(self, buffer, batch_tokens):
         filled.append(buffer.number)
         if len(filled) == 5:
             signal.raise_signal(signal.SIGTERM)
-        return real(buffer, *args, **more)
+        return real(self, buffer, batch_tokens)
 
-    monkeypatch.setattr(forward, "fill", fill)
+    monkeypatch.setattr(ForwardPass, "fill", fill)
     with pytest.raises(KeyboardInterrupt), stopping.listening():
         run_job(job, bench.store.root)
     assert saved_parts(bench.store) == 4

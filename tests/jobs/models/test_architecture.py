@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from microtome.jobs import hub
 from microtome.jobs.cli import main
 from microtome.jobs.models import loading, source
-from microtome.jobs.models.architecture import WITH_BOTH_HEADS, architecture_of, has_head, read_architecture
+from microtome.jobs.models.architecture import architecture_of, read_architecture
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
@@ -26,24 +26,33 @@ SEQ2SEQ = {
         "decoder_ffn_dim": 16,
     },
 }
-T5 = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
 MAMBA = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
 GEMMA = {**SIZES, "num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 16}
 VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-OPT = {**SIZES, "ffn_dim": 16, "word_embed_proj_dim": 16, "max_position_embeddings": 64}
 
-NO_STACK = "they have an encoder and a decoder, and a cache holds one stack of layers"
+NO_PLAIN_ENCODER = (
+    "of models with an encoder and a decoder, these are used: bart, m2m_100, marian, mbart, mt5, mvp"
+)
 UNUSABLE = {
-    "t5": (T5, NO_STACK),
-    "mt5": (T5, NO_STACK),
-    "bart": (SEQ2SEQ, NO_STACK),
-    "mbart": (SEQ2SEQ, NO_STACK),
-    "mamba": (MAMBA, "their layers have no attention heads"),
+    "led": (SEQ2SEQ, NO_PLAIN_ENCODER),
+    "prophetnet": ({"hidden_size": 16, "num_encoder_layers": 1, "num_decoder_layers": 1}, NO_PLAIN_ENCODER),
     "longformer": ({**ENCODER, "attention_window": 4}, "their attention is not that of every token to every"),
     "big_bird": ({**ENCODER, "block_size": 4}, "their attention is not that of every token to every"),
     "gemma3": ({"text_config": GEMMA, "vision_config": VISION}, "they hold several models"),
 }
-TAGLESS = {"opt": OPT, "gemma3_text": GEMMA}
+ATTENTIONLESS = {
+    "mamba": (MAMBA, "their layers have no attention heads"),
+    "lfm2": (
+        {
+            **SIZES,
+            "num_key_value_heads": 2,
+            "intermediate_size": 16,
+            "layer_types": ["conv", "full_attention"],
+        },
+        "some of their layers have no attention heads",
+    ),
+    "convbert": (ENCODER, "their layers have fewer attention heads than their config says"),
+}
 OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
 
@@ -125,25 +134,34 @@ def test_what_cannot_be_extracted_is_refused_before_anything_is_trained(bench, f
         assert bench.store.find(job.request) is None
 
 
-@pytest.mark.parametrize("kind", TAGLESS)
-def test_an_architecture_without_a_tagging_head_is_refused_for_tagging_alone(bench, family, kind):
-    folder = family(kind, **TAGLESS[kind])
-    tagging = bench.finetune("ner", folder)
-    assert tagging.refused == (
-        f"{kind} models have no token-classification head in transformers; take another model"
-    )
-    assert run_job(tagging, bench.store.root)[0] == tagging.refused
-    assert not bench.finetune("nli", folder).refused
-    assert not bench.extract("ner", folder).refused
+@pytest.mark.parametrize("kind", ATTENTIONLESS)
+def test_an_architecture_without_attentions_gives_its_hidden_states(bench, family, kind):
+    settings, why = ATTENTIONLESS[kind]
+    folder = family(kind, weights=True, **settings)
+    job = bench.extract("nli", folder)
+    wanted = f"{kind} models have no attentions to keep: {why}. Set keep: [hidden]"
+    assert job.refused == wanted
+    assert run_job(job, bench.store.root)[0] == wanted
+    assert not bench.finetune("ner", folder).refused
+    hidden = bench.extract("nli", folder, keep=["hidden"], examples=3)
+    assert not hidden.refused
+    bench.run(hidden)
 
 
-def test_the_architectures_that_are_not_looked_up_have_both_heads(monkeypatch):
-    from transformers.models.auto import modeling_auto
+ENCODERS = {
+    "mt5": {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2},
+    "umt5": {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2},
+    **dict.fromkeys(("mbart", "marian", "pegasus", "plbart", "mvp", "m2m_100"), SEQ2SEQ),
+}
 
-    for kind in WITH_BOTH_HEADS:
-        assert kind in modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
-        assert kind in modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-    assert not has_head("mamba", "sequence")
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_of_an_encoder_and_a_decoder_the_encoder_is_extracted(bench, family, kind):
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+    folder = family(kind, weights=True, **ENCODERS[kind], **ends)
+    made = bench.run(bench.extract("nli", folder, examples=3, max_length=40))
+    assert made.manifest["outputs"]["cache"]["layout"]["layers"] == 1
+    assert made.manifest["outputs"]["cache"]["layout"]["causal"] is False
 
 
 SUITE = """
@@ -164,7 +182,7 @@ def plan_of(tmp_path, small_tasks, folder):
     return path
 
 
-@pytest.mark.parametrize("kind", ["t5", "longformer"])
+@pytest.mark.parametrize("kind", ["led", "longformer"])
 def test_a_plan_shows_what_cannot_be_used_and_why(
     tmp_path, small_tasks, tiny_models, family, monkeypatch, bench, kind
 ):
@@ -183,26 +201,26 @@ def test_a_plan_shows_what_cannot_be_used_and_why(
     assert f"{kind} models cannot be used" in " ".join(result.output.split())
 
 
-def test_a_plan_blocks_tagging_of_a_model_without_the_head(
+def test_a_plan_blocks_attentions_of_a_model_without_them(
     tmp_path, small_tasks, tiny_models, family, monkeypatch, bench
 ):
     monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
-    plan = make_plan(load_suite(str(plan_of(tmp_path, small_tasks, family("opt", **OPT)))), bench.store)
+    path = plan_of(tmp_path, small_tasks, family("mamba", **MAMBA))
+    assert not make_plan(load_suite(str(path)), bench.store).blocked(set())
+    path.write_text(path.read_text().replace("keep: [hidden]", "keep: [hidden, attention]"))
+    plan = make_plan(load_suite(str(path)), bench.store)
     blocked = [job for job in plan.jobs if job.id in plan.blocked(set())]
-    assert {(job.labels["task"], job.labels["model"]) for job in blocked} == {
-        ("small-ner", "odd"),
-        ("small-ner", "made"),
-    }
-    assert {job.kind for job in blocked} == {"finetune", "extract", "probe"}
-    assert all(job.labels["fraction"] == 100 for job in blocked if job.kind != "finetune")
+    assert {job.labels["model"] for job in blocked} == {"odd", "made"}
+    assert {job.kind for job in blocked} == {"extract", "probe"}
 
 
 def test_by_hand_it_is_one_line(tmp_path, small_tasks, family):
-    folder = family("t5", **T5)
+    folder = family("led", **SEQ2SEQ)
     for words in (("finetune", "--model"), ("extract", "--checkpoint")):
         result = CliRunner().invoke(main, [*words, str(folder), "--task", str(small_tasks["nli"])])
         assert result.exit_code == 2
-        assert result.stderr.splitlines() == [f"error: t5 models cannot be used: {NO_STACK}"]
+        [line] = result.stderr.splitlines()
+        assert line.startswith(f"error: led models cannot be used: {NO_PLAIN_ENCODER}")
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*"))
 
 
@@ -212,7 +230,7 @@ def test_a_config_that_says_nothing_is_left_to_the_loader(tmp_path):
         assert read_architecture(tmp_path) is None
     assert read_architecture(tmp_path / "nowhere") is None
     (tmp_path / "config.json").write_text('{"model_type": "new", "layer_types": ["conv", "full_attention"]}')
-    assert read_architecture(tmp_path).unusable == "some of their layers have no attention heads"
+    assert read_architecture(tmp_path).no_attention == "some of their layers have no attention heads"
 
 
 def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
@@ -227,7 +245,7 @@ def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
     monkeypatch.setattr(source, "download_files", download)
     found = source.find_model("state-spaces/mamba-130m-hf", Store())
     assert asked == [("state-spaces/mamba-130m-hf", "abc", ["config.json"])]
-    assert found.architecture.unusable == "their layers have no attention heads"
+    assert found.architecture.no_attention == "their layers have no attention heads"
 
 
 def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
@@ -245,13 +263,13 @@ def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
 
 def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):
     folder = family("bert", **ENCODER)
-    loading.check_usable(loading.load_config(folder), 48, "token")
+    loading.check_usable(loading.load_config(folder), 48, ("hidden", "attention"))
     values = SIZES | {"model_type": "bert", "num_attention_heads": None}
     config = SimpleNamespace(**values, to_dict=lambda: values)
     with pytest.raises(
         InputError, match="bert models cannot be used: their config has no num_attention_heads"
     ):
-        loading.check_usable(config, 48)
+        loading.check_usable(config, 48, ("hidden", "attention"))
 
 
 def test_a_config_of_wrong_types_is_one_line(bench, family):

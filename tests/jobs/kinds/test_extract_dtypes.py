@@ -1,0 +1,156 @@
+"""What a pass computes in, and what a cache is written in."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from microtome.jobs.models import loading
+from microtome.jobs.models.forward import ForwardPass
+from microtome.jobs.recompute import recompute
+from microtome.jobs.run.executor import run_job
+from microtome.store.cache.reader import ActivationCache
+from tests.jobs.models.families import make_family, tokenizer_of
+
+PARTS = 3
+KEEP = {"keep": ["hidden"], "examples": 12}
+
+
+@pytest.fixture
+def wide(tmp_path, tiny_models):
+    """wide(value) -> a BERT of which layer 1 gives about this value in one dimension."""
+
+    def make(value):
+        folder = tmp_path / "wide"
+        tokenizer_of(tiny_models / "bert").save_pretrained(folder)
+        model = AutoModel.from_pretrained(tiny_models / "bert")
+        model.encoder.layer[0].output.LayerNorm.bias.data[3] = value
+        model.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def several_parts(monkeypatch):
+    """Parts of a few examples each."""
+    from microtome.jobs.kinds import extract
+    from microtome.store.cache import writer
+
+    monkeypatch.setattr(
+        extract,
+        "CacheWriter",
+        lambda *args, **more: writer.CacheWriter(*args, **more | {"part_bytes": 16_000}),
+    )
+
+
+def test_values_beyond_float16_lead_to_float32_by_themselves(bench, wide, several_parts):
+    job = bench.extract("ner", wide(1e5), **KEEP)
+    made = bench.run(job)
+    cache = ActivationCache(made.path)
+    described = made.manifest["outputs"]["cache"]
+    assert len(described["parts"]) > PARTS
+    assert all("dtype" not in part for part in described["parts"])
+    assert (cache.dtype, described["layout"]["dtype"]) == (np.float32, "float32")
+    assert made.manifest["config"]["extract"]["dtype"] == "float16"
+    wanted = ActivationCache(bench.run(bench.extract("ner", wide(1e5), dtype="float32", **KEEP)).path)
+    for layer in range(3):
+        np.testing.assert_array_equal(cache.hidden(layer), wanted.hidden(layer))
+    assert np.abs(cache.hidden(1)).max() > 65504
+    log = bench.store.log_path(job.request).read_text()
+    [line] = [line for line in log.splitlines() if "float32" in line]
+    assert "hidden of layer 1, example 0, does not fit float16: the cache is written in float32" in line
+
+
+def test_a_late_value_beyond_float16_does_all_parts_again(bench, tiny_models, several_parts, monkeypatch):
+    real = ForwardPass.fill
+    filled = []
+
+    def fill(self, buffer, batch_tokens):
+        ready = real(self, buffer, batch_tokens)
+        filled.append((str(buffer.arrays["hidden"].dtype), buffer.number))
+        if buffer.examples.stop == 12:  # the last part
+            buffer.arrays["hidden"][2, 0, 5] = 7e4
+        return ready
+
+    monkeypatch.setattr(ForwardPass, "fill", fill)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        cache = ActivationCache(bench.run(bench.extract("ner", tiny_models / "bert", **KEEP)).path)
+    numbers = {dtype: [n for d, n in filled if d == dtype] for dtype in ("float16", "float32")}
+    parts = len(cache.manifest["outputs"]["cache"]["parts"])
+    assert numbers["float32"] == list(range(parts))
+    assert len(numbers["float16"]) >= PARTS
+    assert cache.dtype == np.float32
+    assert (cache.hidden(2) == 7e4).sum() == 1
+
+
+def test_two_that_write_one_cache_agree_on_its_dtype(bench, wide, several_parts, monkeypatch):
+    job = bench.extract("ner", wide(1e5), **KEEP)
+    real = ForwardPass.fill
+    scratch = []
+
+    def fill(self, buffer, batch_tokens):
+        if not scratch:  # another process meets a value beyond float16 while this one fills its first part
+            [folder] = (bench.store.root / ".staging").rglob("00000.lock")
+            scratch.append(folder.parent)
+            (folder.parent / "beyond-float16").touch()
+            buffer.arrays["hidden"][:] = 0
+            return lambda: None
+        return real(self, buffer, batch_tokens)
+
+    monkeypatch.setattr(ForwardPass, "fill", fill)
+    cache = ActivationCache(bench.run(job).path)
+    assert cache.dtype == np.float32
+    assert all(np.abs(cache.hidden(1, example)).max() > 65504 for example in range(12))
+    log = bench.store.log_path(job.request).read_text()
+    assert "another process met values beyond float16: the cache is written in float32" in log
+
+
+def test_what_is_not_a_number_is_an_error_and_not_a_wider_dtype(bench, wide):
+    job = bench.extract("ner", wide(float("nan")), **KEEP)
+    error, _ = run_job(job, bench.store.root)
+    assert error.startswith("hidden of layer 1, example 0, is not a finite number as it was computed")
+    assert bench.store.find(job.request) is None
+
+
+@pytest.mark.parametrize("compute", ["bfloat16", "float16"])
+def test_half_precision_is_near_and_recomputes(bench, tiny_models, compute):
+    exact = ActivationCache(
+        bench.run(bench.extract("ner", tiny_models / "bert", dtype="float32", examples=6)).path
+    )
+    made = bench.run(bench.extract("ner", tiny_models / "bert", dtype="float32", examples=6, compute=compute))
+    cache = ActivationCache(made.path)
+    for layer in range(3):
+        difference = np.abs(cache.hidden(layer) - exact.hidden(layer))
+        assert 1e-5 < difference.max() < {"bfloat16": 0.1, "float16": 0.02}[compute]
+    assert recompute(made, tiny_models / "bert", share=1, seed=0).beyond == ""
+
+
+def test_what_is_computed_in_is_part_of_the_identity_and_auto_is_what_the_checkpoint_says(
+    bench, tmp_path, tiny_models
+):
+    folder = make_family("llama", tmp_path / "half", tokenizer_of(tiny_models / "bert"))
+    values = json.loads((folder / "config.json").read_text())
+    assert values["dtype"] == "float32"
+    ids = {
+        compute: bench.extract("ner", folder, compute=compute).id
+        for compute in ("float32", "bfloat16", "auto")
+    }
+    assert ids["auto"] == ids["float32"] != ids["bfloat16"]
+    (folder / "config.json").write_text(json.dumps(values | {"dtype": "bfloat16"}))
+    assert bench.extract("ner", folder, compute="auto").config.extract.compute == "bfloat16"
+    (folder / "config.json").write_text(json.dumps(values | {"dtype": None}))
+    assert bench.extract("ner", folder, compute="auto").config.extract.compute == "float32"
+
+
+def test_auto_of_what_was_trained_here_is_float32(bench, tiny_models):
+    made = bench.run(bench.finetune("nli", tiny_models / "bert", epochs=0.1))
+    assert bench.extract("nli", made.id, compute="auto").config.extract.compute == "float32"
+
+
+@pytest.mark.parametrize(("attentions", "implementation"), [(True, "eager"), (False, "sdpa")])
+def test_attention_weights_are_made_only_where_they_are_kept(tiny_models, attentions, implementation):
+    model = loading.load_backbone(tiny_models / "bert", torch.device("cpu"), attentions=attentions)
+    assert model.config._attn_implementation == implementation
