@@ -16,9 +16,9 @@ from microtome.jobs.cli.options import Number, UserPath, console, format_option
 from microtome.jobs.cli.running import as_table
 from microtome.jobs.kinds.extract import SplitConfig
 from microtome.jobs.kinds.job import KINDS, Job
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.progress import Screen
-from microtome.jobs.run.provenance import provenance
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.results import study_rows, without_places

@@ -21,9 +21,9 @@ from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.models.warmup import Warmup
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
+from microtome.jobs.training_settings import BatchSize, LearningRate, TrainingSettings, WeightDecay
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
 from microtome.store.errors import InputError
@@ -51,7 +51,7 @@ class NewModel(Config):
         return self
 
 
-class AdaptConfig(Warmup):
+class AdaptConfig(TrainingSettings):
     """What is trained on what."""
 
     objective: Literal["mlm", "clm"] = Field(description="masked or causal language modelling")
@@ -59,9 +59,9 @@ class AdaptConfig(Warmup):
     new: NewModel | None = Field(None, description="or a model from nothing")
     lora: Lora | None = Field(None, description="train an adapter in place of all weights")
     corpus: CorpusSpec = runtime(..., "where the text comes from; its documents are the identity")
-    epochs: float = Field(3, gt=0, description="passes over the training documents")
-    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of AdamW")
-    batch_size: int = Field(16, ge=1, description="blocks per optimisation step")
+    learning_rate: LearningRate = 5e-5
+    batch_size: BatchSize = 16
+    weight_decay: WeightDecay = 0.01
     block_size: int | None = Field(
         None, ge=16, description="tokens per block; 512 for clm and 128 for mlm if unset"
     )
@@ -161,12 +161,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     check_scores(before, "before training")
     report(f"before: {_said(before)} on {len(asked)} held-out blocks")
     schedule = training.Schedule(
-        learning_rate=config.learning_rate,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        warmup=config.warmup,
-        warmup_steps=config.warmup_steps,
-        weight_decay=0.01,
+        settings=config,
         metric="loss",
         keep_last=True,
         seed=config.seed,

@@ -8,8 +8,8 @@ from microtome.analysis.probing.run import ProbeConfig
 from microtome.analysis.probing.run import probe as probe_layers
 from microtome.analysis.similarity import SimilarityConfig, compare_similarity
 from microtome.jobs.kinds.job import Job
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.results import SUMMED, write_rows

@@ -14,13 +14,13 @@ from microtome.analysis.metrics.scores import class_scores, per_class
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.generate import write_lines
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, runtime
 from microtome.store.errors import InputError, unknown

@@ -10,15 +10,15 @@ from pydantic import Field
 
 from microtome.analysis.bootstrap import interval
 from microtome.analysis.metrics.terms import write_summed
-from microtome.jobs.data.check import overlap, refuse_overlap
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
-from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
+from microtome.jobs.tasks.check import overlap, refuse_overlap
+from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
@@ -144,12 +144,7 @@ def _train(
     recipe = config.recipe
     report(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
     schedule = training.Schedule(
-        learning_rate=recipe.learning_rate,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        warmup=recipe.warmup,
-        warmup_steps=recipe.warmup_steps,
-        weight_decay=recipe.weight_decay,
+        settings=recipe,
         metric=model.kind.primary,
         keep_last=recipe.keep == "last",
         seed=config.seed,

@@ -13,8 +13,8 @@ from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
 from microtome.store.errors import InputError

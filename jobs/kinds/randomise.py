@@ -4,8 +4,8 @@ from pydantic import Field
 
 from microtome.jobs.kinds.job import Job, slug
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import report
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import report
+from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
 

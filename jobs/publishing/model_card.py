@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from microtome.jobs.process.provenance import PACKAGES
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -20,7 +21,6 @@ from microtome.jobs.publishing.front_matter import (
     task_type,
 )
 from microtome.jobs.publishing.lineage import Lineage, task_of
-from microtome.jobs.run.provenance import PACKAGES
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows
 

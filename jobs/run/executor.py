@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from microtome.jobs.kinds.job import KINDS, Job
-from microtome.jobs.run import stopping
-from microtome.jobs.run.logs import logged_to, report
+from microtome.jobs.process import stopping
+from microtome.jobs.process.logs import logged_to, report
 from microtome.jobs.run.memory import keep_freed_memory
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from microtome.jobs.kinds.job import Job
-from microtome.jobs.run.logs import last_progress
+from microtome.jobs.process.logs import last_progress
 from microtome.store.artifacts.store import Store
 
 LINES = 12  # of running jobs

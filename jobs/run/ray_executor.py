@@ -17,9 +17,9 @@ from typing import Any
 import ray
 
 from microtome.jobs.kinds.job import KINDS, Job
-from microtome.jobs.run import stopping
+from microtome.jobs.process import stopping
+from microtome.jobs.process.logs import last_progress
 from microtome.jobs.run.executor import Failure, Finished, one_line, run_job
-from microtome.jobs.run.logs import last_progress
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 

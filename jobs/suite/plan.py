@@ -4,10 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from microtome.jobs.data import source as data_source
 from microtome.jobs.data.corpora import Corpus, CorpusSpec, find_corpus
 from microtome.jobs.data.examples import SPLITS
-from microtome.jobs.data.source import TaskData, find_data
 from microtome.jobs.kinds.adapt import adapt_job, new_architecture
 from microtome.jobs.kinds.analyse import attention_job, probe_job, similarity_job
 from microtome.jobs.kinds.answer import answer_job
@@ -21,6 +19,8 @@ from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.source import ModelSource, find_model
 from microtome.jobs.suite.suite import Suite, View
 from microtome.jobs.tasks import Task
+from microtome.jobs.tasks import source as data_source
+from microtome.jobs.tasks.source import TaskData, find_data
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError, MissingError
 

@@ -15,8 +15,8 @@ from microtome.jobs.kinds.answer import AnswerConfig
 from microtome.jobs.kinds.extract import ExtractConfig
 from microtome.jobs.kinds.generate import GenerateConfig
 from microtome.jobs.suite.overrides import apply_overrides
-from microtome.jobs.suite.tasks import SuiteTasks
 from microtome.jobs.tasks import Recipe, Task
+from microtome.jobs.tasks.references import SuiteTasks
 from microtome.jobs.yaml_files import load_yaml
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError, unknown

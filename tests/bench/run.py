@@ -36,7 +36,6 @@ from microtome.analysis.units import units
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import find_local
 from microtome.jobs.demo.corpus import biomedical_text, ner_sentences
 from microtome.jobs.kinds import extract
 from microtome.jobs.kinds.extract import ExtractConfig, cache_layout, compute_parts, example_table
@@ -46,6 +45,7 @@ from microtome.jobs.models.batching import length_sorted_batches, padded, takes_
 from microtome.jobs.models.task_model import TaskModel
 from microtome.jobs.run.memory import keep_freed_memory
 from microtome.jobs.tasks import Recipe, load_task
+from microtome.jobs.tasks.source import find_local
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache

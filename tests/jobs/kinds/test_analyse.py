@@ -15,7 +15,7 @@ def no_models(monkeypatch):
     import datasets
     import transformers
 
-    from microtome.jobs.data import source
+    from microtome.jobs.tasks import source
 
     def refuse(*args, **kwargs):
         raise AssertionError("an analysis job tried to load something")
