@@ -190,7 +190,7 @@ def test_there_is_no_room_without_a_name():
         ("microtome.store", ["torch", "transformers", "ray", "click", "sklearn"]),
         ("microtome.analysis.probing.run", ["torch", "transformers", "ray", "click"]),
         ("microtome.jobs.cli", ["torch", "transformers", "ray", "datasets", "peft", "matplotlib"]),
-        ("microtome.jobs.kinds.analyse", ["torch", "transformers", "ray", "datasets"]),
+        ("microtome.jobs.kinds.probe", ["torch", "transformers", "ray", "datasets"]),
     ],
 )
 def test_importing_a_room_does_not_load_what_it_does_not_need(module, absent):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from microtome.analysis.bootstrap import interval
 from microtome.analysis.metrics.terms import write_summed
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, ModelSources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Checkpoint, Planning
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
 from microtome.jobs.process.logs import report
 from microtome.jobs.process.provenance import provenance
@@ -43,9 +46,19 @@ class FinetuneConfig(Config):
         return fields
 
 
+@dataclass(frozen=True)
+class FinetuneSources(ModelSources):
+    """The model to start from and the data of the task."""
+
+    data: TaskData
+
+
+FinetuneJob = Job[FinetuneConfig, FinetuneSources]
+
+
 def finetune_job(
     task: Task, data: TaskData, model: ModelSource, fraction: float, seed: int, recipe: Recipe
-) -> Job:
+) -> FinetuneJob:
     """The job that fine-tunes `model` on `fraction` per cent of the training split."""
     values = {
         "type": task.type,
@@ -61,12 +74,11 @@ def finetune_job(
             "Set it for the tasks that it is meant for, under 'recipes'"
         )
     shape = model.architecture
-    return Job(
-        kind="finetune",
-        slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
-        config=config,
+    return KIND.job(
+        f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
+        config,
+        FinetuneSources(model, data),
         inputs={"model": model.identity, **{split: data.digest(split) for split in SPLITS}},
-        sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
         private=task.credentialed or model.private,
@@ -74,32 +86,67 @@ def finetune_job(
     )
 
 
-def finetune(job: Job, store: Store, staging: Staging) -> None:
+def plan(planning: Planning) -> None:
+    """Every model on every task, by seed and fraction; and the checkpoints that this gives."""
+    suite = planning.suite
+    for task in map(suite.task, suite.tasks):
+        as_they_are: dict[str, Checkpoint] = {}
+        for name, model in planning.models.items():
+            pretrained = Checkpoint(
+                task=task,
+                model=model,
+                slug=f"{task.name}.{slug(name)}.f000",
+                labels={"task": task.name, "model": name, "fraction": 0},
+                before=as_they_are.get(suite.base_of(name) or ""),
+            )
+            as_they_are[name] = pretrained
+            planning.checkpoints.append(pretrained)
+            for seed in suite.seeds:
+                for fraction in suite.fractions_of(name):
+                    _plan_one(planning, pretrained, fraction, seed)
+
+
+def _plan_one(planning: Planning, pretrained: Checkpoint, fraction: float, seed: int) -> None:
+    task, model = pretrained.task, pretrained.model
+    job = planning.add(finetune_job(task, planning.finder.data(task), model, fraction, seed, task.recipe))
+    if fraction == 0:
+        return  # the same layers as the pretrained model
+    source = ModelSource(
+        f"{slug(model.name)}.f{fraction:03g}.s{seed}",
+        job.id,
+        artifact=job.id,
+        private=job.private,
+        architecture=model.architecture,
+    )
+    planning.checkpoints.append(
+        Checkpoint(task=task, model=source, slug=job.slug, labels=job.labels, before=pretrained)
+    )
+
+
+def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     """Train, keep the best or last epoch, score dev and test; writes checkpoint/, rows and predictions."""
     import transformers
 
     from microtome.jobs.models.task_model import TaskModel
 
-    config: FinetuneConfig = job.config  # type: ignore[assignment]
-    data: TaskData = job.sources["data"]
-    source: ModelSource = job.sources["model"]
+    config, data, source = job.config, job.sources.data, job.sources.model
     kind = data.task.kind
     examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
     strata = [kind.stratum(example) for example in examples["train"]]
     percent = config.fraction
     if config.recipe.train_examples is not None:
         percent = min(percent, 100 * config.recipe.train_examples / len(strata))
-    chosen = fraction_subset(strata, percent, config.seed)
+    training_rows = fraction_subset(strata, percent, config.seed)
     shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
     for split, share in shared.items():
         report(f"{share:.1%} of the {split} texts are training texts word for word")
     refuse_overlap(data.task, shared["test"])
-    examples["train"] = [examples["train"][index] for index in chosen]
+    examples["train"] = [examples["train"][index] for index in training_rows]
 
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
-    history = _train(model, splits, config, staging.scratch) if chosen else []
+    history = _train(model, splits, config, staging.scratch) if training_rows else []
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
@@ -126,7 +173,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     write_summed(staging.path / SUMMED, {kind.primary: sums})
     model.save(staging.path / CHECKPOINT)
     staging.outputs.update(
-        training_examples=len(chosen),
+        training_examples=len(training_rows),
         history=history,
         truncated_words=truncated,
         also_in_train=shared,
@@ -212,3 +259,17 @@ def _write_predictions(path: Path, examples: Sequence[Example], predicted: Seque
         for example, label in zip(examples, predicted, strict=True):
             row = {"id": example.id, "gold": example.label, "predicted": label}
             stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+KIND = Kind(
+    name="finetune",
+    title="fine-tuning",
+    stage="training",
+    version=3,
+    settings=FinetuneConfig,
+    sources=FinetuneSources,
+    run=finetune,
+    plan=plan,
+    needs_gpu=True,
+    resumable=True,
+)

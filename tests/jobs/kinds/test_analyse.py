@@ -5,7 +5,8 @@ import pytest
 from microtome.analysis.attention.compare import AttentionConfig
 from microtome.analysis.metrics.terms import read_summed
 from microtome.analysis.probing.run import ProbeConfig
-from microtome.jobs.kinds.analyse import attention_job, probe_job
+from microtome.jobs.kinds.attention import attention_job
+from microtome.jobs.kinds.probe import probe_job
 from microtome.store.results import read_rows
 
 
