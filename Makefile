@@ -17,7 +17,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench report image-gpu image-cpu clean
-.PHONY: finetune-all extract-all probe-all attention-all similarity-all
+.PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ check: setup  ## formatting, lint and types
 	@$(VENV)/bin/mypy
 
 finetune-all: setup  ## train every model of SUITE, and let it write and answer if the suite asks (GPU)
-	@$(MICROTOME) suite run $(SUITE) $(foreach kind,adapt randomise finetune generate answer,--only $(kind)) $(RUN)
+	@$(MICROTOME) suite run $(SUITE) --stage training --stage generation $(RUN)
 
 extract-all: setup  ## cache the activations of every checkpoint of SUITE (GPU)
-	@$(MICROTOME) suite run $(SUITE) --only extract $(RUN)
+	@$(MICROTOME) suite run $(SUITE) --stage extraction $(RUN)
+
+analyse-all: setup  ## every analysis of the caches of SUITE; the three below are parts of it (CPU)
+	@$(MICROTOME) suite run $(SUITE) --stage analysis $(RUN)
 
 probe-all: setup  ## probe every cache of SUITE (CPU)
 	@$(MICROTOME) suite run $(SUITE) --only probe $(RUN)

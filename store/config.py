@@ -21,6 +21,7 @@ from microtome.store.config_checks import refuse_repeated_items, refuse_strange_
 from microtome.store.errors import InputError, unknown
 
 Layer = Annotated[int, Field(ge=0)]
+Location = tuple[int | str, ...]  # the keys on the way to a value
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes
 
 
@@ -67,15 +68,18 @@ class Config(BaseModel):
         return value
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Build from a mapping read at `where` (a file, an option); raises InputError in one line."""
+    def parse(cls, values: Mapping[str, Any], where: str | Callable[[Location], str]) -> Self:
+        """Build from a mapping read at `where` (a file, an option), which may depend on the keys that lead to
+        a mistake; raises InputError in one line."""
         if not isinstance(values, Mapping):
-            raise InputError(f"{where}: expected keys and values")
+            raise InputError(f"{where if isinstance(where, str) else where(())}: expected keys and values")
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             errors = error.errors()
             first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+            if not isinstance(where, str):
+                where = where(first["loc"])
             path = ".".join(str(p) for p in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise _unknown_key(cls, first["loc"], where) from None
@@ -98,7 +102,7 @@ def _identity_fields(config: BaseModel) -> dict[str, Any]:
     return fields
 
 
-def _unknown_key(cls: type[BaseModel], location: tuple[int | str, ...], where: str) -> InputError:
+def _unknown_key(cls: type[BaseModel], location: Location, where: str) -> InputError:
     place: Any = cls
     for step in location[:-1]:
         place = _inside(place, step)

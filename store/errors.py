@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 # What the extra `models` installs, by the names that are imported: reading a store does without.
 MODEL_PACKAGES = {
@@ -32,6 +33,28 @@ class InputError(MicrotomeError):
 
 class MissingError(MicrotomeError):
     """A model, a dataset or an artifact that is not here; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Something that is not on this machine: `what` it is and its `name`, `why` it is not here, and `how` to
+    get it."""
+
+    what: str
+    name: str
+    why: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.why.rstrip('. ')}. {self.how}"
+
+
+class AbsentError(MissingError):
+    """A model, a dataset or a corpus that is not on this machine, with what a table says of it."""
+
+    def __init__(self, absence: Absence) -> None:
+        super().__init__(absence)  # as the argument, so that another process gets it whole
+        self.absence = absence
 
 
 class StoreError(MicrotomeError):

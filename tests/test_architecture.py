@@ -1,6 +1,7 @@
 """The rules of the house, as tests: which way imports run, and who may know what."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -95,6 +96,85 @@ def test_the_packages_are_imported_as_parts_of_microtome():
             assert tops & {"store", "analysis", "jobs"} == set(), f"{path}:{node.lineno}"
 
 
+def module_name(path):
+    """`jobs.kinds.adapt` of jobs/kinds/adapt.py, `jobs.kinds` of its __init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported_modules(path):
+    """The modules of microtome that a file imports, also in functions and for types alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    own = {name.removeprefix("microtome.") for name in names if name.startswith("microtome.")}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in own}
+
+
+def child(package, module):
+    """What a package holds on the way to a module of it: a module, a package, or its own __init__."""
+    return module.removeprefix(package).removeprefix(".").partition(".")[0] or "__init__"
+
+
+def imports_within(package):
+    """What the children of a package import of each other."""
+    graph = {}
+    for module, path in MODULES.items():
+        if module == package or module.startswith(f"{package}."):
+            one = child(package, module)
+            graph.setdefault(one, set())
+            for other in imported_modules(path):
+                if other == package or other.startswith(f"{package}."):
+                    graph[one].add(child(package, other))
+            graph[one].discard(one)
+    return graph
+
+
+PACKAGES = sorted(module for module, path in MODULES.items() if path.name == "__init__.py")
+# What jobs/ holds, lowest first: a room imports those above it in this list and none below.
+ROOMS_OF_JOBS = (
+    "hub",
+    "yaml_files",
+    "training_settings",
+    "process",
+    "demo",
+    "data",
+    "tasks",
+    "models",
+    "kinds",
+    "run",
+    "predict",
+    "recompute",
+    "suite",
+    "publishing",
+    "cli",
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_holds_does_not_import_in_a_circle(package):
+    list(graphlib.TopologicalSorter(imports_within(package)).static_order())  # CycleError names the circle
+
+
+def test_the_rooms_of_jobs_are_imported_in_one_order():
+    graph = imports_within("jobs")
+    assert set(graph) == {*ROOMS_OF_JOBS, "__init__"}
+    for place, room in enumerate(ROOMS_OF_JOBS):
+        assert graph[room] <= {*ROOMS_OF_JOBS[:place], "__init__"}, room
+
+
+def test_a_circle_would_be_found(monkeypatch):
+    monkeypatch.setitem(MODULES, "jobs.yaml_files", ROOT / "jobs" / "suite" / "plan.py")
+    with pytest.raises(graphlib.CycleError, match="yaml_files"):
+        test_what_a_package_holds_does_not_import_in_a_circle("jobs")
+
+
 def test_only_one_file_imports_ray():
     users = [path.name for path in FILES if "ray" in imported(path)]
     assert users == ["ray_executor.py"]
@@ -111,7 +191,7 @@ def test_there_is_no_room_without_a_name():
         ("microtome.store", ["torch", "transformers", "ray", "click", "sklearn"]),
         ("microtome.analysis.probing.run", ["torch", "transformers", "ray", "click"]),
         ("microtome.jobs.cli", ["torch", "transformers", "ray", "datasets", "peft", "matplotlib"]),
-        ("microtome.jobs.kinds.analyse", ["torch", "transformers", "ray", "datasets"]),
+        ("microtome.jobs.kinds.probe", ["torch", "transformers", "ray", "datasets"]),
     ],
 )
 def test_importing_a_room_does_not_load_what_it_does_not_need(module, absent):

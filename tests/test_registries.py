@@ -9,7 +9,7 @@ from microtome.analysis.probing.probes import PROBES, Probe
 from microtome.analysis.probing.run import ProbeConfig, probe
 from microtome.jobs.cli.options import options_of
 from microtome.jobs.kinds.extract import ExtractConfig
-from microtome.jobs.suite.suite import Suite
+from microtome.jobs.suite.suite import suite_class
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
@@ -108,7 +108,7 @@ def test_a_probe_of_ones_own_is_a_line_in_its_registry(monkeypatch, tmp_path):
     monkeypatch.setitem(PROBES, "commonest", Commonest)
     assert "|commonest|" in "".join(help_of(ProbeConfig).split())
     step = {"view": "v", "options": {"probe": "commonest"}}
-    suite = Suite.parse(
+    suite = suite_class().parse(
         SUITE | {"extract": {"v": {"splits": {"train": None, "test": None}}}, "probe": [step]}, "x"
     )
     config = suite.probe[0].options

@@ -1,7 +1,6 @@
 """The regularisation of a probe, chosen on units that the fit has not seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -53,7 +52,7 @@ class Chooser:
         by_likelihood = probe.probabilistic and gold.dtype.kind != "f"
 
         def quality(strength: float) -> float:
-            probe.settings = replace(probe.settings, strength=strength)
+            probe.settings = probe.settings.model_copy(update={"strength": strength})
             probe.fit(*fit)
             if by_likelihood:
                 return float(probe.log_likelihood(dev_x, gold, groups, len(self.train_units.classes)).sum())

@@ -7,7 +7,7 @@ Liang 2019), the description length of the labels (Voita & Titov 2020), and base
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
 from microtome.analysis.probing.mdl import compression, online_codelength
 from microtome.analysis.probing.model_selection import Chooser
-from microtome.analysis.probing.probes import NETWORK, PROBES, Probe, ProbeSettings
+from microtome.analysis.probing.probes import NETWORK, PROBES, FitSettings, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
 from microtome.analysis.probing.scoring import decision_terms, scoring
 from microtome.analysis.units import Pair, Pooling, Units, units
 from microtome.store import ActivationCache
-from microtome.store.config import Config, Layer, OneOf, Seed
+from microtome.store.config import Layer, OneOf
 from microtome.store.errors import InputError
 
 MIX = "scalar-mix"
@@ -45,7 +45,7 @@ def _about_probes() -> str:
     return " ".join([*lines, f"{MIX}: {mix}"])
 
 
-class ProbeConfig(Config):
+class ProbeConfig(FitSettings):
     """How the layers are probed."""
 
     probe: Annotated[str, OneOf("probe", probe_names)] = Field("linear", description=_about_probes())
@@ -64,10 +64,6 @@ class ProbeConfig(Config):
         min_length=1,
         description="inverse L2 regularisation; the best on dev is taken (one value: no choice)",
     )
-    width: int = Field(256, ge=1, description="hidden units of mlp and bilstm-crf")
-    epochs: int = Field(3, ge=1, description="of bilstm-crf, at least")
-    batch_size: int = Field(64, ge=1, description="of bilstm-crf, in sentences, and mlp")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, for bilstm-crf and mlp")
     controls: bool = Field(
         True,
         description="also a control task: one random label per word type, or per example; and selectivity",
@@ -77,7 +73,6 @@ class ProbeConfig(Config):
     )
     baselines: bool = Field(True, description="also the majority label and a bag of words")
     resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over examples; 0: none")
-    seed: Seed = Field(0, description="of control labels, blocks, the split for dev, and probes that draw")
 
     @model_validator(mode="after")
     def _options_have_effect(self) -> "ProbeConfig":
@@ -89,14 +84,8 @@ class ProbeConfig(Config):
 
     def settings(self) -> ProbeSettings:
         """What a probe is told, but for the strength."""
-        return ProbeSettings(
-            strength=self.strengths[0],
-            width=self.width,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=self.seed,
-        )
+        fit = {name: getattr(self, name) for name in FitSettings.model_fields}
+        return ProbeSettings(strength=self.strengths[0], **fit)
 
 
 @dataclass
@@ -163,7 +152,8 @@ class _Probing:
         """Fit and score one layer, with its control and its description length."""
         x = self.train_units.features(self.train.hidden(layer))
         test_x = self.test_units.features(self.test.hidden(layer))
-        settings = replace(self.task_probe.settings, strength=chooser.of_layer(self.task_probe, x, layer))
+        strength = chooser.of_layer(self.task_probe, x, layer)
+        settings = self.task_probe.settings.model_copy(update={"strength": strength})
         self.task_probe.settings = settings
         self.task_probe.fit(x, self.train_units.y, self.train_units.groups)
         predicted = self.task_probe.predict(test_x, self.test_units.groups)

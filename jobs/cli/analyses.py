@@ -1,6 +1,5 @@
 """`probe`, `attention`, `similarity`: one analysis by hand on caches that are there. No model is loaded."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,10 @@ from microtome.analysis.probing.run import ProbeConfig
 from microtome.analysis.similarity import SimilarityConfig
 from microtome.jobs.cli.options import console, given, options_of
 from microtome.jobs.cli.running import run_by_hand, show
-from microtome.jobs.kinds.analyse import attention_job, probe_job, similarity_job
+from microtome.jobs.kinds.attention import attention_job
+from microtome.jobs.kinds.caches import CachePair
+from microtome.jobs.kinds.probe import ProbeSources, probe_job
+from microtome.jobs.kinds.similarity import similarity_job
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.cache.description import is_cache
 from microtome.store.errors import InputError
@@ -52,8 +54,8 @@ def probe_command(train: str, test: str, dev: str | None, **options: Any) -> Non
     config = given(ProbeConfig, options)
     slug = f"{_stem(first)}.{config.probe}"
     last = third.id if third else None
-    job = probe_job(slug, first.id, second.id, last, config, dict(second.labels))
-    job = replace(job, sources=_at(train=first, test=second, dev=third))
+    folders = ProbeSources(first.path, second.path, third.path if third else None)
+    job = probe_job(slug, first.id, second.id, last, config, dict(second.labels), folders)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -66,8 +68,8 @@ def attention_command(before: str, after: str, **options: Any) -> None:
     store = Store()
     first, second = named_cache(before, store), named_cache(after, store)
     config = given(AttentionConfig, options)
-    job = attention_job(_stem(second), first.id, second.id, config, dict(second.labels))
-    job = replace(job, sources=_at(before=first, after=second))
+    folders, labels = CachePair(first.path, second.path), dict(second.labels)
+    job = attention_job(_stem(second), first.id, second.id, config, labels, folders)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -85,8 +87,8 @@ def similarity_command(before: str, after: str | None, **options: Any) -> None:
     first = named_cache(before, store)
     second = named_cache(after, store) if after else first
     config = given(SimilarityConfig, options)
-    job = similarity_job(_stem(second), first.id, second.id, config, dict(second.labels))
-    job = replace(job, sources=_at(before=first, after=second))
+    folders, labels = CachePair(first.path, second.path), dict(second.labels)
+    job = similarity_job(_stem(second), first.id, second.id, config, labels, folders)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -98,11 +100,6 @@ def named_cache(reference: str, store: Store) -> Artifact:
     if not is_cache(artifact):
         raise InputError(f"{artifact.name} is no activation cache. See: microtome cache ls")
     return artifact
-
-
-def _at(**caches: Artifact | None) -> dict[str, Path]:
-    """Where the caches of a job are, by role; they need not be in the store that its rows go into."""
-    return {role: cache.path for role, cache in caches.items() if cache is not None}
 
 
 def _stem(artifact: Artifact) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from microtome.jobs.cli.options import Number, console
 from microtome.jobs.cli.running import print_rows
-from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.kinds import KINDS
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Artifact, Store
@@ -122,9 +122,9 @@ def _unreferenced(store: Store, suites: Sequence[str]) -> list[Artifact]:
     used = {identity for artifact in artifacts for identity in artifact.inputs.values()}
     for suite in suites:
         plan = make_plan(load_suite(suite), store)
-        if plan.unknown():
+        if plan.unidentified:
             raise MissingError(
-                f"cannot tell what belongs to suite '{suite}': {plan.unknown()[0]} was never on this "
+                f"cannot tell what belongs to suite '{suite}': {plan.unidentified[0]} was never on this "
                 f"machine. See: microtome suite plan {suite}"
             )
         used |= {job.id for job in plan.jobs}

@@ -8,7 +8,6 @@ import click
 from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
 from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.data.corpora import CorpusSpec
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.adapt import AdaptConfig, NewModel, adapt_job
 from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
@@ -16,6 +15,7 @@ from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.tasks import Recipe, load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
 from microtome.jobs.cli.running import as_table
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.answer import AnswerConfig, Answers, answer, answer_scores, template_for
 from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
 from microtome.jobs.models.source import find_model
 from microtome.jobs.suite.results import published_columns, published_score
 from microtome.jobs.tasks import Task, load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
 from microtome.store.config import Config
 from microtome.store.errors import InputError

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from microtome.jobs.cli.options import UserPath, console, format_option
 from microtome.jobs.cli.running import as_table
-from microtome.jobs.data.check import check
 from microtome.jobs.data.encoding import Encoder
-from microtome.jobs.data.source import find_data, find_local
 from microtome.jobs.models.registry import MODELS
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import load_task, task_names
+from microtome.jobs.tasks.check import check
+from microtome.jobs.tasks.source import find_data, find_local
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
 

@@ -15,7 +15,7 @@ from microtome.jobs.cli.listings import model_group, task_group
 from microtome.jobs.cli.publishing import export_command, push_command
 from microtome.jobs.cli.store import store_group
 from microtome.jobs.cli.suites import report_command, results_command, suite_group
-from microtome.jobs.run import stopping
+from microtome.jobs.process import stopping
 from microtome.store.errors import MicrotomeError, model_packages
 
 DEBUG = "MICROTOME_DEBUG"

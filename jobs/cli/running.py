@@ -6,7 +6,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from microtome.jobs.kinds.job import Job
+from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.run.executor import LocalRunner, execute
 from microtome.jobs.run.progress import Screen
 from microtome.store.artifacts.store import Artifact, Store
@@ -16,7 +16,7 @@ from microtome.store.results import read_rows
 MANY_ROWS = 1000
 
 
-def run_by_hand(job: Job, store: Store, screen: Console) -> Artifact:
+def run_by_hand(job: AnyJob, store: Store, screen: Console) -> Artifact:
     """Run one job in this process, unless it is done; MicrotomeError with the job's reason if it fails."""
     found = store.done(job.request)
     if found is not None:

@@ -8,7 +8,7 @@ import click
 
 from microtome.jobs.cli.analyses import named_cache
 from microtome.jobs.cli.options import Number
-from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.kinds import KINDS
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.artifacts.verify import check, check_store
 from microtome.store.errors import InputError, StoreError, model_packages

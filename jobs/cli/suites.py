@@ -14,15 +14,16 @@ from rich.console import Console
 
 from microtome.jobs.cli.options import Number, UserPath, console, format_option
 from microtome.jobs.cli.running import as_table
-from microtome.jobs.kinds.extract import SplitConfig
-from microtome.jobs.kinds.job import KINDS, Job
+from microtome.jobs.kinds import KINDS, STAGES, all_kinds, kind_named, kinds_of
+from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.progress import Screen
-from microtome.jobs.run.provenance import provenance
 from microtome.jobs.suite.disk import cache_bytes
+from microtome.jobs.suite.include import suite_names
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.results import study_rows, without_places
-from microtome.jobs.suite.suite import load_suite, suite_names
+from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError, MissingError, model_packages, unknown
@@ -36,6 +37,13 @@ USUAL = ("learning_rate", "epochs", "batch_size", "max_length")  # of a recipe, 
 ONLY = click.option(
     "--only", multiple=True, type=click.Choice(list(KINDS)), help="only jobs of this kind; may be repeated"
 )
+STAGE = click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    type=click.Choice(STAGES),
+    help="only jobs of the kinds of this stage, see: suite kinds; may be repeated",
+)
 
 
 @click.group("suite")
@@ -47,6 +55,25 @@ def suite_group() -> None:
 def suite_ls() -> None:
     """List the suites that come with microtome."""
     rows = [{"suite": name, "description": load_suite(name).description} for name in suite_names()]
+    console().print(as_table(pd.DataFrame(rows)))
+
+
+@suite_group.command("kinds")
+@STAGE
+def suite_kinds(stages: tuple[str, ...]) -> None:
+    """List the kinds of job that a suite may have, in the order in which they are planned."""
+    rows = [
+        {
+            "kind": kind.name,
+            "what it is": kind.title,
+            "stage": kind.stage,
+            "GPU": "if there is one" if kind.needs_gpu else "",
+            "goes on after a stop": "yes" if kind.resumable else "",
+            "version": kind.version,
+        }
+        for kind in all_kinds()
+        if not stages or kind.stage in stages
+    ]
     console().print(as_table(pd.DataFrame(rows)))
 
 
@@ -98,6 +125,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @suite_group.command("run")
 @click.argument("suite")
 @ONLY
+@STAGE
 @SETTINGS
 @click.option("--local", is_flag=True, help="in this process, one job at a time, without Ray")
 @click.option(
@@ -121,6 +149,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 def suite_run(
     suite: str,
     only: tuple[str, ...],
+    stages: tuple[str, ...],
     overrides: tuple[str, ...],
     local: bool,
     address: str | None,
@@ -132,13 +161,14 @@ def suite_run(
     store, out = Store(os.path.realpath(Store().root)), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)
-    wanted = plan.wanted(only)
     _refuse_kinds_without_jobs(plan, only)
+    kinds = (*only, *kinds_of(stages))
+    wanted = plan.wanted(kinds)
     jobs = [job for job in wanted if job.id not in done]
     if not jobs:
         click.echo(f"nothing to do: all {len(wanted)} jobs of '{plan.suite.name}' are done")
         return
-    blocked = plan.blocked(done, only, " --local" if local else f" --address {address}" if address else "")
+    blocked = plan.blocked(done, kinds, " --local" if local else f" --address {address}" if address else "")
     click.echo(f"{plan.suite.name}: {len(jobs)} jobs to do, {len(wanted) - len(jobs)} done before")
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
@@ -246,7 +276,7 @@ def _costs(plan: Plan, store: Store) -> pd.DataFrame:
     found = store.find_all(job.request for job in plan.jobs).values()
     rows = [
         {
-            "kind": artifact.kind,
+            "kind": kind_named(artifact.kind).title,
             "jobs": 1,
             "seconds": artifact.provenance.get("seconds", 0.0),
             "bytes": artifact.bytes(),
@@ -299,11 +329,10 @@ def _refuse_kinds_without_jobs(plan: Plan, kinds: Collection[str]) -> None:
 
 def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None], out: Console) -> None:
     """The disk that the caches take, by task, split and what is kept."""
-    groups: dict[tuple[str, str, str], list[Job]] = {}
+    groups: dict[tuple[str, str, str], list[AnyJob]] = {}
     for job in plan.jobs:
         if job.id in predicted:
-            config: SplitConfig = job.config  # type: ignore[assignment]
-            key = str(job.labels["task"]), config.split, " + ".join(config.extract.keep)
+            key = str(job.labels["task"]), job.config.split, " + ".join(job.config.extract.keep)
             groups.setdefault(key, []).append(job)
     rows = []
     for (task, split, keep), jobs in groups.items():

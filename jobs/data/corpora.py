@@ -16,7 +16,7 @@ from microtome.jobs.data.cleaning import cleaner
 from microtome.jobs.data.readers.opening import reading
 from microtome.jobs.demo.corpus import biomedical_text, general_text
 from microtome.store.config import Config, Seed
-from microtome.store.errors import InputError, MissingError
+from microtome.store.errors import Absence, AbsentError, InputError, MissingError
 from microtome.store.files.paths import place, place_from, there
 from microtome.store.identity import digest
 
@@ -119,7 +119,7 @@ class CorpusSpec(Config):
         return self.columns or (str(self.column),)
 
     def how_to_get(self) -> str:
-        """One line for the table of missing things."""
+        """What to do about a corpus that is not here, in one line."""
         if self.hub is not None:
             return f"download dataset {self.hub} where the hub can be reached, and set hub to its folder"
         where = str(self.path) if place(str(self.path)).is_absolute() else f"$MICROTOME_DATA/{self.path}"
@@ -128,16 +128,21 @@ class CorpusSpec(Config):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus, found. `absent` says why it cannot be read, where only its identity is known."""
+    """A corpus, found. `absence` says why it cannot be read, where only its identity is known."""
 
     spec: CorpusSpec
     identity: str
-    absent: str = ""
+    absence: Absence | None = None
 
 
 def find_corpus(spec: CorpusSpec) -> Corpus:
-    """The corpus and its identity; MissingError if it is not here."""
-    return Corpus(spec, corpus_identity(spec))
+    """The corpus and its identity; AbsentError if it is not here."""
+    try:
+        return Corpus(spec, corpus_identity(spec))
+    except AbsentError:
+        raise
+    except MissingError as error:  # of the hub
+        raise AbsentError(_absence(spec, str(error))) from None
 
 
 def read_documents(spec: CorpusSpec) -> Iterator[str]:
@@ -231,7 +236,11 @@ def _place(spec: CorpusSpec) -> Path:
             if there(candidate) and candidate.exists():
                 return candidate
     unset = "" if data or asked.is_absolute() else " (MICROTOME_DATA is not set)"
-    raise MissingError(f"no corpus at {' or '.join(map(str, places))}{unset}. {spec.how_to_get()}")
+    raise AbsentError(_absence(spec, f"no corpus at {' or '.join(map(str, places))}{unset}"))
+
+
+def _absence(spec: CorpusSpec, why: str) -> Absence:
+    return Absence("corpus", str(spec.hub or spec.path), why, spec.how_to_get())
 
 
 FILES: dict[str, Callable[[Path, CorpusSpec], Iterator[str]]] = {

@@ -1,6 +1,7 @@
 """Adaptation: a language model goes on training on a corpus, or starts from nothing; gives a checkpoint."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +18,17 @@ from microtome.jobs.data.corpora import (
     read_documents,
 )
 from microtome.jobs.data.packing import pack
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, Sources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Planning
 from microtome.jobs.kinds.records import AdaptRecord
 from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.models.warmup import Warmup
-from microtome.jobs.run.logs import log_progress
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import log_progress
+from microtome.jobs.process.provenance import provenance
+from microtome.jobs.training_settings import BatchSize, LearningRate, TrainingSettings, WeightDecay
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
 from microtome.store.errors import InputError
@@ -53,7 +56,7 @@ class NewModel(Config):
         return self
 
 
-class AdaptConfig(Warmup):
+class AdaptConfig(TrainingSettings):
     """What is trained on what."""
 
     objective: Literal["mlm", "clm"] = Field(description="masked or causal language modelling")
@@ -61,9 +64,9 @@ class AdaptConfig(Warmup):
     new: NewModel | None = Field(None, description="or a model from nothing")
     lora: Lora | None = Field(None, description="train an adapter in place of all weights")
     corpus: CorpusSpec = runtime(..., "where the text comes from; its documents are the identity")
-    epochs: float = Field(3, gt=0, description="passes over the training documents")
-    learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of AdamW")
-    batch_size: int = Field(16, ge=1, description="blocks per optimisation step")
+    learning_rate: LearningRate = 5e-5
+    batch_size: BatchSize = 16
+    weight_decay: WeightDecay = 0.01
     block_size: int | None = Field(
         None, ge=16, description="tokens per block; 512 for clm and 128 for mlm if unset"
     )
@@ -86,7 +89,24 @@ class AdaptConfig(Warmup):
         return self.block_size or BLOCK_SIZES[self.objective]
 
 
-def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: Corpus | None = None) -> Job:
+@dataclass(frozen=True)
+class AdaptSources(Sources):
+    """The model to start from, if there is one, and the text."""
+
+    base: ModelSource | None
+    corpus: Corpus
+
+    @property
+    def start(self) -> ModelSource | None:
+        return self.base
+
+
+AdaptJob = Job[AdaptConfig, AdaptSources]
+
+
+def adapt_job(
+    name: str, config: AdaptConfig, base: ModelSource | None, corpus: Corpus | None = None
+) -> AdaptJob:
     """The job that makes the model `name`; the corpus of `config` is looked for if it is not given."""
     if (base is None) == (config.new is None):
         raise InputError(f"model '{name}': adapt needs either a base model or a new one")
@@ -96,12 +116,11 @@ def adapt_job(name: str, config: AdaptConfig, base: ModelSource | None, corpus: 
         inputs["model"] = base.identity
     shape = base.architecture if base is not None else None
     start = Architecture(shape.kind, shape.positions) if shape is not None else new_architecture(config)
-    return Job(
-        kind="adapt",
-        slug=slug(name),
-        config=config,
+    return KIND.job(
+        slug(name),
+        config,
+        AdaptSources(base, corpus),
         inputs=inputs,
-        sources={"base": base, "corpus": corpus},
         needs=(base.artifact,) if base is not None and base.artifact else (),
         labels={"model": name, "seed": config.seed},
         private=base is not None and base.private,
@@ -114,16 +133,22 @@ def new_architecture(config: AdaptConfig) -> Architecture | None:
     return Architecture(config.new.architecture, config.new.max_length) if config.new is not None else None
 
 
-def adapt(job: Job, store: Store, staging: Staging) -> None:
+def plan_model(planning: Planning, name: str, config: AdaptConfig) -> ModelSource:
+    """Add the job that makes a model of a suite; returns the model."""
+    base = planning.model(config.base) if config.base is not None else None
+    job = planning.add(adapt_job(name, config, base, planning.finder.corpus(name, config.corpus)))
+    architecture = base.architecture if base is not None else new_architecture(config)
+    return ModelSource(name, job.id, artifact=job.id, private=job.private, architecture=architecture)
+
+
+def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     """Train on the corpus without its held-out documents; score those before, on the way and after."""
     import transformers
 
     from microtome.jobs.models import language, loading, lora, training
     from microtome.jobs.models.finite import check_scores
 
-    config: AdaptConfig = job.config  # type: ignore[assignment]
-    base: ModelSource | None = job.sources["base"]
-    corpus: CorpusSpec = job.sources["corpus"].spec
+    config, base, corpus = job.config, job.sources.base, job.sources.corpus.spec
     if corpus_identity(corpus) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
     _refuse_an_empty_side(config, corpus)
@@ -156,21 +181,16 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     )
 
     rng = np.random.default_rng(config.seed)
-    asked = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
+    scored_blocks = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
 
     def evaluate() -> dict[str, float]:
-        return language.evaluate(model, asked, config.objective, tokenizer.pad_token_id)
+        return language.evaluate(model, scored_blocks, config.objective, tokenizer.pad_token_id)
 
     before = evaluate()
     check_scores(before, "before training")
-    log_progress(f"before: {_said(before)} on {len(asked)} held-out blocks")
+    log_progress(f"before: {_in_words(before)} on {len(scored_blocks)} held-out blocks")
     schedule = training.Schedule(
-        learning_rate=config.learning_rate,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        warmup=config.warmup,
-        warmup_steps=config.warmup_steps,
-        weight_decay=0.01,
+        settings=config,
         metric="loss",
         keep_last=True,
         seed=config.seed,
@@ -181,7 +201,7 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
     features = language.Features(blocks["training"])
     history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", log_progress)
     after = {name: value for name, value in history[-1].items() if name != "epoch"}
-    write_rows(staging.path, _rows(before, history, len(asked)))
+    write_rows(staging.path, _rows(before, history, len(scored_blocks)))
     checkpoint = staging.path / CHECKPOINT
     tokenizer.save_pretrained(checkpoint)
     if config.lora is None:
@@ -192,15 +212,15 @@ def adapt(job: Job, store: Store, staging: Staging) -> None:
         AdapterDescription(base=base.name if base else "", bytes=size).write(staging.outputs)
         log_progress(f"adapter of {size} bytes; its base has {parameters - trained} parameters")
     AdaptRecord(
-        blocks={side: len(found) for side, found in blocks.items()},
-        tokens={side: found.tokens for side, found in blocks.items()},
+        blocks={side: len(packed) for side, packed in blocks.items()},
+        tokens={side: packed.tokens for side, packed in blocks.items()},
         trainable_parameters=trained,
         parameters=parameters,
         checkpoint_bytes=folder_bytes(checkpoint),
         history=history,
     ).write(staging.outputs)
     staging.provenance.update(provenance(), device=loading.best_device().type)
-    log_progress(f"after: {_said(after)}")
+    log_progress(f"after: {_in_words(after)}")
 
 
 def _new_model(config: AdaptConfig, corpus: CorpusSpec, scratch: Path) -> Path:
@@ -223,10 +243,10 @@ def _side(config: AdaptConfig, corpus: CorpusSpec, held_out: bool) -> Iterator[s
 
 def _refuse_an_empty_side(config: AdaptConfig, corpus: CorpusSpec) -> None:
     """A hash decides on each document, so that of a few all may fall on one side."""
-    for held_out, said in ((True, "held out"), (False, "left to train on")):
+    for held_out, purpose in ((True, "held out"), (False, "left to train on")):
         if next(_side(config, corpus, held_out), None) is None:
             raise InputError(
-                f"no document of the corpus is {said} at heldout_share {config.heldout_share:g} and seed "
+                f"no document of the corpus is {purpose} at heldout_share {config.heldout_share:g} and seed "
                 f"{config.seed}; change one of them, or give more documents"
             )
 
@@ -243,5 +263,18 @@ def _rows(before: dict[str, float], history: Iterable[dict[str, float]], n: int)
     ]
 
 
-def _said(scores: dict[str, float]) -> str:
+def _in_words(scores: dict[str, float]) -> str:
     return f"perplexity {scores['perplexity']:.2f}, token accuracy {scores['token_accuracy']:.4f}"
+
+
+KIND = Kind(
+    name="adapt",
+    title="adaptation of a language model",
+    stage="training",
+    version=3,
+    settings=AdaptConfig,
+    sources=AdaptSources,
+    run=adapt,
+    needs_gpu=True,
+    resumable=True,
+)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -13,15 +13,18 @@ from pydantic import Field
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.scoring import by_class, scores
 from microtome.jobs.data.encoding import Encoder
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, Split
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import TaskData, read_as_planned
 from microtome.jobs.kinds.generate import write_lines
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, ModelSources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import log_progress
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import log_progress
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.references import TaskReferences
+from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, runtime
 from microtome.store.errors import InputError, unknown
@@ -42,7 +45,7 @@ PLACES = ("first", "second")  # of a template: the texts of an example
 class AnswerConfig(Config):
     """How the examples of a task are answered by comparing the likelihoods of its labels."""
 
-    split: Literal["train", "dev", "test"] = Field("test", description="of the task")
+    split: Split = Field("test", description="of the task")
     score: Score = Field(
         "sum",
         description="log-likelihood of a label: over its tokens the sum or the mean, or pmi: the sum, less "
@@ -55,12 +58,36 @@ class AnswerConfig(Config):
     batch_size: int = runtime(8, "questions that go through the model together", ge=1)
 
 
-class AskedConfig(Config):
+class AnswerStep(Step):
+    """A task that causal models of the suite answer without a head, by likelihood."""
+
+    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
+    task: str
+    options: AnswerConfig = AnswerConfig()
+
+    def models_named(self) -> Sequence[str]:
+        return self.models
+
+    def with_task_names(self, tasks: TaskReferences, suite_tasks: Sequence[str], place: str) -> Self:
+        return self.model_copy(update={"task": tasks.name(self.task, place)})
+
+
+class TaskAnswerConfig(Config):
     """An AnswerConfig applied to one task."""
 
     type: str
     labels: tuple[str, ...]
     answer: AnswerConfig
+
+
+@dataclass(frozen=True)
+class AnswerSources(ModelSources):
+    """The model and the data of the task."""
+
+    data: TaskData
+
+
+AnswerJob = Job[TaskAnswerConfig, AnswerSources]
 
 
 def answer_job(
@@ -69,46 +96,51 @@ def answer_job(
     model: ModelSource,
     config: AnswerConfig,
     labels: Mapping[str, Any] | None = None,
-) -> Job:
+) -> AnswerJob:
     """The job that answers a split of `task`. `labels` say which model this is of; its name if unset."""
     settled = config.model_copy(update={"template": template_for(task, config)})
-    return Job(
-        kind="answer",
-        slug=f"{slug(model.name)}.{task.name}.{config.split}.{config.score}",
-        config=AskedConfig(type=task.type, labels=task.labels, answer=settled),
+    return KIND.job(
+        f"{slug(model.name)}.{task.name}.{config.split}.{config.score}",
+        TaskAnswerConfig(type=task.type, labels=task.labels, answer=settled),
+        AnswerSources(model, data),
         inputs={"model": model.identity, "data": data.digest(config.split)},
-        sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={**(labels if labels is not None else {"model": model.name}), "task": task.name},
         private=task.credentialed or model.private,
     )
 
 
-def run_answer(job: Job, store: Store, staging: Staging) -> None:
+def plan(planning: Planning) -> None:
+    """Every task that is to be answered, by the models that its step names."""
+    for step in planning.suite.steps(AnswerStep):
+        task = planning.suite.task(step.task)
+        data = planning.finder.data(task)
+        for model in planning.models_named(step.models):
+            planning.add(answer_job(task, data, model, step.options))
+
+
+def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     """Write predictions.jsonl, which holds no text, and the scores."""
-    asked: AskedConfig = job.config  # type: ignore[assignment]
-    config = asked.answer
-    source: ModelSource = job.sources["model"]
-    data: TaskData = job.sources["data"]
-    rows = read_as_planned(data, config.split, job.inputs["data"])
+    config, source = job.config.answer, job.sources.model
+    rows = read_as_planned(job.sources.data, config.split, job.inputs["data"])
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
-    found = answer(
+    answers = answer(
         source.folder(store, staging.scratch),
         examples,
-        asked.labels,
+        job.config.labels,
         template=str(config.template),
         score=config.score,
         batch_size=config.batch_size,
         name=source.name,
         log_progress=log_progress,
     )
-    write_lines(staging.path / "predictions.jsonl", found.rows(examples))
-    scores = answer_scores(examples, found, config.split)
+    write_lines(staging.path / "predictions.jsonl", answers.rows(examples))
+    scores = answer_scores(examples, answers, config.split)
     write_rows(staging.path, scores)
     staging.outputs.update(
         template=config.template,
-        label_tokens=dict(zip(found.labels, found.tokens_l.tolist(), strict=True)),
-        label_log_likelihoods_without_text=dict(zip(found.labels, found.prior_l.tolist(), strict=True)),
+        label_tokens=dict(zip(answers.labels, answers.tokens_l.tolist(), strict=True)),
+        label_log_likelihoods_without_text=dict(zip(answers.labels, answers.prior_l.tolist(), strict=True)),
     )
     staging.provenance.update(provenance())
     log_progress(f"{config.split} accuracy {scores[0]['value']:.4f}")
@@ -186,8 +218,9 @@ def answer(
         raise InputError(f"template and labels leave no room for a text in {model.positions} positions")
     kept = [_ends(encoder, example.texts, room) for example in examples]
     prompts = [model.started(_subwords(encoder, _filled(parts, texts))) for texts in kept]
-    found = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, log_progress)
-    sums, prior, tokens = found[:-1], found[-1], np.array([len(choice) for choice in choices])
+    log_likelihoods = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, log_progress)
+    sums, prior = log_likelihoods[:-1], log_likelihoods[-1]
+    tokens = np.array([len(choice) for choice in choices])
     scores = {"sum": sums, "mean": sums / tokens, "pmi": sums - prior}[score]
     predicted = [labels[best] for best in scores.argmax(1)]
     truncated = sum(e.words - sum(map(len, texts)) for e, texts in zip(examples, kept, strict=True))
@@ -233,11 +266,11 @@ def _parts(template: str, texts: int) -> list[tuple[list[str], int | None]]:
 
 
 def _filled(parts: Iterable[tuple[list[str], int | None]], texts: Sequence[Sequence[str]]) -> list[str]:
-    found: list[str] = []
+    filled: list[str] = []
     for words, place in parts:
-        found += words
-        found += texts[place] if place is not None else ()
-    return found
+        filled += words
+        filled += texts[place] if place is not None else ()
+    return filled
 
 
 def _subwords(encoder: Encoder, words: Iterable[str]) -> list[int]:
@@ -260,3 +293,17 @@ def _end(encoder: Encoder, text: Sequence[str], room: int) -> Sequence[str]:
         if room < 0:
             return text[start + 1 :]
     return text
+
+
+KIND = Kind(
+    name="answer",
+    title="answering by likelihood",
+    stage="generation",
+    version=1,
+    settings=TaskAnswerConfig,
+    sources=AnswerSources,
+    run=run_answer,
+    step=AnswerStep,
+    plan=plan,
+    needs_gpu=True,
+)

@@ -1,7 +1,7 @@
 """Extraction: a checkpoint and a split give an activation cache."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,15 +10,17 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from microtome.jobs.data.encoding import Encoder, Encoding
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, Split
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import TaskData, read_as_planned
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, Sources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.architecture import architecture_of
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import log_progress
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import log_progress
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.cache.description import CacheDescription, CachedSplit
@@ -86,6 +88,24 @@ class ExtractConfig(Config):
         return self
 
 
+class View(Step):
+    """One cut of every checkpoint: which splits, and what is kept of them."""
+
+    splits: dict[Split, Annotated[int, Field(ge=1)] | None] = Field(
+        min_length=1, description="split -> at most so many examples, a seeded sample"
+    )
+    options: ExtractConfig = ExtractConfig()
+
+    @model_validator(mode="after")
+    def _sizes_have_effect(self) -> "View":
+        whole = any(size is None for size in self.splits.values())
+        if self.options.examples is not None and not whole:
+            raise ValueError("options.examples has no effect, as splits give every size")
+        if self.options.sample_seed and whole and self.options.examples is None:
+            raise ValueError("options.sample_seed has no effect on a split that is taken whole")
+        return self
+
+
 class SplitConfig(Config):
     """An ExtractConfig applied to one split of one task."""
 
@@ -95,14 +115,29 @@ class SplitConfig(Config):
     extract: ExtractConfig
 
 
+@dataclass(frozen=True)
+class ExtractSources(Sources):
+    """The checkpoint and the data of the task."""
+
+    checkpoint: ModelSource
+    data: TaskData
+
+    @property
+    def start(self) -> ModelSource:
+        return self.checkpoint
+
+
+ExtractJob = Job[SplitConfig, ExtractSources]
+
+
 def extract_job(
     task: Task,
     data: TaskData,
     checkpoint: ModelSource,
     split: str,
     config: ExtractConfig,
-    labels: dict[str, Any],
-) -> Job:
+    labels: Mapping[str, Any],
+) -> ExtractJob:
     """The job that caches what `checkpoint` does with a split. `labels` say which model this is of."""
     segments = config.segments if task.kind.texts == 2 else "together"
     if segments == "separate" and "attention" in config.keep:
@@ -117,12 +152,11 @@ def extract_job(
     )
     model = checkpoint.architecture
     view = "+".join(settled.keep) + (".separate" if segments == "separate" else "")
-    return Job(
-        kind="extract",
-        slug=f"{slug(checkpoint.name)}.{task.name}.{split}.{view}",
-        config=SplitConfig(type=task.type, labels=task.labels, split=split, extract=settled),
+    return KIND.job(
+        f"{slug(checkpoint.name)}.{task.name}.{split}.{view}",
+        SplitConfig(type=task.type, labels=task.labels, split=split, extract=settled),
+        ExtractSources(checkpoint, data),
         inputs={"checkpoint": checkpoint.identity, "data": data.digest(split)},
-        sources={"checkpoint": checkpoint, "data": data},
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
@@ -140,6 +174,19 @@ def _computed_in(config: ExtractConfig, checkpoint: ModelSource) -> str:
     return "float32" if made_here or checkpoint.architecture is None else checkpoint.architecture.dtype
 
 
+def plan(planning: Planning) -> None:
+    """Every view of every checkpoint."""
+    for checkpoint in planning.checkpoints:
+        data = planning.finder.data(checkpoint.task)
+        for name, view in planning.suite.named_steps(View).items():
+            for split, size in view.splits.items():
+                options = view.options
+                if size is not None:
+                    options = options.model_copy(update={"examples": size})
+                job = extract_job(checkpoint.task, data, checkpoint.model, split, options, checkpoint.labels)
+                checkpoint.caches[name, split] = planning.add(job).id
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What a cache will hold, known before the first forward pass."""
@@ -155,43 +202,38 @@ class Prepared:
         return int(self.layout.bytes_per_example(self.table.lengths).sum()) + self.table.bytes()
 
 
-def prepare(job: Job, folder: Path, name: str) -> Prepared:
+def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
     """Read and tokenise what an extraction job is to run through the model `name` in `folder`."""
     from microtome.jobs.models import loading
 
-    config: SplitConfig = job.config  # type: ignore[assignment]
-    options = config.extract
-    data: TaskData = job.sources["data"]
-    kind = TASK_TYPES[config.type]
+    config, options = job.config, job.config.extract
+    task_type = TASK_TYPES[config.type]
     max_length = int(options.max_length or 0)
     model_config = loading.load_config(folder)
     loading.check_usable(model_config, max_length, options.keep)
     tokenizer = loading.load_tokenizer(folder, name)
-    rows = read_as_planned(data, config.split, job.inputs["data"])
-    chosen = sample(len(rows), options.examples, options.sample_seed)
-    examples = [rows[index] for index in chosen]
+    rows = read_as_planned(job.sources.data, config.split, job.inputs["data"])
+    kept_rows = sample(len(rows), options.examples, options.sample_seed)
+    examples = [rows[index] for index in kept_rows]
     encoder = Encoder(tokenizer, max_length=max_length)
     encode = encoder.encode_separately if options.segments == "separate" else encoder.encode
     encodings = [encode(example) for example in examples]
-    labels = kind.cached_labels(examples, kind.classes(config.labels))
+    labels = task_type.cached_labels(examples, task_type.classes(config.labels))
     return Prepared(
         encodings,
-        example_table(examples, encodings, labels, chosen),
+        example_table(examples, encodings, labels, kept_rows),
         cache_layout(model_config, options, loading.is_causal(model_config)),
         tokenizer,
         "attention" in options.keep and architecture_of(model_config.to_dict()).sinks,
     )
 
 
-def extract(job: Job, store: Store, staging: Staging) -> None:
+def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
     """Tokenise everything, then fill and write the parts that are not there yet."""
     from microtome.jobs.models import loading
 
-    config: SplitConfig = job.config  # type: ignore[assignment]
-    options = config.extract
-    source: ModelSource = job.sources["checkpoint"]
-    task: Task = job.sources["data"].task
-    kind = TASK_TYPES[config.type]
+    config, options, source = job.config, job.config.extract, job.sources.checkpoint
+    task, task_type = job.sources.data.task, TASK_TYPES[config.type]
     folder = source.folder(store, staging.scratch)
     prepared = prepare(job, folder, source.name)
     device = loading.best_device()
@@ -202,8 +244,8 @@ def extract(job: Job, store: Store, staging: Staging) -> None:
     split = CachedSplit(
         task=task.name,
         split=config.split,
-        unit=kind.unit,
-        classes=tuple(kind.classes(config.labels)),
+        unit=task_type.unit,
+        classes=tuple(task_type.classes(config.labels)),
         credentialed=task.credentialed,
         segments=options.segments,
         max_length=int(options.max_length or 0),
@@ -333,9 +375,9 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
 
 
 def example_table(
-    examples: Sequence[Example], encodings: Sequence[Encoding], labels: np.ndarray, chosen: Sequence[int]
+    examples: Sequence[Example], encodings: Sequence[Encoding], labels: np.ndarray, rows: Sequence[int]
 ) -> Examples:
-    """What the cache says of its examples: tokens, alignment, labels."""
+    """What the cache says of its examples: tokens, alignment, labels, and their `rows` in the split."""
 
     def flat(name: str, dtype: type) -> np.ndarray:
         return np.fromiter(itertools.chain.from_iterable(getattr(e, name) for e in encodings), dtype)
@@ -352,5 +394,22 @@ def example_table(
         word_offsets=offsets([e.words for e in examples]),
         labels=labels,
         spans=np.array([e.spans or ((0, 0), (0, 0)) for e in examples], np.int32).reshape(-1, 2, 2),
-        rows=np.array(chosen, np.int64),
+        rows=np.array(rows, np.int64),
     )
+
+
+KIND = Kind(
+    name="extract",
+    title="caching of activations",
+    stage="extraction",
+    version=2,
+    settings=SplitConfig,
+    sources=ExtractSources,
+    run=extract,
+    step=View,
+    named_steps=True,
+    plan=plan,
+    needs_gpu=True,
+    resumable=True,
+    shared=True,
+)

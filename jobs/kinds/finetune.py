@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from pydantic import Field
 
 from microtome.analysis.bootstrap import interval
 from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metric_terms
-from microtome.jobs.data.check import overlap, refuse_overlap
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
-from microtome.jobs.data.source import TaskData, read_as_planned
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, ModelSources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Checkpoint, Planning
 from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
-from microtome.jobs.run.logs import log_progress
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import log_progress
+from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
+from microtome.jobs.tasks.check import overlap, refuse_overlap
+from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
@@ -44,9 +47,19 @@ class FinetuneConfig(Config):
         return fields
 
 
+@dataclass(frozen=True)
+class FinetuneSources(ModelSources):
+    """The model to start from and the data of the task."""
+
+    data: TaskData
+
+
+FinetuneJob = Job[FinetuneConfig, FinetuneSources]
+
+
 def finetune_job(
     task: Task, data: TaskData, model: ModelSource, fraction: float, seed: int, recipe: Recipe
-) -> Job:
+) -> FinetuneJob:
     """The job that fine-tunes `model` on `fraction` per cent of the training split."""
     values = {
         "type": task.type,
@@ -62,12 +75,11 @@ def finetune_job(
             "Set it for the tasks that it is meant for, under 'recipes'"
         )
     shape = model.architecture
-    return Job(
-        kind="finetune",
-        slug=f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
-        config=config,
+    return KIND.job(
+        f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
+        config,
+        FinetuneSources(model, data),
         inputs={"model": model.identity, **{split: data.digest(split) for split in SPLITS}},
-        sources={"model": model, "data": data},
         needs=(model.artifact,) if model.artifact else (),
         labels={"task": task.name, "model": model.name, "fraction": fraction, "seed": seed},
         private=task.credentialed or model.private,
@@ -75,32 +87,67 @@ def finetune_job(
     )
 
 
-def finetune(job: Job, store: Store, staging: Staging) -> None:
+def plan(planning: Planning) -> None:
+    """Every model on every task, by seed and fraction; and the checkpoints that this gives."""
+    suite = planning.suite
+    for task in map(suite.task, suite.tasks):
+        as_they_are: dict[str, Checkpoint] = {}
+        for name, model in planning.models.items():
+            pretrained = Checkpoint(
+                task=task,
+                model=model,
+                slug=f"{task.name}.{slug(name)}.f000",
+                labels={"task": task.name, "model": name, "fraction": 0},
+                before=as_they_are.get(suite.base_of(name) or ""),
+            )
+            as_they_are[name] = pretrained
+            planning.checkpoints.append(pretrained)
+            for seed in suite.seeds:
+                for fraction in suite.fractions_of(name):
+                    _plan_one(planning, pretrained, fraction, seed)
+
+
+def _plan_one(planning: Planning, pretrained: Checkpoint, fraction: float, seed: int) -> None:
+    task, model = pretrained.task, pretrained.model
+    job = planning.add(finetune_job(task, planning.finder.data(task), model, fraction, seed, task.recipe))
+    if fraction == 0:
+        return  # the same layers as the pretrained model
+    source = ModelSource(
+        f"{slug(model.name)}.f{fraction:03g}.s{seed}",
+        job.id,
+        artifact=job.id,
+        private=job.private,
+        architecture=model.architecture,
+    )
+    planning.checkpoints.append(
+        Checkpoint(task=task, model=source, slug=job.slug, labels=job.labels, before=pretrained)
+    )
+
+
+def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     """Train, keep the best or last epoch, score dev and test; writes checkpoint/, rows and predictions."""
     import transformers
 
     from microtome.jobs.models.task_model import TaskModel
 
-    config: FinetuneConfig = job.config  # type: ignore[assignment]
-    data: TaskData = job.sources["data"]
-    source: ModelSource = job.sources["model"]
+    config, data, source = job.config, job.sources.data, job.sources.model
     kind = data.task.kind
     examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
     strata = [kind.stratum(example) for example in examples["train"]]
     percent = config.fraction
     if config.recipe.train_examples is not None:
         percent = min(percent, 100 * config.recipe.train_examples / len(strata))
-    chosen = fraction_subset(strata, percent, config.seed)
+    training_rows = fraction_subset(strata, percent, config.seed)
     shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
     for split, share in shared.items():
         log_progress(f"{share:.1%} of the {split} texts are training texts word for word")
     refuse_overlap(data.task, shared["test"])
-    examples["train"] = [examples["train"][index] for index in chosen]
+    examples["train"] = [examples["train"][index] for index in training_rows]
 
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
-    history = _train(model, splits, config, staging.scratch) if chosen else []
+    history = _train(model, splits, config, staging.scratch) if training_rows else []
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
@@ -127,7 +174,7 @@ def finetune(job: Job, store: Store, staging: Staging) -> None:
     write_metric_terms(staging.path / METRIC_TERMS, {ScoreKey(): terms})
     model.save(staging.path / CHECKPOINT)
     FinetuneRecord(
-        training_examples=len(chosen),
+        training_examples=len(training_rows),
         history=history,
         truncated_words=truncated,
         also_in_train=shared,
@@ -145,12 +192,7 @@ def _train(
     recipe = config.recipe
     log_progress(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
     schedule = training.Schedule(
-        learning_rate=recipe.learning_rate,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        warmup=recipe.warmup,
-        warmup_steps=recipe.warmup_steps,
-        weight_decay=recipe.weight_decay,
+        settings=recipe,
         metric=model.kind.primary,
         keep_last=recipe.keep == "last",
         seed=config.seed,
@@ -218,3 +260,17 @@ def _write_predictions(path: Path, examples: Sequence[Example], predicted: Seque
         for example, label in zip(examples, predicted, strict=True):
             row = {"id": example.id, "gold": example.label, "predicted": label}
             stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+KIND = Kind(
+    name="finetune",
+    title="fine-tuning",
+    stage="training",
+    version=4,
+    settings=FinetuneConfig,
+    sources=FinetuneSources,
+    run=finetune,
+    plan=plan,
+    needs_gpu=True,
+    resumable=True,
+)

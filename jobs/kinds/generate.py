@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,10 +12,12 @@ from pydantic import Field, model_validator
 
 from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
-from microtome.jobs.kinds.job import Job, slug
+from microtome.jobs.kinds.job import Job, ModelSources, slug
+from microtome.jobs.kinds.kind import Kind
+from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.source import ModelSource
-from microtome.jobs.run.logs import log_progress
-from microtome.jobs.run.provenance import provenance
+from microtome.jobs.process.logs import log_progress
+from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
 from microtome.store.errors import InputError
@@ -52,33 +55,61 @@ class GenerateConfig(Config):
         return self
 
 
+class GenerateStep(Step):
+    """Prompts that causal models of the suite go on writing."""
+
+    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
+    prompts: tuple[str, ...] = Field(
+        min_length=1, json_schema_extra={"empty_items": True, "repeats": True}
+    )  # an empty one starts a text; one that is given twice is drawn for twice
+    options: GenerateConfig = GenerateConfig()
+
+    def models_named(self) -> Sequence[str]:
+        return self.models
+
+
+@dataclass(frozen=True)
+class GenerateSources(ModelSources):
+    """The model and the texts that it continues."""
+
+    prompts: tuple[str, ...]
+
+
+GenerateJob = Job[GenerateConfig, GenerateSources]
+
+
 def generate_job(
     model: ModelSource,
     config: GenerateConfig,
     prompts: Sequence[str],
     labels: Mapping[str, Any] | None = None,
-) -> Job:
+) -> GenerateJob:
     """The job that continues `prompts`. `labels` say which model this is of; its name if unset."""
-    return Job(
-        kind="generate",
-        slug=f"{slug(model.name)}.s{config.seed}",
-        config=config,
+    return KIND.job(
+        f"{slug(model.name)}.s{config.seed}",
+        config,
+        GenerateSources(model, tuple(prompts)),
         inputs={"model": model.identity, "prompts": digest(list(prompts))},
-        sources={"model": model, "prompts": tuple(prompts)},
         needs=(model.artifact,) if model.artifact else (),
         labels=labels if labels is not None else {"model": model.name, "seed": config.seed},
         private=model.private,
     )
 
 
-def run_generate(job: Job, store: Store, staging: Staging) -> None:
+def plan(planning: Planning) -> None:
+    """Every list of prompts with the models that it names."""
+    for step in planning.suite.steps(GenerateStep):
+        for model in planning.models_named(step.models):
+            planning.add(generate_job(model, step.options, step.prompts))
+
+
+def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
     """Write samples.jsonl, and rows of how long and how repetitive the samples are."""
-    config: GenerateConfig = job.config  # type: ignore[assignment]
-    source: ModelSource = job.sources["model"]
+    source = job.sources.model
     folder = source.folder(store, staging.scratch)
-    found = generate(folder, job.sources["prompts"], config, source.name, log_progress)
-    write_lines(staging.path / "samples.jsonl", found)
-    write_rows(staging.path, text_statistics(found))
+    samples = generate(folder, job.sources.prompts, job.config, source.name, log_progress)
+    write_lines(staging.path / "samples.jsonl", samples)
+    write_rows(staging.path, text_statistics(samples))
     staging.provenance.update(provenance())
 
 
@@ -154,7 +185,7 @@ def text_statistics(samples: Sequence[Mapping[str, Any]]) -> Rows:
     words = [row["text"].split() for row in samples]
     pairs = [pair for text in words for pair in itertools.pairwise(text)]
     runs = [list(zip(text, text[1:], text[2:], text[3:], strict=False)) for text in words]
-    repeated = [1 - len(set(found)) / len(found) for found in runs if found]
+    repeated = [1 - len(set(run)) / len(run) for run in runs if run]
     rows = [("generated_tokens", float(np.mean([row["tokens"] for row in samples])), len(samples))]
     if pairs:
         rows.append(("distinct_2", len(set(pairs)) / len(pairs), len(pairs)))
@@ -174,3 +205,17 @@ def _prompt_of(row: Mapping[str, Any], where: str) -> str:
     if not isinstance(row.get("prompt"), str):
         raise InputError(f'{where}: expected a text as "prompt"')
     return row["prompt"]
+
+
+KIND = Kind(
+    name="generate",
+    title="continuation of prompts",
+    stage="generation",
+    version=1,
+    settings=GenerateConfig,
+    sources=GenerateSources,
+    run=run_generate,
+    step=GenerateStep,
+    plan=plan,
+    needs_gpu=True,
+)

@@ -1,71 +1,62 @@
 """A job: what is asked of one kind, from which inputs, and where those inputs are."""
 
-import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from microtome.store.artifacts.store import Request, Staging, Store
+from microtome.jobs.models.source import ModelSource
+from microtome.store.artifacts.store import Request
 from microtome.store.config import Config
-
-Run = Callable[["Job", Store, Staging], None]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of job. `entry` is its function, imported only where it runs; raise `version` when what it
-    makes from the same request changes."""
-
-    entry: str
-    version: int
-    gpus: float  # of a machine that has any
-    cpus: int
-    resumable: bool = False
-    shared: bool = False  # several processes may work on one job
-
-    def load(self) -> Run:
-        module, _, name = self.entry.partition(":")
-        return getattr(importlib.import_module(module), name)
-
-
-KINDS: dict[str, Kind] = {
-    "adapt": Kind("microtome.jobs.kinds.adapt:adapt", version=3, gpus=1, cpus=1, resumable=True),
-    "randomise": Kind("microtome.jobs.kinds.randomise:randomise", version=1, gpus=0, cpus=1),
-    "finetune": Kind("microtome.jobs.kinds.finetune:finetune", version=4, gpus=1, cpus=1, resumable=True),
-    "extract": Kind(
-        "microtome.jobs.kinds.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True
-    ),
-    "generate": Kind("microtome.jobs.kinds.generate:run_generate", version=1, gpus=1, cpus=1),
-    "answer": Kind("microtome.jobs.kinds.answer:run_answer", version=1, gpus=1, cpus=1),
-    "probe": Kind("microtome.jobs.kinds.analyse:probe", version=6, gpus=0, cpus=1),
-    "attention": Kind("microtome.jobs.kinds.analyse:attention", version=2, gpus=0, cpus=1),
-    "similarity": Kind("microtome.jobs.kinds.analyse:similarity", version=1, gpus=0, cpus=1),
-}
-
-
-def slug(name: str) -> str:
-    """What a model, which may be named by a path or a hub id, is called in the name of a job: its short name,
-    its hub id, or the last folder of its path. The store makes a folder's name of it."""
-    path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    return PurePath(name).name if path else name.rstrip("/")
+from microtome.store.errors import Absence
 
 
 @dataclass(frozen=True)
-class Job:
-    """`inputs` maps a role to an identity; `sources` maps it to where the thing is (never in the identity).
+class Sources:
+    """Where the inputs of a job are, one field each; never part of the identity."""
+
+    @property
+    def start(self) -> ModelSource | None:
+        """The model that the job loads, if it loads one."""
+        return None
+
+    def absences(self) -> list[Absence]:
+        """Which of the inputs are not on this machine."""
+        absences = (getattr(getattr(self, field.name), "absence", None) for field in fields(self))
+        return [absence for absence in absences if absence is not None]
+
+
+@dataclass(frozen=True)
+class ModelSources(Sources):
+    """The inputs of a job that loads a model."""
+
+    model: ModelSource
+
+    @property
+    def start(self) -> ModelSource:
+        return self.model
+
+
+SettingsT = TypeVar("SettingsT", bound=Config)
+SourcesT = TypeVar("SourcesT", bound=Sources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[SettingsT, SourcesT]):
+    """`inputs` maps a role to an identity, `sources` says where the things are.
 
     `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table. What a
     `private` job makes is for its owner alone: it comes of data under an agreement. `refused` says why this
-    cannot be done by anyone, where that is known.
+    cannot be done by anyone, where that is known. `Kind.job` makes jobs.
     """
 
     kind: str
+    version: int
     slug: str
-    config: Config
+    config: SettingsT
+    sources: SourcesT
     inputs: Mapping[str, str]
-    sources: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
@@ -76,7 +67,7 @@ class Job:
         """What the store is asked for."""
         return Request(
             kind=self.kind,
-            version=KINDS[self.kind].version,
+            version=self.version,
             config=self.config.identity(),
             inputs=self.inputs,
             slug=self.slug,
@@ -91,3 +82,13 @@ class Job:
     @property
     def name(self) -> str:
         return f"{self.kind} {self.slug}"
+
+
+AnyJob = Job[Any, Any]  # where jobs of several kinds are treated alike
+
+
+def slug(name: str) -> str:
+    """What a model, which may be named by a path or a hub id, is called in the name of a job: its short name,
+    its hub id, or the last folder of its path. The store makes a folder's name of it."""
+    path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return PurePath(name).name if path else name.rstrip("/")

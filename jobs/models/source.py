@@ -11,7 +11,7 @@ from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture, read_architecture
 from microtome.jobs.models.registry import MODELS
 from microtome.store.artifacts.store import Artifact, Store
-from microtome.store.errors import InputError, MicrotomeError, MissingError, unknown
+from microtome.store.errors import Absence, AbsentError, InputError, MicrotomeError, MissingError, unknown
 from microtome.store.files.paths import place, place_from, shown, there
 from microtome.store.identity import digest, files_digest
 
@@ -31,7 +31,7 @@ class ModelSource:
     hub: str | None = None
     commit: str | None = None
     artifact: str | None = None  # id of the artifact whose checkpoint this is
-    absent: str = ""  # why it cannot be loaded, where only its identity is known
+    absence: Absence | None = None  # why it cannot be loaded, where only its identity is known
     private: bool = False  # it was trained on data under an agreement
     architecture: Architecture | None = None  # where it is known without loading
 
@@ -53,8 +53,8 @@ class ModelSource:
 
     def description(self, store: Store) -> Path:
         """The folder with its config and tokenizer; that of an adapter has no weights."""
-        if self.absent:
-            raise MissingError(self.absent)
+        if self.absence is not None:
+            raise AbsentError(self.absence)
         if self.artifact is not None:
             return store.open(self.artifact).contents.path(CHECKPOINT, unread=WEIGHTS)
         if self.path is not None:
@@ -63,7 +63,8 @@ class ModelSource:
 
 
 def find_model(reference: str, store: Store) -> ModelSource:
-    """A model by short name, folder, hub id, or the id or name of a checkpoint in the store."""
+    """A model by short name, folder, hub id, or the id or name of a checkpoint in the store; AbsentError if
+    it is not here."""
     local = _local_folder(reference)
     if local is not None:
         shape = read_architecture(local)
@@ -73,7 +74,7 @@ def find_model(reference: str, store: Store) -> ModelSource:
         if artifact is not None:
             return artifact
         if reference.startswith((".", "/", "~")):
-            raise MissingError(f"no model folder {shown(reference)}")
+            raise _absent(reference, f"no model folder {shown(reference)}")
         if "/" not in reference:
             raise unknown("model", reference, MODELS, see="microtome model ls")
     return _on_hub(reference)
@@ -119,9 +120,12 @@ def adapter_base(artifact: Artifact, store: Store) -> ModelSource:
 
 
 def how_to_get(reference: str) -> str:
-    """One line for the table of missing things."""
-    name = Path(reference).name if reference.startswith((".", "/", "~")) else reference
-    return f"microtome model fetch {reference} --out $MICROTOME_MODELS/{name} (on a machine with network)"
+    """What to do about a model that is not here, in one line."""
+    if reference.startswith((".", "/", "~")):
+        return "put the model's folder there, or name another: microtome model ls"
+    return (
+        f"microtome model fetch {reference} --out $MICROTOME_MODELS/{reference} (on a machine with network)"
+    )
 
 
 def hub_name(reference: str) -> str:
@@ -177,10 +181,14 @@ def _on_hub(reference: str) -> ModelSource:
     repo = hub_name(reference)
     try:
         commit, safe = model_commit(repo)
+        config = download_files(repo, commit, ["config.json"]) if safe else None
     except MissingError as error:
-        raise MissingError(f"{error}. {how_to_get(reference)}") from None
-    if not safe:
-        raise MissingError(f"model '{repo}' has only pickled weights. {how_to_get(reference)}")
+        raise _absent(reference, str(error)) from None
+    if config is None:
+        raise _absent(reference, f"model '{repo}' has only pickled weights")
     identity = digest({"hub": repo, "commit": commit})
-    shape = read_architecture(download_files(repo, commit, ["config.json"]))
-    return ModelSource(reference, identity, hub=repo, commit=commit, architecture=shape)
+    return ModelSource(reference, identity, hub=repo, commit=commit, architecture=read_architecture(config))
+
+
+def _absent(reference: str, why: str) -> AbsentError:
+    return AbsentError(Absence("model", hub_name(reference), why, how_to_get(reference)))

@@ -16,7 +16,8 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.finite import check_logits, check_scores, check_weights
 from microtome.jobs.models.losses import Loss
-from microtome.jobs.run import stopping
+from microtome.jobs.process import stopping
+from microtome.jobs.training_settings import TrainingSettings
 from microtome.store.errors import MicrotomeError
 from microtome.store.files.removal import remove
 
@@ -37,12 +38,7 @@ class Schedule:
     epochs, and after the last.
     """
 
-    learning_rate: float
-    epochs: float
-    batch_size: int
-    warmup: float  # share of the steps, unless `warmup_steps` counts them
-    warmup_steps: int | None
-    weight_decay: float
+    settings: TrainingSettings
     metric: str
     keep_last: bool
     seed: int
@@ -51,13 +47,13 @@ class Schedule:
 
     def steps(self, examples: int) -> int:
         """Optimisation steps of the whole training."""
-        return math.ceil(self.epochs * math.ceil(examples / self.batch_size))
+        return math.ceil(self.settings.epochs * math.ceil(examples / self.settings.batch_size))
 
     def rising_steps(self, examples: int) -> int:
         """Steps in which the learning rate rises."""
-        if self.warmup_steps is not None:
-            return self.warmup_steps
-        return math.ceil(self.warmup * self.steps(examples))
+        if self.settings.warmup_steps is not None:
+            return self.settings.warmup_steps
+        return math.ceil(self.settings.warmup * self.steps(examples))
 
 
 class Collator:
@@ -110,7 +106,7 @@ def train(
     """
     check_weights(model, "before training")
     initial = {name: value.clone() for name, value in model.state_dict().items()}
-    micro = schedule.batch_size
+    micro = schedule.settings.batch_size
     while True:
         trainer = _EpochTrainer(
             model=model,
@@ -275,7 +271,7 @@ class _EpochTrainer(Trainer):
         if not self.schedule.by_length:
             return super()._get_train_sampler(*args, **kwargs)
         lengths = [len(feature["input_ids"]) for feature in self.train_dataset]
-        return _ByLength(self.schedule.batch_size, lengths, self.schedule.seed)
+        return _ByLength(self.schedule.settings.batch_size, lengths, self.schedule.seed)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         if self.best is not None:  # first: a folder is complete when the Trainer has written its last file
@@ -354,11 +350,11 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
     half = half_precision(torch.device("cuda")) if cuda else None
     arguments = TrainingArguments(
         output_dir=str(folder),
-        learning_rate=schedule.learning_rate,
-        num_train_epochs=schedule.epochs,
-        per_device_train_batch_size=schedule.batch_size,
+        learning_rate=schedule.settings.learning_rate,
+        num_train_epochs=schedule.settings.epochs,
+        per_device_train_batch_size=schedule.settings.batch_size,
         warmup_steps=schedule.rising_steps(examples),
-        weight_decay=schedule.weight_decay,
+        weight_decay=schedule.settings.weight_decay,
         train_sampling_strategy="group_by_length" if schedule.by_length else "random",
         eval_strategy="epoch",
         save_strategy="no",  # `_Saving` says when

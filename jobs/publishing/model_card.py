@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from microtome.analysis.metrics import METRICS
 from microtome.jobs.kinds.checkpoints import AdaptedCheckpoint, FinetunedCheckpoint, finetuned
 from microtome.jobs.models.source import CHECKPOINT
+from microtome.jobs.process.provenance import PACKAGES
 from microtome.jobs.publishing.front_matter import (
     OBJECTIVES,
     OTHER,
@@ -22,7 +23,6 @@ from microtome.jobs.publishing.front_matter import (
     task_type,
 )
 from microtome.jobs.publishing.lineage import Lineage, task_of
-from microtome.jobs.run.provenance import PACKAGES
 from microtome.jobs.tasks import Task
 from microtome.store.artifacts.store import Artifact
 from microtome.store.results import read_rows

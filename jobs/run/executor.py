@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from microtome.jobs.kinds.job import KINDS, Job
-from microtome.jobs.run import stopping
-from microtome.jobs.run.logs import log_progress, logged_to
+from microtome.jobs.kinds import kind_named
+from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process import stopping
+from microtome.jobs.process.logs import log_progress, logged_to
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
 
@@ -23,7 +24,7 @@ LINE = 400  # characters of an error that are shown whole; its log has all of it
 class Finished(NamedTuple):
     """What a runner says of a job: its failure if there was one, how long it ran, and on which machine."""
 
-    job: Job
+    job: AnyJob
     failure: Failure
     seconds: float
     node: str
@@ -35,7 +36,7 @@ class Runner(Protocol):
     capacity: int
     store: Store  # where this process looks for what the jobs have made
 
-    def submit(self, job: Job) -> None: ...
+    def submit(self, job: AnyJob) -> None: ...
 
     def next_finished(self) -> Finished | None: ...
 
@@ -45,18 +46,18 @@ class Runner(Protocol):
 class Watcher(Protocol):
     """Who is told how far the jobs have come."""
 
-    def submitted(self, job: Job) -> None: ...
+    def submitted(self, job: AnyJob) -> None: ...
 
-    def finished(self, job: Job, error: Failure, seconds: float) -> None: ...
+    def finished(self, job: AnyJob, error: Failure, seconds: float) -> None: ...
 
 
 @dataclass
 class Outcome:
     """What happened: ids done, and failed or skipped jobs with the reason."""
 
-    done: list[Job] = field(default_factory=list)
-    failed: list[tuple[Job, str]] = field(default_factory=list)
-    skipped: list[tuple[Job, str]] = field(default_factory=list)
+    done: list[AnyJob] = field(default_factory=list)
+    failed: list[tuple[AnyJob, str]] = field(default_factory=list)
+    skipped: list[tuple[AnyJob, str]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -70,9 +71,9 @@ class LocalRunner:
 
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
-        self._queue: deque[Job] = deque()
+        self._queue: deque[AnyJob] = deque()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: AnyJob) -> None:
         self._queue.append(job)
 
     def next_finished(self) -> Finished | None:
@@ -83,7 +84,7 @@ class LocalRunner:
         pass
 
 
-def run_job(job: Job, root: Path) -> tuple[Failure, float]:
+def run_job(job: AnyJob, root: Path) -> tuple[Failure, float]:
     """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
 
     A job whose artifact is there does nothing; one that has lost files is made again. Everything it prints
@@ -93,7 +94,7 @@ def run_job(job: Job, root: Path) -> tuple[Failure, float]:
     return _run(job, Store(root)), time.monotonic() - start
 
 
-def _run(job: Job, store: Store) -> Failure:
+def _run(job: AnyJob, store: Store) -> Failure:
     """Run a job with its log open. What the log cannot take never hides why the job failed."""
     log, failure = store.log_path(job.request), None
     try:
@@ -109,15 +110,15 @@ def _run(job: Job, store: Store) -> Failure:
     return failure
 
 
-def _made(job: Job, store: Store) -> Failure:
+def _made(job: AnyJob, store: Store) -> Failure:
     """Make a job's artifact; the failure, if there was one, is the last line of the log."""
-    kind = KINDS[job.kind]
     try:
+        kind = kind_named(job.kind)
         store.make_way(job.request)
         with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
             if not staging.overtaken:
                 with model_packages(f"a job of kind {job.kind}"):
-                    kind.load()(job, store, staging)
+                    kind.run(job, store, staging)
         return None
     except KeyboardInterrupt:
         _say("stopped")
@@ -156,7 +157,7 @@ def one_line(error: BaseException) -> str:
 
 
 def execute(
-    jobs: Sequence[Job], done: set[str], unable: dict[str, str], runner: Runner, watcher: Watcher
+    jobs: Sequence[AnyJob], done: set[str], unable: dict[str, str], runner: Runner, watcher: Watcher
 ) -> Outcome:
     """Run `jobs` that are not `done`; those in `unable` and what needs them are skipped with the reason.
 
@@ -213,7 +214,7 @@ def _not_found(finished: Finished, store: Store) -> Failure:
     )
 
 
-def _lost_need(job: Job, complete: set[str], lost: dict[str, str], coming: set[str]) -> str | None:
+def _lost_need(job: AnyJob, complete: set[str], lost: dict[str, str], coming: set[str]) -> str | None:
     if job.id in lost:
         return lost[job.id]
     for need in job.needs:

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from microtome.jobs.kinds.job import Job
-from microtome.jobs.run.logs import last_progress
+from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process.logs import last_progress
 from microtome.store.artifacts.store import Store
 
 LINES = 12  # of running jobs
@@ -25,7 +25,7 @@ class Screen:
         self._store = store
         self._total = total
         self._count = 0
-        self._submitted: dict[str, tuple[Job, float]] = {}
+        self._submitted: dict[str, tuple[AnyJob, float]] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -53,10 +53,10 @@ class Screen:
     ) -> None:
         self._live.stop()
 
-    def submitted(self, job: Job) -> None:
+    def submitted(self, job: AnyJob) -> None:
         self._submitted[job.id] = job, time.time()
 
-    def finished(self, job: Job, error: str | None, seconds: float) -> None:
+    def finished(self, job: AnyJob, error: str | None, seconds: float) -> None:
         self._submitted.pop(job.id, None)
         self._count += 1
         self._bar.advance(self._grid)
@@ -75,7 +75,7 @@ class Screen:
             lines.append(Text(f"  {waiting} more are waiting for a free GPU or CPU"))
         return Group(*lines, self._bar)
 
-    def _running(self) -> list[tuple[Job, Path]]:
+    def _running(self) -> list[tuple[AnyJob, Path]]:
         """Submitted jobs that have begun to write their log."""
         found = []
         for job, since in list(self._submitted.values()):

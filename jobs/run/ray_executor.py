@@ -16,10 +16,11 @@ from typing import Any
 
 import ray
 
-from microtome.jobs.kinds.job import KINDS, Job
-from microtome.jobs.run import stopping
+from microtome.jobs.kinds import kind_named
+from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process import stopping
+from microtome.jobs.process.logs import last_progress
 from microtome.jobs.run.executor import Failure, Finished, one_line, run_job
-from microtome.jobs.run.logs import last_progress
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 
@@ -42,7 +43,7 @@ class _Answer:
 class _Running:
     """A job in one or several Ray tasks that share it: which are still running, and what the others said."""
 
-    job: Job
+    job: AnyJob
     tasks: set[Any]
     answers: list[_Answer]
 
@@ -85,12 +86,12 @@ class RayRunner:
         _say_deaths_once()
         self._has_gpu = ray.cluster_resources().get("GPU", 0) > 0
 
-    def submit(self, job: Job) -> None:
-        kind = KINDS[job.kind]
+    def submit(self, job: AnyJob) -> None:
+        kind = kind_named(job.kind)
         task = ray.remote(_work).options(
             name=job.name,
-            num_cpus=max(self._cpus, kind.cpus),
-            num_gpus=kind.gpus * self._gpus if self._has_gpu else 0,
+            num_cpus=self._cpus,
+            num_gpus=self._gpus if kind.needs_gpu and self._has_gpu else 0,
             max_retries=RETRIES,
         )
         count = self._tasks if kind.shared else 1
@@ -124,7 +125,7 @@ class RayRunner:
         finally:
             ray.shutdown()
 
-    def _answer(self, job: Job, task: Any) -> _Answer:
+    def _answer(self, job: AnyJob, task: Any) -> _Answer:
         """What a finished task sent back, or how it died."""
         try:
             return ray.get(task)
@@ -136,7 +137,7 @@ class RayRunner:
             said = last_progress(self.store.log_path(job.request))
             return _Answer(f"its worker died{f' after {said!r}' if said else ''}: {why}", 0.0, "")
 
-    def _wait_for(self, job: Job) -> None:
+    def _wait_for(self, job: AnyJob) -> None:
         """Until the artifact of a job shows here, if it soon does."""
         end = time.monotonic() + LATE_SECONDS
         while self.store.done(job.request) is None and time.monotonic() < end:
@@ -144,7 +145,7 @@ class RayRunner:
             time.sleep(WAIT_SECONDS)
 
 
-def _work(job: Job, root: Path) -> _Answer:
+def _work(job: AnyJob, root: Path) -> _Answer:
     """One Ray task. When its driver cancels it, or its worker gets a SIGTERM of its own, the job saves what
     it can; after a SIGTERM the worker is gone, and Ray tries again elsewhere."""
     node = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"

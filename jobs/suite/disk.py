@@ -2,8 +2,8 @@
 
 from collections.abc import Container, Mapping
 
-from microtome.jobs.kinds.extract import SplitConfig, prepare
-from microtome.jobs.kinds.job import Job
+from microtome.jobs.kinds.extract import ExtractJob, prepare
+from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.suite.plan import Plan
 from microtome.store.artifacts.store import Store
@@ -18,37 +18,36 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     """
     jobs = {job.id: job for job in plan.jobs}
     done = plan.done(store)
-    known: dict[tuple[str, str, str], int | None] = {}
-    found: dict[str, int | None] = {}
+    by_content: dict[tuple[str, str, str], int | None] = {}
+    by_job: dict[str, int | None] = {}
     for job in plan.jobs:
         if job.kind != "extract":
             continue
         if job.refused:
-            found[job.id] = None
+            by_job[job.id] = None
             continue
-        model = _origin(job.sources["checkpoint"], jobs, done)
-        config: SplitConfig = job.config  # type: ignore[assignment]
-        key = model.identity, job.inputs["data"], config.model_dump_json()
-        if key not in known:
-            known[key] = _bytes(job, model, store)
-        found[job.id] = known[key]
-    return found
+        model = _origin(job.sources.start, jobs, done)
+        key = model.identity, job.inputs["data"], job.config.model_dump_json()
+        if key not in by_content:
+            by_content[key] = _bytes(job, model, store)
+        by_job[job.id] = by_content[key]
+    return by_job
 
 
-def _origin(model: ModelSource, jobs: Mapping[str, Job], done: Container[str]) -> ModelSource:
+def _origin(model: ModelSource, jobs: Mapping[str, AnyJob], done: Container[str]) -> ModelSource:
     """The model that a checkpoint which is not in the store yet will be made from; else the model itself."""
     while model.artifact is not None and model.artifact in jobs:
         maker = jobs[model.artifact]
         if maker.id in done:
             break
-        start = maker.sources.get("model") or maker.sources.get("base")
+        start: ModelSource | None = maker.sources.start
         if start is None:
             return model
         model = start
     return model
 
 
-def _bytes(job: Job, model: ModelSource, store: Store) -> int | None:
+def _bytes(job: ExtractJob, model: ModelSource, store: Store) -> int | None:
     try:
         with model_packages("tokenising"):
             return prepare(job, model.description(store), model.name).bytes()

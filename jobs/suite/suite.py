@@ -1,31 +1,31 @@
 """A suite: the models, tasks, fractions and questions of one study, as a YAML file."""
 
+import functools
 import shlex
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, create_model, field_validator, model_validator
 
-from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.similarity import SimilarityConfig
+from microtome.jobs.kinds import KINDS, all_kinds
 from microtome.jobs.kinds.adapt import AdaptConfig
-from microtome.jobs.kinds.answer import AnswerConfig
-from microtome.jobs.kinds.extract import ExtractConfig
-from microtome.jobs.kinds.generate import GenerateConfig
+from microtome.jobs.kinds.adapt import plan_model as plan_adapted_model
+from microtome.jobs.kinds.extract import View
+from microtome.jobs.kinds.planning import CacheUse, Planning, Step, StepT
+from microtome.jobs.kinds.randomise import RandomConfig
+from microtome.jobs.kinds.randomise import plan_model as plan_random_model
+from microtome.jobs.models.source import ModelSource
+from microtome.jobs.suite.include import SuiteValues, read_suite, suite_file
 from microtome.jobs.suite.overrides import apply_overrides
-from microtome.jobs.suite.tasks import SuiteTasks
 from microtome.jobs.tasks import Recipe, Task
-from microtome.jobs.yaml_files import load_yaml
+from microtome.jobs.tasks.references import TaskReferences
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError, unknown
-from microtome.store.files.paths import place
 
-SUITES = Path(__file__).parent / "suites"
-Split = Literal["train", "dev", "test"]
 Fraction = Annotated[float, Field(ge=0, le=100)]
-Size = Annotated[int, Field(ge=1)]
 
 
 class ModelSpec(Config):
@@ -51,80 +51,22 @@ class ModelSpec(Config):
             raise ValueError("seed has no effect without weights: random")
         return self
 
-
-class View(Config):
-    """One cut of every checkpoint: which splits, and what is kept of them."""
-
-    splits: dict[Split, Size | None] = Field(
-        min_length=1, description="split -> at most so many examples, a seeded sample"
-    )
-    options: ExtractConfig = ExtractConfig()
-
-    @model_validator(mode="after")
-    def _sizes_have_effect(self) -> "View":
-        whole = any(size is None for size in self.splits.values())
-        if self.options.examples is not None and not whole:
-            raise ValueError("options.examples has no effect, as splits give every size")
-        if self.options.sample_seed and whole and self.options.examples is None:
-            raise ValueError("options.sample_seed has no effect on a split that is taken whole")
-        return self
-
-
-class ProbeStep(Config):
-    """A probe on the caches of a view."""
-
-    view: str
-    train: Split = Field("train", description="split the probe is fitted on")
-    test: Split = Field("test", description="split it is scored on")
-    dev: Split | None = Field(None, description="split its regularisation is chosen on; else part of train")
-    tasks: tuple[str, ...] = Field((), description="only of these tasks; of all if none is named")
-    options: ProbeConfig = ProbeConfig()
-
-    @model_validator(mode="after")
-    def _splits_differ(self) -> "ProbeStep":
-        if len({self.train, self.test, self.dev}) < 3:
-            raise ValueError("train, test and dev must be different splits")
-        return self
-
-
-class AttentionStep(Config):
-    """Attentions of a view compared: of the fine-tuned model with the pretrained one, and of an adapted
-    model with its base."""
-
-    view: str
-    split: Split = "test"
-    options: AttentionConfig = AttentionConfig()
-
-
-class SimilarityStep(Config):
-    """Hidden states of a view compared, layer with layer; the same pairs of models as for attention."""
-
-    view: str
-    split: Split = "test"
-    options: SimilarityConfig = SimilarityConfig()
-
-
-class GenerateStep(Config):
-    """Prompts that causal models of the suite go on writing."""
-
-    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
-    prompts: tuple[str, ...] = Field(
-        min_length=1, json_schema_extra={"empty_items": True, "repeats": True}
-    )  # an empty one starts a text; one that is given twice is drawn for twice
-    options: GenerateConfig = GenerateConfig()
-
-
-class AnswerStep(Config):
-    """A task that causal models of the suite answer without a head, by likelihood."""
-
-    models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
-    task: str
-    options: AnswerConfig = AnswerConfig()
+    def planned(self, name: str, planning: Planning) -> ModelSource:
+        """The model under its name in the suite; if it is made first, the job that makes it is added."""
+        if self.adapt is not None:
+            return plan_adapted_model(planning, name, self.adapt)
+        source = self.source or name
+        if self.weights == "random":
+            return plan_random_model(planning, name, source, RandomConfig(seed=self.seed))
+        return replace(planning.finder.model(source), name=name)
 
 
 class Suite(Config):
-    """What a study runs."""
+    """What a suite runs. `suite_class` adds a field for every kind of job that a suite may speak of."""
 
+    include: str | None = Field(
+        None, description="suite to start from: a name, or a file from where this one is; then what differs"
+    )
     name: str
     description: str
     study: str = Field("", description="what was published, with its DOI or address")
@@ -136,12 +78,6 @@ class Suite(Config):
     seeds: tuple[Seed, ...] = Field((1,), min_length=1)
     recipe: dict[str, Any] = Field(default_factory=dict, description="for every task, over its own recipe")
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="per task, over that")
-    extract: dict[str, View] = Field(default_factory=dict)
-    probe: tuple[ProbeStep, ...] = ()
-    attention: tuple[AttentionStep, ...] = ()
-    similarity: tuple[SimilarityStep, ...] = ()
-    generate: tuple[GenerateStep, ...] = ()
-    answer: tuple[AnswerStep, ...] = ()
     _tasks: dict[str, Task] = PrivateAttr(default_factory=dict)
     _typed: str = PrivateAttr("")
 
@@ -168,15 +104,55 @@ class Suite(Config):
         """A task of the suite by its name; with the suite's recipe, if it is fine-tuned."""
         return self._tasks[name]
 
+    def fractions_of(self, model: str) -> tuple[float, ...]:
+        """The fractions of the training data that a model is fine-tuned on."""
+        own = self.models[model].fractions
+        return self.fractions if own is None else own
+
+    def base_of(self, model: str) -> str | None:
+        """The model that one is adapted from."""
+        settings = self.models[model].adapt
+        return settings.base if settings is not None else None
+
+    def steps(self, of: type[StepT]) -> tuple[StepT, ...]:
+        """The steps of this class, in order."""
+        return getattr(self, _kind_of(of))
+
+    def named_steps(self, of: type[StepT]) -> Mapping[str, StepT]:
+        """The steps of this class by their names."""
+        return getattr(self, _kind_of(of))
+
+    def all_steps(self) -> Iterator[tuple[str, Step]]:
+        """Every step that has no name, with its place in the suite, such as "probe.0"."""
+        for kind in all_kinds():
+            if kind.step is not None and not kind.named_steps:
+                for number, step in enumerate(self.steps(kind.step)):
+                    yield f"{kind.name}.{number}", step
+
     @property
     def typed(self) -> str:
         """How the suite was asked for, as words of a command: its name or file, and what was changed."""
         return self._typed
 
 
-def suite_names() -> list[str]:
-    """The suites that come with microtome."""
-    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+def suite_class() -> type[Suite]:
+    """The suite with a field for every kind of job that a suite may speak of."""
+    return _suite_class(tuple(KINDS.items()))
+
+
+@functools.cache
+def _suite_class(kinds: tuple[tuple[str, str], ...]) -> type[Suite]:
+    fields: dict[str, Any] = {}
+    for kind in all_kinds():
+        if kind.step is not None and kind.named_steps:
+            fields[kind.name] = types.GenericAlias(dict, (str, kind.step)), Field(default_factory=dict)
+        elif kind.step is not None:
+            fields[kind.name] = types.GenericAlias(tuple, (kind.step, ...)), ()
+    return create_model("Suite", __base__=Suite, **fields)
+
+
+def _kind_of(step: type[Step]) -> str:
+    return next(kind.name for kind in all_kinds() if kind.step is step)
 
 
 def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
@@ -184,42 +160,33 @@ def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
 
     What it says of tasks is by their names, whether the file has names or paths.
     """
-    path = _suite_file(name_or_path)
-    values = load_yaml(path, "suite file")
-    apply_overrides(values, overrides)
-    suite = Suite.parse(values, where=str(path))
-    _check_steps(suite, path)
-    _check_models(suite, path)
+    read = read_suite(suite_file(name_or_path))
+    apply_overrides(read.values, overrides)
+    if "include" in read.values:
+        raise InputError("--set include has no effect: a suite includes another in its file")
+    suite = suite_class().parse(read.values, where=lambda location: str(read.file_of(location)))
+    _check_steps(suite, read)
+    _check_models(suite, read)
     changes = [word for override in overrides for word in ("--set", override)]
-    return _with_tasks(suite, path, shlex.join([name_or_path, *changes]))
+    return _with_tasks(suite, read, shlex.join([name_or_path, *changes]))
 
 
-def _suite_file(name_or_path: str) -> Path:
-    if name_or_path.endswith((".yaml", ".yml")):
-        return place(name_or_path)
-    if name_or_path not in suite_names():
-        raise unknown("suite", name_or_path, suite_names(), see="microtome suite ls")
-    return SUITES / f"{name_or_path}.yaml"
-
-
-def _with_tasks(suite: Suite, path: Path, typed: str) -> Suite:
+def _with_tasks(suite: Suite, read: SuiteValues, typed: str) -> Suite:
     """The suite with its tasks, and with their names in place of references to them."""
-    tasks = SuiteTasks(path)
+    tasks = TaskReferences([file.parent for file in read.files], lambda at: read.file_of(at.split(".")))
     names = tasks.names(suite.tasks, "tasks")
     recipes: dict[str, dict[str, Any]] = {}
     for reference, recipe in suite.recipes.items():
         name = tasks.among(names, reference, "recipes")
         if name in recipes:
-            raise InputError(f"{path}: recipes: task '{name}' is given twice")
+            raise InputError(f"{read.file_of(['recipes'])}: recipes: task '{name}' is given twice")
         recipes[name] = recipe
-    probe = []
-    for number, step in enumerate(suite.probe):
-        chosen = tuple(tasks.among(names, reference, f"probe.{number}") for reference in step.tasks)
-        probe.append(step.model_copy(update={"tasks": tasks.names(chosen, f"probe.{number}.tasks")}))
-    answer = [step.model_copy(update={"task": tasks.name(step.task)}) for step in suite.answer]
-    _refuse_overruled(suite.recipe, recipes, names, path)
-    named = {"tasks": names, "recipes": recipes, "probe": tuple(probe), "answer": tuple(answer)}
-    loaded = suite.model_copy(update=named)
+    steps: dict[str, tuple[Step, ...]] = {}
+    for place, step in suite.all_steps():
+        kind = place.partition(".")[0]
+        steps[kind] = (*steps.get(kind, ()), step.with_task_names(tasks, names, place))
+    _refuse_overruled(suite.recipe, recipes, names, read)
+    loaded = suite.model_copy(update={"tasks": names, "recipes": recipes, **steps})
     loaded._typed = typed
     loaded._tasks = tasks.by_name | {name: _with_recipe(tasks.by_name[name], loaded) for name in names}
     return loaded
@@ -233,40 +200,41 @@ def _with_recipe(task: Task, suite: Suite) -> Task:
 
 
 def _refuse_overruled(
-    recipe: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]], names: Sequence[str], path: Path
+    recipe: Mapping[str, Any],
+    recipes: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    read: SuiteValues,
 ) -> None:
     for key in recipe:
         if all(key in recipes.get(name, {}) for name in names):
-            raise InputError(f"{path}: recipe.{key} has no effect, as recipes say it of every task")
+            file = read.file_of(["recipe", key])
+            raise InputError(f"{file}: recipe.{key} has no effect, as recipes say it of every task")
 
 
-def _check_steps(suite: Suite, path: Path) -> None:
-    for step in suite.probe:
-        splits = (step.train, step.test, *([step.dev] if step.dev else []))
-        _need_split(suite, step.view, splits, "hidden", path)
-    for comparison in suite.attention:
-        _need_split(suite, comparison.view, (comparison.split,), "attention", path)
-    for pairing in suite.similarity:
-        _need_split(suite, pairing.view, (pairing.split,), "hidden", path)
-    named = [name for step in suite.generate for name in step.models]
-    for name in [*named, *(name for question in suite.answer for name in question.models)]:
-        if name not in suite.models:
-            raise unknown(f"model in {path}", name, suite.models)
+def _check_steps(suite: Suite, read: SuiteValues) -> None:
+    for place, step in suite.all_steps():
+        file = read.file_of(place.split("."))
+        for use in step.cache_uses():
+            _need_cache(suite, use, file)
+        for name in step.models_named():
+            if name not in suite.models:
+                raise unknown(f"model in {file}", name, suite.models)
 
 
-def _check_models(suite: Suite, path: Path) -> None:
+def _check_models(suite: Suite, read: SuiteValues) -> None:
     for name, model in suite.models.items():
         start = model.adapt.base if model.adapt is not None else model.source
         later = list(suite.models)[list(suite.models).index(name) + 1 :]
         if start in later:
-            raise InputError(f"{path}: model '{name}' is made from '{start}', which must stand before it")
+            file = read.file_of(["models", name])
+            raise InputError(f"{file}: model '{name}' is made from '{start}', which must stand before it")
 
 
-def _need_split(suite: Suite, view: str, splits: Sequence[str], keep: str, path: Path) -> None:
-    if view not in suite.extract:
-        raise unknown(f"view in {path}", view, suite.extract)
-    for split in splits:
-        if split not in suite.extract[view].splits:
-            raise unknown(f"split of view '{view}' in {path}", split, suite.extract[view].splits)
-    if keep not in suite.extract[view].options.keep:
-        raise InputError(f"{path}: view '{view}' keeps no {keep}, which a step needs")
+def _need_cache(suite: Suite, use: CacheUse, file: Path) -> None:
+    views = suite.named_steps(View)
+    if use.view not in views:
+        raise unknown(f"view in {file}", use.view, views)
+    if use.split not in views[use.view].splits:
+        raise unknown(f"split of view '{use.view}' in {file}", use.split, views[use.view].splits)
+    if use.keep not in views[use.view].options.keep:
+        raise InputError(f"{file}: view '{use.view}' keeps no {use.keep}, which a step needs")

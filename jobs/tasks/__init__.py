@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from microtome.analysis.metrics import SCORES
 from microtome.jobs.data.readers.spec import DataSpec
-from microtome.jobs.models.warmup import Warmup
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
+from microtome.jobs.training_settings import TrainingSettings
 from microtome.jobs.yaml_files import load_yaml
 from microtome.store.config import Config, OneOf
 from microtome.store.errors import unknown
@@ -19,14 +19,10 @@ from microtome.store.files.paths import place
 TASKS = Path(__file__).parent
 
 
-class Recipe(Warmup):
+class Recipe(TrainingSettings):
     """How a model is fine-tuned on a task, unless a suite or an option says otherwise."""
 
-    learning_rate: float = Field(2e-5, gt=0, description="peak learning rate of AdamW")
-    epochs: float = Field(3, gt=0, description="passes over the training data")
-    batch_size: int = Field(32, ge=1, description="examples per optimisation step")
     max_length: int = Field(128, ge=8, description="tokens per sequence, special tokens included")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
     positive_weight: float = Field(
         1.0,
@@ -45,17 +41,7 @@ class Recipe(Warmup):
 
 
 # What of a recipe has no effect where nothing is trained.
-TRAINS_ONLY = (
-    "learning_rate",
-    "epochs",
-    "batch_size",
-    "warmup",
-    "warmup_steps",
-    "weight_decay",
-    "keep",
-    "positive_weight",
-    "train_examples",
-)
+TRAINS_ONLY = (*TrainingSettings.model_fields, "keep", "positive_weight", "train_examples")
 
 
 class HubSpec(DataSpec):

@@ -14,13 +14,13 @@ import torch
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.data.source import find_local
 from microtome.jobs.demo.corpus import biomedical_text, ner_sentences
 from microtome.jobs.kinds import extract
 from microtome.jobs.kinds.extract import ExtractConfig, cache_layout, compute_parts, example_table
 from microtome.jobs.models import loading, tiny_models
 from microtome.jobs.models.batching import length_sorted_batches, padded, takes_segments
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_local
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
 
 

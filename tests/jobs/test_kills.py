@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.kinds import KINDS
 from microtome.jobs.models import training
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import MANIFEST, STAGING, Store

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from microtome.jobs.cli import main
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.kinds.job import slug
@@ -21,6 +20,7 @@ from microtome.jobs.run.executor import run_job
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.errors import InputError
 

@@ -7,12 +7,12 @@ from click.testing import CliRunner
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from microtome.jobs.cli import main
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models import training
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.predict import entities, read_texts
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.jobs.tasks.types import TASK_TYPES
 
 

@@ -1,26 +1,32 @@
 """The contract of a probe."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
+from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
 
 NETWORK = ("width", "epochs", "batch_size", "learning_rate")  # the settings that only networks take
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
+class FitSettings(Config):
+    """How a probe is fitted, whatever its regularisation; what a user may set is declared here and nowhere
+    else."""
+
+    width: int = Field(256, ge=1, description="hidden units of mlp and bilstm-crf")
+    epochs: int = Field(3, ge=1, description="of bilstm-crf, at least")
+    batch_size: int = Field(64, ge=1, description="of bilstm-crf, in sentences, and mlp")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, for bilstm-crf and mlp")
+    seed: Seed = Field(0, description="of control labels, blocks, the split for dev, and probes that draw")
+
+
+class ProbeSettings(FitSettings):
     """What a probe may be told; each says in its docstring what it takes from here."""
 
-    strength: float = 1.0  # inverse of the regularisation: smaller keeps the weights smaller
-    width: int = 256  # hidden units
-    epochs: int = 3
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
+    strength: float = Field(1.0, gt=0, description="inverse L2 regularisation")
 
     def passes(self, rows: int, fewest_steps: int) -> int:
         """`epochs`, or on few rows as many passes over them as make `fewest_steps` steps."""

@@ -23,9 +23,9 @@ from microtome.jobs.data.readers.share_clefe import read_share_clefe
 from microtome.jobs.data.readers.soundness import refuse_unsound
 from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.data.readers.stop_reasons import read_boolean_classes, read_covid_stop_reasons
+from microtome.jobs.data.readers.synthetic import read_synthetic
 from microtome.jobs.data.readers.trials import read_trials
 from microtome.jobs.data.readers.tsv import read_tsv
-from microtome.jobs.demo.reader import read_synthetic
 from microtome.store.errors import unknown
 
 Reader = Callable[[Path, DataSpec], list[Example]]

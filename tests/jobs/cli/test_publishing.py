@@ -8,11 +8,11 @@ from microtome.store.errors import InputError
 @pytest.fixture
 def checkpoint(tmp_path, small_tasks, tiny_models):
     """The id of a fine-tuned model of an open task."""
-    from microtome.jobs.data.source import find_data
     from microtome.jobs.kinds.finetune import finetune_job
     from microtome.jobs.models.source import find_model
     from microtome.jobs.run.executor import run_job
     from microtome.jobs.tasks import load_task
+    from microtome.jobs.tasks.source import find_data
     from microtome.store.artifacts.store import Store
 
     task = load_task(str(small_tasks["ner"])).model_copy(update={"name": "demo-ner"})

@@ -252,3 +252,19 @@ def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
     for key, value in weights(whole).items():
         torch.testing.assert_close(value, weights(resumed)[key], msg=key)
     assert json.dumps(read_rows(resumed)) == json.dumps(read_rows(whole))
+
+
+def test_weight_decay_is_a_setting(bench, tiny_models, monkeypatch):
+    from microtome.jobs.models import training
+
+    decays = []
+    train = training.train
+
+    def noted(model, features, collator, evaluate, schedule, *more):
+        decays.append(schedule.settings.weight_decay)
+        return train(model, features, collator, evaluate, schedule, *more)
+
+    monkeypatch.setattr(training, "train", noted)
+    bench.run(job(bench, "a", tiny_models / "gpt2", objective="clm"))
+    bench.run(job(bench, "b", tiny_models / "gpt2", objective="clm", weight_decay=0.2))
+    assert decays == [0.01, 0.2]

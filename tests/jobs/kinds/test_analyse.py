@@ -5,7 +5,8 @@ import pytest
 from microtome.analysis.attention.compare import AttentionConfig
 from microtome.analysis.metrics.terms import ScoreKey, read_metric_terms
 from microtome.analysis.probing.run import ProbeConfig
-from microtome.jobs.kinds.analyse import attention_job, probe_job
+from microtome.jobs.kinds.attention import attention_job
+from microtome.jobs.kinds.probe import probe_job
 from microtome.store.results import read_rows
 
 
@@ -15,7 +16,7 @@ def no_models(monkeypatch):
     import datasets
     import transformers
 
-    from microtome.jobs.data import source
+    from microtome.jobs.tasks import source
 
     def refuse(*args, **kwargs):
         raise AssertionError("an analysis job tried to load something")

@@ -11,10 +11,10 @@ from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.scoring import scores
 from microtome.jobs.data.encoding import Encoder, special_tokens
 from microtome.jobs.data.examples import Example
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.answer import AnswerConfig, answer, answer_job, answer_scores, template_for
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
 

@@ -6,11 +6,11 @@ import torch
 from transformers import AutoModel
 
 from microtome.jobs.data.encoding import Encoder
-from microtome.jobs.data.source import find_data
 from microtome.jobs.models import loading
 from microtome.jobs.models.loading import load_tokenizer
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import InputError, MissingError

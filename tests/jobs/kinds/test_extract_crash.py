@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from microtome.jobs.run import stopping
+from microtome.jobs.process import stopping
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import Store
 from microtome.store.artifacts.verify import check

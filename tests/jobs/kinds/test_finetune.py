@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models import training
 from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import Recipe, load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from microtome.analysis.probing.run import ProbeConfig
-from microtome.jobs.kinds.analyse import probe_job
+from microtome.jobs.kinds.probe import probe_job
 from microtome.jobs.kinds.randomise import RandomConfig, randomise_job
 from microtome.jobs.models import loading
 from microtome.jobs.models.source import CHECKPOINT, find_model

@@ -17,22 +17,19 @@ from transformers import (
 
 from microtome.jobs.models import language, training
 from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
+from microtome.jobs.training_settings import TrainingSettings
 from microtome.store.errors import MicrotomeError
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 BERT = {**SIZES, "intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 GPT2 = {**SIZES, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "pad_token_id": 0}
-PLAN = training.Schedule(
-    learning_rate=1e-2,
-    epochs=2,
-    batch_size=10,
-    warmup=0.25,
-    warmup_steps=None,
-    weight_decay=0.01,
-    metric="loss",
-    keep_last=True,
-    seed=1,
-)
+SETTINGS = TrainingSettings(learning_rate=1e-2, epochs=2, batch_size=10, warmup=0.25, weight_decay=0.01)
+PLAN = training.Schedule(settings=SETTINGS, metric="loss", keep_last=True, seed=1)
+
+
+def with_settings(**changes):
+    """The schedule of these tests with other settings."""
+    return dataclasses.replace(PLAN, settings=SETTINGS.model_copy(update=changes))
 
 
 class Tokens:
@@ -138,7 +135,7 @@ def trained(case, plan, folder, monkeypatch, memory=math.inf):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("batch_size", "memory"), [(10, 4), (20, 9), (7, 1)])
 def test_out_of_memory_changes_no_step(case, batch_size, memory, tmp_path, monkeypatch):
-    plan = dataclasses.replace(PLAN, batch_size=batch_size)
+    plan = with_settings(batch_size=batch_size)
     wanted, whole, sizes = trained(case, plan, tmp_path / "whole", monkeypatch)
     steps = 2 * math.ceil(47 / batch_size)
     assert len(sizes) == steps
@@ -169,11 +166,11 @@ def test_out_of_memory_changes_no_step(case, batch_size, memory, tmp_path, monke
     ],
 )
 def test_the_learning_rate_of_every_step(warmup, rising, tmp_path, monkeypatch):
-    plan = dataclasses.replace(PLAN, **warmup)
+    plan = with_settings(**warmup)
     _, seen, _ = trained("classes", plan, tmp_path, monkeypatch)
     rates = {step: rate for step, _, rate in seen}
     expected = [
-        PLAN.learning_rate * (step / rising if step < rising else (10 - step) / (10 - rising))
+        SETTINGS.learning_rate * (step / rising if step < rising else (10 - step) / (10 - rising))
         for step in range(10)
     ]
     assert [rates[step] for step in range(10)] == pytest.approx(expected)
@@ -194,7 +191,7 @@ def diverges(plan, folder, *, collator=PADS, weights=None, score=1.0):
 
 
 def test_a_loss_that_is_not_finite_ends_training_with_its_step(tmp_path):
-    plan = dataclasses.replace(PLAN, learning_rate=1e30, warmup=0.0)
+    plan = with_settings(learning_rate=1e30, warmup=0.0)
     said = diverges(plan, tmp_path)
     assert re.fullmatch(
         r"training diverged: the loss of step 2 is (nan|inf); lower the learning rate.*", said
@@ -217,7 +214,7 @@ def test_weights_that_are_not_finite_are_refused_before_and_after(tmp_path):
     assert "1 of 41 tensors are not finite before training, the first of them classifier.weight (nan)" in (
         diverges(PLAN, tmp_path / "before", weights=math.nan)
     )
-    one_step = dataclasses.replace(PLAN, epochs=1, batch_size=47, learning_rate=1e300, warmup=0.0)
+    one_step = with_settings(epochs=1, batch_size=47, learning_rate=1e300, warmup=0.0)
     assert "tensors are not finite after step 1" in diverges(one_step, tmp_path / "after")
 
 

@@ -38,8 +38,8 @@ class Textless(Exception):
 
 def failing(job, error):
     """The same job, failing."""
-    data = Raising(job.sources["data"].task, error)
-    return dataclasses.replace(job, sources={**job.sources, "data": data})
+    data = Raising(job.sources.data.task, error)
+    return dataclasses.replace(job, sources=dataclasses.replace(job.sources, data=data))
 
 
 @pytest.fixture

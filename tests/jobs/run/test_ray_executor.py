@@ -86,8 +86,8 @@ def test_a_ray_of_our_own_is_ours_alone_and_says_in_a_line_why_a_job_failed(
     jobs = []
     for seed, how in enumerate(("worker", "job")):
         job = bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed)
-        data = Ending(job.sources["data"].task, how)
-        jobs.append(dataclasses.replace(job, sources={**job.sources, "data": data}))
+        data = Ending(job.sources.data.task, how)
+        jobs.append(dataclasses.replace(job, sources=dataclasses.replace(job.sources, data=data)))
     with runner_at(bench.store.root) as runner:
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert os.environ["RAY_AUTH_MODE"] == "token"

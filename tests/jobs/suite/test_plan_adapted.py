@@ -3,7 +3,7 @@
 import pytest
 
 from microtome.jobs.run.executor import LocalRunner, execute
-from microtome.jobs.suite.plan import UNKNOWN, make_plan
+from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import study_rows
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
@@ -97,7 +97,7 @@ def test_what_is_asked_without_a_head_is_planned_for_every_model(suite, corpus, 
     plan = make_plan(suite, store)
     for name in ("gpt2", "adapted"):
         [written] = of(plan, "generate", model=name)
-        assert written.sources["prompts"] == ("The gene", "The drug")
+        assert written.sources.prompts == ("The gene", "The drug")
         assert written.config.max_new_tokens == 4
         [answered] = of(plan, "answer", model=name)
         assert (answered.labels["task"], answered.config.answer.limit) == ("small-nli", 6)
@@ -134,9 +134,9 @@ def test_a_missing_corpus_is_listed_with_how_to_get_it(suite, corpus, store):
     assert missing.why == f"no corpus at mine/corpus.txt or {corpus}"
     assert missing.how == "put the text corpus at $MICROTOME_DATA/mine/corpus.txt, or change its path"
     [made] = of(plan, "adapt")
-    assert made.inputs["corpus"] == UNKNOWN + "corpus:adapted"
-    assert plan.unknown() == ["corpus:adapted"]
-    assert plan.blocked(set())[made.id].startswith(missing.why)
+    assert made.sources.absences() == [missing]
+    assert plan.unidentified == ("corpus:adapted",)
+    assert plan.blocked(set())[made.id] == f"{missing.why}. {missing.how}"
     assert not store.root.exists()
 
 
@@ -146,7 +146,7 @@ def test_a_corpus_that_was_seen_once_keeps_its_identity(suite, corpus, store):
     corpus.unlink()
     later = make_plan(suite, store)
     assert [m.what for m in later.missing] == ["corpus"]
-    assert later.unknown() == []
+    assert later.unidentified == ()
     assert [job.id for job in later.jobs] == [job.id for job in seen.jobs]
 
 

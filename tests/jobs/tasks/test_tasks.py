@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from microtome.jobs.data.check import overlap, refuse_overlap
-from microtome.jobs.data.source import find_data
 from microtome.jobs.tasks import Published, load_task, task_names
+from microtome.jobs.tasks.check import overlap, refuse_overlap
+from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError, MissingError
 
 # data/MANIFEST of the corpora: examples per split, then entities or classes per split

@@ -8,12 +8,12 @@ import pytest
 from microtome.analysis.metrics import METRICS as REGISTRY
 from microtome.analysis.probing.run import ProbeConfig, probe
 from microtome.analysis.units import units
-from microtome.jobs.data.source import find_data
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache

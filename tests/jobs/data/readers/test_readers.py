@@ -6,8 +6,8 @@ import pytest
 
 from microtome.jobs.data.readers import read_examples
 from microtome.jobs.data.readers.spec import DataSpec
-from microtome.jobs.data.source import find_data
 from microtome.jobs.tasks import load_task, task_names
+from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 
 

@@ -6,8 +6,8 @@ from microtome.jobs.data.readers import READERS, marks, read_examples
 from microtome.jobs.data.readers.chemprot import GoldCounts, count_gold
 from microtome.jobs.data.readers.mentions import mask_pair
 from microtome.jobs.data.readers.spec import DataSpec
-from microtome.jobs.data.source import find_data
 from microtome.jobs.tasks import load_task
+from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 
 DRUGS = ("@DRUG$", "@DRUG$")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from microtome.jobs.models import training
 from microtome.jobs.models.source import CHECKPOINT
-from microtome.jobs.run import stopping
+from microtome.jobs.process import stopping
 from microtome.jobs.run.executor import LocalRunner, execute, run_job
 from microtome.store.artifacts.store import Store
 from microtome.store.results import read_rows

@@ -14,7 +14,7 @@ from microtome.jobs.data.readers.opening import reading
 from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.hub import download_files, offline
 from microtome.jobs.tasks import Task
-from microtome.store.errors import InputError, MissingError, unknown
+from microtome.store.errors import Absence, AbsentError, InputError, MissingError, unknown
 from microtome.store.files.paths import place, place_from
 
 
@@ -26,34 +26,40 @@ class TaskData:
     spec: DataSpec
     files: Mapping[str, Path]
     origin: str
-    absent: str = ""  # why it cannot be read, where only the identities of its splits are known
-    known: Mapping[str, str] = field(default_factory=dict)
+    absence: Absence | None = None  # why it cannot be read, where only its identities are known
+    identities: Mapping[str, str] = field(default_factory=dict)  # of the splits of data that is absent
 
     def read(self, split: str) -> list[Example]:
         """The examples of a split in file order; InputError if it is empty or has unknown labels."""
-        if self.absent:
-            raise MissingError(self.absent)
+        if self.absence is not None:
+            raise AbsentError(self.absence)
         return list(_read(self, split))
 
     def digest(self, split: str) -> str:
         """The identity of a split: its rows after reading."""
-        return self.known[split] if self.absent else _digest(self, split)
+        return _digest(self, split) if self.absence is None else self.identities[split]
 
     def __hash__(self) -> int:
         return hash((self.task.name, self.origin, tuple(self.files.items())))
 
 
 def find_data(task: Task) -> TaskData:
-    """The task's own root, MICROTOME_DATA/<task>, then the hub; MissingError says what to do."""
+    """The task's own root, MICROTOME_DATA/<task>, then the hub; AbsentError if it is in none of them."""
     found, tried = find_local(task)
     if found is not None:
         return found
     if task.hub is not None and not offline():
-        folder = download_files(task.hub.repo, task.hub.revision, list(task.hub.files.values()), "dataset")
+        try:
+            folder = download_files(
+                task.hub.repo, task.hub.revision, list(task.hub.files.values()), "dataset"
+            )
+        except MissingError as error:
+            raise AbsentError(Absence("dataset", task.name, str(error), how_to_get(task))) from None
         files = {split: folder / name for split, name in task.hub.files.items()}
         return TaskData(task, task.hub, files, f"hub {task.hub.repo}@{task.hub.revision}")
     where = f"not at {', '.join(tried)}" if tried else "MICROTOME_DATA is not set"
-    raise MissingError(f"no data for task '{task.name}' ({where}). {how_to_get(task)}")
+    why = f"no data for task '{task.name}' ({where})"
+    raise AbsentError(Absence("dataset", task.name, why, how_to_get(task)))
 
 
 def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
@@ -83,7 +89,7 @@ def read_as_planned(data: TaskData, split: str, identity: str) -> list[Example]:
 
 
 def how_to_get(task: Task) -> str:
-    """One line for the table of missing things."""
+    """What to do about data that is not here, in one line."""
     folder = f"$MICROTOME_DATA/{task.name}/"
     return f"{task.obtain.rstrip('.')}; put {', '.join(task.data.files.values())} into {folder}"
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import SPLITS, Example
-from microtome.jobs.data.source import TaskData
 from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.source import TaskData
 from microtome.store.errors import InputError
 
 

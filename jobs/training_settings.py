@@ -1,0 +1,36 @@
+"""The settings that every training has, of a task or of a language model; each stands here and nowhere else.
+
+A settings class that inherits them may have defaults of its own: `learning_rate: LearningRate = 5e-5`.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from microtome.store.config import Config
+
+LearningRate = Annotated[float, Field(gt=0, description="peak learning rate of AdamW")]
+BatchSize = Annotated[int, Field(ge=1, description="examples, or blocks of text, per optimisation step")]
+WeightDecay = Annotated[float, Field(ge=0, description="decoupled weight decay")]
+
+
+class TrainingSettings(Config):
+    """How weights are trained."""
+
+    learning_rate: LearningRate = 2e-5
+    epochs: float = Field(3, gt=0, description="passes over the training data")
+    batch_size: BatchSize = 32
+    weight_decay: WeightDecay = 0.0
+    warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
+    warmup_steps: int | None = Field(
+        None, ge=0, description="number of steps with rising learning rate, in place of a share"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.warmup and self.warmup_steps is not None:
+            raise ValueError(
+                f"warmup {self.warmup:g} is a share and warmup_steps {self.warmup_steps} a count: set one of "
+                "them (warmup: 0 undoes a share that was set before)"
+            )
+        return self
