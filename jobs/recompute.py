@@ -54,8 +54,8 @@ def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> C
     """Compare about `share` of a cache's examples, at least one, with the model in `folder`."""
     cache = ActivationCache(artifact.path)
     read = {HIDDEN: cache.hidden, ATTENTION: cache.attention}
-    compute = cache.manifest["config"].get("extract", {}).get("compute", "float32")
-    limits = zip(TOLERANCE[cache.dtype.name], TOLERANCE_COMPUTED[compute], strict=True)
+    computed = TOLERANCE_COMPUTED[cache.description.compute]
+    limits = zip(TOLERANCE[cache.dtype.name], computed, strict=True)
     absolute, relative = map(max, limits)
     chosen = sample(cache.examples, max(1, round(share * cache.examples)), seed)
     names = cache.layout.names()

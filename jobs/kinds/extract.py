@@ -250,6 +250,7 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
         segments=options.segments,
         max_length=int(options.max_length or 0),
         truncated_words=sum(e.truncated_words for e in prepared.encodings),
+        compute=options.compute,
     )
     written = None
     while written is None:

@@ -50,6 +50,7 @@ class CachedSplit:
     credentialed     whether the data was given under an agreement
     segments         whether the two texts of a pair were encoded in one sequence or each in its own
     max_length       tokens per sequence; `truncated_words` is how many words were beyond it
+    compute          dtype of the forward pass
     """
 
     task: str
@@ -60,6 +61,7 @@ class CachedSplit:
     segments: Segments
     max_length: int
     truncated_words: int
+    compute: str = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
