@@ -60,9 +60,11 @@ def predict(
     """
     from microtome.jobs.models.task_model import TaskModel
 
-    config = artifact.manifest["config"]
+    config = artifact.settings
     kind = TASK_TYPES[config["type"]]
-    recipe = Recipe.parse(config["recipe"], where="the checkpoint's recipe")
+    # A checkpoint of an earlier version may have a setting that there no longer is.
+    known = {name: value for name, value in config["recipe"].items() if name in Recipe.model_fields}
+    recipe = Recipe.parse(known, where="the checkpoint's recipe")
     for example in examples:
         if len(example.texts) != kind.texts:
             had = f"{len(example.texts)} text(s), not the {kind.texts} of {config['type']}"

@@ -1,5 +1,6 @@
 """`finetune`, `adapt`, `extract` and `predict`: what loads a model, by hand."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.tasks import Recipe, load_task
 from microtome.jobs.tasks.types import TASK_TYPES
-from microtome.store.artifacts.store import Store
+from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.errors import InputError
 
 
@@ -37,7 +38,7 @@ def finetune_command(task: str, model: str, fraction: float, seed: int, **option
     spec = load_task(task)
     changed = {k: v for k, v in options.items() if v is not None}
     recipe = Recipe.parse(spec.recipe.model_dump() | changed, where="options")
-    job = finetune_job(spec, find_data(spec), find_model(model, store), fraction, seed, recipe)
+    job = finetune_job(spec, find_data(spec, store.digests), find_model(model, store), fraction, seed, recipe)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -68,7 +69,8 @@ def adapt_command(name: str, base: str | None, lora: bool, **options: Any) -> No
     if options["new_architecture"] is not None:
         parts["new"] = given(NewModel, options, prefix="new_")
     config = given(AdaptConfig, options, **parts)
-    job = adapt_job(name, config, find_model(base, store) if base else None)
+    start = find_model(base, store) if base else None
+    job = adapt_job(name, config, start, digests=store.digests)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -93,8 +95,24 @@ def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> N
     spec = load_task(task)
     source = find_model(checkpoint, store)
     labels = store.open(source.artifact).manifest["labels"] if source.artifact else {"model": source.name}
-    job = extract_job(spec, find_data(spec), source, split, given(ExtractConfig, options), labels)
-    show(run_by_hand(job, store, console()), console())
+    config = given(ExtractConfig, options)
+    job = extract_job(spec, find_data(spec, store.digests), source, split, config, labels)
+    artifact = run_by_hand(job, store, console())
+    show(artifact, console())
+    _note_other_form(artifact, options)
+
+
+def _note_other_form(artifact: Artifact, options: Mapping[str, Any]) -> None:
+    """A line where the cache lies on disk in another form than was asked for: it was made, or begun, before.
+    Readers see no difference."""
+    described = artifact.manifest["outputs"]["cache"]
+    for name in ("format", "compression"):
+        requested = options.get(name)
+        if requested not in (None, described[name]):
+            click.echo(
+                f"note: {name} of its parts is {described[name]}; for {requested}, remove it first: "
+                f"microtome cache rm {artifact.id[:8]}"
+            )
 
 
 @click.command("predict")
@@ -115,7 +133,7 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     artifact = Store().open(checkpoint)
     if artifact.kind != "finetune":
         raise InputError(f"{artifact.name} is no fine-tuned model. See: microtome cache ls --kind finetune")
-    config = artifact.manifest["config"]
+    config = artifact.settings
     texts: list[str] | None = None
     if task is not None:
         examples = read_task_file(Path(source), load_task(task).data)

@@ -33,7 +33,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "adapt": Kind("microtome.jobs.kinds.adapt:adapt", version=3, gpus=1, cpus=1, resumable=True),
     "randomise": Kind("microtome.jobs.kinds.randomise:randomise", version=1, gpus=0, cpus=1),
-    "finetune": Kind("microtome.jobs.kinds.finetune:finetune", version=3, gpus=1, cpus=1, resumable=True),
+    "finetune": Kind("microtome.jobs.kinds.finetune:finetune", version=4, gpus=1, cpus=1, resumable=True),
     "extract": Kind(
         "microtome.jobs.kinds.extract:extract", version=2, gpus=1, cpus=1, resumable=True, shared=True
     ),
@@ -78,6 +78,7 @@ class Job:
             kind=self.kind,
             version=KINDS[self.kind].version,
             config=self.config.identity(),
+            settings=self.config.all_settings(),
             inputs=self.inputs,
             slug=self.slug,
             labels=self.labels,

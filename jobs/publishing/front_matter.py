@@ -42,7 +42,7 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> d
     artifact = chain.made
     direct = len(chain.steps) == 1
     english = bool(chain.tasks) or (chain.base is not None and chain.base.name in MODELS)
-    lora = any(step.manifest["config"].get("lora") for step in chain.steps)
+    lora = any(step.settings.get("lora") for step in chain.steps)
     hub = chain.base.hub if chain.base is not None else None
     found = {
         "language": ["en"] if english else None,
@@ -61,13 +61,13 @@ def front_matter(chain: Lineage, name: str, *, adapter: bool, licence: str) -> d
 
 def task_type(artifact: Artifact) -> TaskType | None:
     """The type of the task that a checkpoint was fine-tuned on; None for a language model."""
-    return TASK_TYPES[artifact.manifest["config"]["type"]] if artifact.kind == "finetune" else None
+    return TASK_TYPES[artifact.settings["type"]] if artifact.kind == "finetune" else None
 
 
 def pipeline(artifact: Artifact) -> str:
     """The task of a checkpoint in the words of the hub."""
     kind = task_type(artifact)
-    return PIPELINES[artifact.manifest["config"]["objective"] if kind is None else kind.head]
+    return PIPELINES[artifact.settings["objective"] if kind is None else kind.head]
 
 
 def metric_name(metric: str) -> str:
@@ -81,7 +81,7 @@ def overall_rows(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _topic(artifact: Artifact) -> str:
-    config = artifact.manifest["config"]
+    config = artifact.settings
     return (
         config["type"] if artifact.kind == "finetune" else OBJECTIVES[config["objective"]].replace(" ", "-")
     )

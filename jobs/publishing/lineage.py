@@ -72,7 +72,7 @@ def task_of(step: Artifact) -> Task | None:
     name = step.manifest["labels"].get("task")
     if name not in task_names():
         return None
-    task, config = load_task(name), step.manifest["config"]
+    task, config = load_task(name), step.settings
     same = (task.type, task.labels) == (config["type"], tuple(config["labels"]))
     return task if same else None
 

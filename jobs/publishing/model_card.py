@@ -91,7 +91,7 @@ def model_card(
             pipeline=pipeline(artifact),
             pipeline_options=PIPELINE_OPTIONS[kind.problem] if kind is not None else "",
             auto_class=AUTO_CLASSES[pipeline(artifact)],
-            config=artifact.manifest["config"],
+            config=artifact.settings,
             outputs=artifact.manifest["outputs"],
             truncated=_truncated(artifact),
             scores=_scores(artifact),
@@ -151,7 +151,7 @@ def _number(row: Mapping[str, Any]) -> str:
 
 def _step(step: Artifact) -> Step:
     manifest = step.manifest
-    config, labels = manifest["config"], manifest["labels"]
+    config, labels = step.settings, manifest["labels"]
     if step.kind == "finetune":
         return Step(
             title=f"Fine-tuning on {labels['task']}",
@@ -172,7 +172,7 @@ def _step(step: Artifact) -> Step:
 
 
 def _task_facts(step: Artifact) -> dict[str, str]:
-    config, outputs, task = step.manifest["config"], step.manifest["outputs"], task_of(step)
+    config, outputs, task = step.settings, step.manifest["outputs"], task_of(step)
     facts = {"task": config["type"]}
     if task is not None:
         facts |= {"dataset": task.title, "how to obtain it": task.obtain}
@@ -190,7 +190,7 @@ def _task_facts(step: Artifact) -> dict[str, str]:
 
 
 def _corpus_facts(step: Artifact) -> dict[str, str]:
-    config, outputs = step.manifest["config"], step.manifest["outputs"]
+    config, outputs = step.settings, step.manifest["outputs"]
     corpus = step.manifest["inputs"]["corpus"][:12]
     facts = {
         "objective": OBJECTIVES[config["objective"]],

@@ -261,7 +261,7 @@ class _Finder:
     def data(self, task: Task) -> TaskData:
         keys = {split: f"data:{task.name}:{split}" for split in SPLITS}
         try:
-            found = find_data(task)
+            found = find_data(task, self._store.digests)
         except MissingError as error:
             self._note("dataset", task.name, error, data_source.how_to_get(task))
             known = {split: self._identity(key) for split, key in keys.items()}
@@ -272,7 +272,7 @@ class _Finder:
     def corpus(self, model: str, spec: CorpusSpec) -> Corpus:
         key = f"corpus:{model}"
         try:
-            found = find_corpus(spec)
+            found = find_corpus(spec, self._store.digests)
         except MissingError as error:
             self._note("corpus", model, error, spec.how_to_get())
             return Corpus(spec, self._identity(key), absent=str(error))

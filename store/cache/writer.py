@@ -25,11 +25,22 @@ from microtome.store.cache.formats.part import Place
 from microtome.store.cache.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, Known, checksum_of, record_files
+from microtome.store.files.locks import locked
 from microtome.store.files.operations import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from microtome.store.files.removal import remove
 
 Allocate = Callable[[int], np.ndarray]  # bytes -> uint8 [bytes]
 BUFFERS = 2  # one is filled while the other is written
+FORM = "form.json"  # in the scratch folder: how the parts that are there lie on disk
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the parts of a cache lie on disk; a reader returns the same arrays whatever it is."""
+
+    format: str
+    compression: str
+    part_bytes: int
 
 
 @dataclass
@@ -61,6 +72,7 @@ class CacheWriter:
                 writer.submit(buffer)
             described, files = writer.finish()
 
+    A cache that another writer began goes on in the form that was begun: `form`, whatever is asked for.
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
     """
 
@@ -80,10 +92,9 @@ class CacheWriter:
         self.scratch = scratch
         self.layout = layout
         self.examples = examples
-        self.format_name = part_format
-        self.format = PART_FORMATS[part_format]
-        self.compression = compression
-        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
+        self.form = self._begun(Form(part_format, compression, part_bytes))
+        self.format = PART_FORMATS[self.form.format]
+        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), self.form.part_bytes)
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, int] = {}  # part -> its open lock
@@ -142,14 +153,26 @@ class CacheWriter:
         for record in records:
             files |= record.pop("files")
         described = {
-            "format": self.format_name,
-            "compression": self.compression,
+            "format": self.form.format,
+            "compression": self.form.compression,
             "layout": asdict(self.layout),
             "examples": len(self.examples.rows),
             "tokens": int(self.examples.offsets[-1]),
             "parts": records,
         }
         return described, files
+
+    def _begun(self, wanted: Form) -> Form:
+        """The form of the parts that are there or under way; `wanted`, and a note of it, if this is the first
+        writer, or if a machine that went down left the note damaged."""
+        path = self.scratch / FORM
+        with locked(path):
+            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                begun = Form(**json.loads(path.read_text("utf-8")))
+                if begun.format in PART_FORMATS:
+                    return begun
+            write_json(path, asdict(wanted))
+        return wanted
 
     def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
         part = self.parts[number]
@@ -176,10 +199,11 @@ class CacheWriter:
             refuse_non_finite(values, name, self.layout.kept(name), begin, first)
         path = self.folder / "parts" / f"{buffer.number:05d}{self.format.suffix}"
         aside = path.with_name("." + path.name)
-        for leftover in (aside, path):
-            remove(leftover, inside=self.folder)
+        for suffix in {form.suffix for form in PART_FORMATS.values()}:
+            for leftover in (aside.with_suffix(suffix), path.with_suffix(suffix)):
+                remove(leftover, inside=self.folder)
         try:
-            places = self.format.write(aside, buffer.arrays, self.compression)
+            places = self.format.write(aside, buffer.arrays, self.form.compression)
             files = record_files(aside, aside, _known(places, buffer.arrays))
             arrays = {n: _described(v, places.get(n), aside) for n, v in buffer.arrays.items()}
             flush(aside)  # a record must not outlive its part when a machine goes down
@@ -200,9 +224,13 @@ class CacheWriter:
         self._release(buffer.number)
 
     def _is_written(self, number: int) -> bool:
-        """Whether a part is recorded, and its files are there with their sizes."""
+        """Whether a part is recorded as it is to be, and its files are there with their sizes."""
         try:
-            files = self._recorded(number)["files"]
+            record, part = self._recorded(number), self.parts[number]
+            files = record["files"]
+            planned = (record["start"], record["stop"], Path(record["file"]).suffix)
+            if planned != (part.start, part.stop, self.format.suffix):
+                return False
             return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
         except (OSError, ValueError, KeyError):
             return False  # a record that a machine that went down has left empty counts as none
