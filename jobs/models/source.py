@@ -152,8 +152,8 @@ def _identifies(name: str) -> bool:
 
 
 def _folder_identity(folder: Path, digests: Digests) -> str:
-    """The identity of the files in a folder, the same as of a repository on the hub that has these files. Other
-    files may change."""
+    """The identity of the files in a folder, the same as of a repository on the hub that has these files.
+    All other files may change."""
     if not any(folder.glob("*.safetensors")):
         raise InputError(
             f"{folder} has no safetensors weights; pickled weights are not loaded. "

@@ -70,8 +70,8 @@ class Digests:
         began: int = 0,
     ) -> None:
         """Note a value for `recall`. `began` is the time (`time.time_ns`) before anything was read of the
-        file or folder at `path` and of the files `beside` it; if one may have changed since, nothing is noted.
-        """
+        file or folder at `path` and of the files `beside` it. If one may have changed since, nothing is
+        noted."""
         names = () if path is None else tuple(sorted(os.path.relpath(p, path.parent) for p in beside))
         current = _stamp(path, names)
         if current is None or current[1] > began - SETTLED:

@@ -13,7 +13,9 @@ from microtome.jobs.models import loading
 from microtome.jobs.models.loading import load_tokenizer
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
+from microtome.store.cache import writer
 from microtome.store.cache.formats import PART_FORMATS
+from microtome.store.cache.layout import plan_parts
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
 from microtome.store.errors import InputError, MissingError
@@ -207,6 +209,7 @@ def test_a_cache_in_another_format_is_the_cache_that_is_asked_for(bench, tiny_mo
 def test_an_extraction_goes_on_in_the_form_that_was_begun(bench, tiny_models, monkeypatch, first):
     second = {"zarr": "hdf5", "hdf5": "zarr"}[first]
     model, shared = tiny_models / "bert", {"dtype": "float32"}
+    monkeypatch.setattr(writer, "plan_parts", lambda sizes, size: plan_parts(sizes, size // 32))
     whole = bench.run(bench.extract("ner", model, format=first, part_megabytes=1, **shared))
     cache = ActivationCache(whole.path)
     expected = [cache.hidden(layer) for layer in range(3)]
