@@ -40,8 +40,8 @@ class Digests:
     """Values that are computed from files, each remembered by name, size, times and inode of these files.
 
     They are kept in one file in the folder `root`, which any number of processes may use; each line has a
-    checksum, and a damaged one counts as not there. Where nothing can be written, or without a root, only
-    this object remembers. No path is written, only digests of paths.
+    checksum, and a damaged one counts as not there. Where there is no such folder, or nothing can be written,
+    only this object remembers. No path is written, only digests of paths.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -78,7 +78,7 @@ class Digests:
             return
         entry = Entry(_key(what, path), current[0], names, value)
         self._loaded()[entry.key] = entry
-        if self._root is not None:
+        if self._root is not None and self._root.is_dir():  # to look at a plan makes no store
             with contextlib.suppress(OSError, StoreError):  # a store that is only read works as well
                 _append(self._root, entry)
 

@@ -28,6 +28,7 @@ def suite(tmp_path, tiny_models, write_task, monkeypatch):
     monkeypatch.setattr(digests, "SETTLED", -3600 * 10**9)
     monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
     monkeypatch.chdir(tmp_path)
+    Store().root.mkdir()
     for split in ("train", "dev", "test"):
         rows = [{"id": f"{split}-{n}", "text_a": f"{split} text {n}", "label": "ab"[n % 2]} for n in range(6)]
         (tmp_path / f"{split}.data").write_text("".join(json.dumps(row) + "\n" for row in rows))

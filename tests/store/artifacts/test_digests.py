@@ -25,6 +25,7 @@ def settle(monkeypatch):
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     settle(monkeypatch)
+    (tmp_path / "store").mkdir()
     return tmp_path / "store"
 
 
@@ -87,7 +88,7 @@ def test_a_file_that_was_touched_is_not_recalled(root, file, change):
 def test_a_file_that_may_still_be_written_to_is_not_remembered(tmp_path, file):
     written = max(file.stat().st_mtime_ns, file.stat().st_ctime_ns)
     for began, recalled in ((written + SETTLED - 1, None), (written + SETTLED, "v")):
-        digests = Digests(tmp_path / str(began))
+        digests = Digests()
         digests.remember(WHAT, "v", file, began=began)
         assert digests.recall(WHAT, file) == recalled
 
@@ -142,7 +143,6 @@ def test_a_damaged_line_is_not_there_and_the_others_are(root, tmp_path):
 
 @pytest.mark.parametrize("damage", [b"\xff\x00" * 500, b"SQLite format 3\x00", b"\n\n", b"[]"])
 def test_a_file_that_is_something_else_is_built_again(root, file, damage):
-    root.mkdir()
     (root / DIGESTS).write_bytes(damage)
     assert Digests(root).recall(WHAT, file) is None
     remember(root, file)
@@ -173,13 +173,20 @@ def test_a_store_that_is_only_read_works_without(root, file, monkeypatch):
     monkeypatch.setattr(module, "write_format", refuse)
     digests = Digests(root)
     digests.remember(WHAT, "v", file, began=time.time_ns())
-    assert not root.exists()
+    assert not (root / DIGESTS).exists()
     assert digests.recall(WHAT, file) == "v"  # this process knows it all the same
     assert Digests(root).recall(WHAT, file) is None
 
 
+def test_nothing_makes_a_store_where_there_is_none(tmp_path, file, monkeypatch):
+    settle(monkeypatch)
+    digests = Digests(tmp_path / "none")
+    digests.remember(WHAT, "v", file, began=time.time_ns())
+    assert digests.recall(WHAT, file) == "v"
+    assert not (tmp_path / "none").exists()
+
+
 def test_nothing_is_written_through_a_symbolic_link(root, file, tmp_path):
-    root.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("mine\n")
     (root / DIGESTS).symlink_to(elsewhere)
