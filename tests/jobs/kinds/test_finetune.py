@@ -42,6 +42,7 @@ def test_every_architecture_learns_and_leaves_a_stock_checkpoint(bench, tiny_mod
     assert [round(epoch["epoch"]) for epoch in history] == [1, 2]
     assert sorted(path.name for path in artifact.path.iterdir()) == [
         "checkpoint",
+        "logits.npz",
         "manifest.json",
         "predictions.jsonl",
         "rows.jsonl",
