@@ -34,11 +34,15 @@ class SimilarityConfig(Config):
     measures: tuple[Measure, ...] = Field(
         DEFAULT_MEASURES,
         min_length=1,
+        json_schema_extra={"any_order": True},
         description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens; "
         "rbf_cka, with Gaussian kernels, biased",
     )
     layers: tuple[Layer, ...] | None = Field(
-        None, min_length=1, description="hidden layers, 0 the embeddings; all that are kept if unset"
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="hidden layers, 0 the embeddings; all that are kept if unset",
     )
     tokens: int = Field(10_000, ge=LEAST_ROWS, description="at most so many tokens, special ones left out")
     items: int = Field(

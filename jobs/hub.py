@@ -2,11 +2,15 @@
 
 import functools
 import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from microtome.store.errors import InputError, MissingError, model_packages
 
+SHA256 = re.compile("[0-9a-f]{64}")
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
 
 
@@ -38,34 +42,61 @@ def download_files(
     return Path(folder)
 
 
+@dataclass(frozen=True)
+class HubModel:
+    """A model repository as it stands. `files` are those at its top, by name: the sha256 if the hub, or its
+    local cache, tells it without a look into the file, as it does for large ones; else None."""
+
+    commit: str
+    files: Mapping[str, str | None]
+
+    @property
+    def safe(self) -> bool:
+        """Whether it has weights that are not pickled."""
+        return any(name.endswith(".safetensors") for name in self.files)
+
+
 @functools.cache
 @model_packages("asking the hub")
-def model_commit(repo: str) -> tuple[str, bool]:
-    """The commit that `main` stands at, and whether it has safetensors; offline, from the local cache."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+def hub_model(repo: str) -> HubModel:
+    """What stands at `main`; offline, what the local cache has of it. Nothing is downloaded."""
+    from huggingface_hub import HfApi
 
     if offline():
-        try:
-            config = try_to_load_from_cache(repo, "config.json")
-        except HFValidationError as error:
-            raise _explained(error, repo, "model") from None
-        if not isinstance(config, str):
-            raise MissingError(f"model '{repo}' is not in the hub's local cache and HF_HUB_OFFLINE is set")
-        folder = Path(config).parent
-        if not any(
-            path.suffix in (".safetensors", ".bin") for path in folder.iterdir()
-        ):  # it was only planned
-            raise MissingError(
-                f"the weights of model '{repo}' are not in the hub's local cache, and HF_HUB_OFFLINE is set"
-            )
-        return folder.name, any(folder.glob("*.safetensors"))
+        return _cached_model(repo)
     try:
-        info = HfApi().model_info(repo)
+        info = HfApi().model_info(repo, files_metadata=True)
     except Exception as error:
         raise _explained(error, repo, "model") from None
-    files = [sibling.rfilename for sibling in info.siblings or []]
-    return str(info.sha), any(name.endswith(".safetensors") for name in files)
+    siblings = [sibling for sibling in info.siblings or [] if "/" not in sibling.rfilename]
+    files = {sibling.rfilename: sibling.lfs.sha256 if sibling.lfs else None for sibling in siblings}
+    return HubModel(str(info.sha), files)
+
+
+def _cached_model(repo: str) -> HubModel:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(repo, "config.json")
+    except HFValidationError as error:
+        raise _explained(error, repo, "model") from None
+    if not isinstance(config, str):
+        raise MissingError(f"model '{repo}' is not in the hub's local cache and HF_HUB_OFFLINE is set")
+    folder = Path(config).parent
+    paths = [path for path in folder.iterdir() if path.is_file()]
+    if not any(path.suffix in (".safetensors", ".bin") for path in paths):  # it was only planned
+        raise MissingError(
+            f"the weights of model '{repo}' are not in the hub's local cache, and HF_HUB_OFFLINE is set"
+        )
+    return HubModel(folder.name, {path.name: _blob_digest(path) for path in paths})
+
+
+def _blob_digest(path: Path) -> str | None:
+    """The sha256 of a file in the local cache: it is a link to a blob, which is named by its sha256 if it is
+    large. None for a small one, whose blob has the shorter name that git gives it."""
+    name = Path(os.path.realpath(path)).name
+    return name if path.is_symlink() and SHA256.fullmatch(name) else None
 
 
 def check_repo_name(repo: str) -> None:

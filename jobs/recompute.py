@@ -61,7 +61,8 @@ def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> C
     names = cache.layout.names()
     result = Comparison(len(chosen), cache.examples, dict.fromkeys(names, 0.0))
     for example in chosen:
-        made = _activations(cache, example, *_load(folder, compute, bool(cache.layout.attention_layers)))
+        model = _load(folder, cache.description.compute, bool(cache.layout.attention_layers))
+        made = _activations(cache, example, *model)
         for name in names:
             for layer in cache.layout.kept(name):
                 wanted = made[name][layer]

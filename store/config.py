@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from microtome.store.config_checks import refuse_repeated_items, refuse_strange_values
 from microtome.store.errors import InputError, unknown
+from microtome.store.identity import canonical_json
 
 Layer = Annotated[int, Field(ge=0)]
 Location = tuple[int | str, ...]  # the keys on the way to a value
@@ -51,7 +52,11 @@ class OneOf:
 
 class Config(BaseModel):
     """A frozen, strict settings object: an unknown key, a value out of range, or a number that is not finite
-    is an InputError."""
+    is an InputError.
+
+    `json_schema_extra` of a field may hold `runtime` (see above), `any_order` (a tuple that means the same in
+    every order) and `repeats` (a tuple that may hold an item twice).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -86,20 +91,53 @@ class Config(BaseModel):
             what = first["msg"].removeprefix("Value error, ")
             raise InputError(f"{where}: {path or 'value'}: {what[0].lower()}{what[1:]}") from None
 
+    def settled(self) -> Self:
+        """The same request in one form, where several forms ask for the same: a subclass puts what has no
+        effect back to its default."""
+        return self
+
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the result, as plain JSON values; runtime fields are left out."""
-        return _identity_fields(self)
+        """The settings that identify a result, as plain JSON values. Runtime fields and fields at their
+        default are left out, so that a new field with a default changes no identity."""
+        return _fields(self, defaults=False)
+
+    def all_settings(self) -> dict[str, Any]:
+        """The settings that decide a result, as plain JSON values, defaults included: what people read."""
+        return _fields(self, defaults=True)
 
 
-def _identity_fields(config: BaseModel) -> dict[str, Any]:
+def _fields(config: Config, *, defaults: bool) -> dict[str, Any]:
+    settled = config.settled()
     fields = {}
-    for name, field in type(config).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("runtime"):
+    for name, field in type(settled).model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if extra.get("runtime"):
             continue
-        value = getattr(config, name)
-        fields[name] = _identity_fields(value) if isinstance(value, BaseModel) else value
+        sort = extra.get("any_order") is True
+        value = _plain(getattr(settled, name), defaults=defaults, sort=sort)
+        if not defaults and not field.is_required():
+            default = _plain(field.get_default(call_default_factory=True), defaults=False, sort=sort)
+            if _same(value, default):
+                continue
+        fields[name] = value
     return fields
+
+
+def _plain(value: Any, *, defaults: bool, sort: bool = False) -> Any:
+    """A value of a field as JSON has it."""
+    if isinstance(value, Config):
+        return _fields(value, defaults=defaults)
+    if isinstance(value, Mapping):
+        return {key: _plain(item, defaults=defaults) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [_plain(item, defaults=defaults) for item in value]
+        return sorted(items) if sort else items
+    return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values have the same canonical form; in Python alone, True equals 1."""
+    return one == other and canonical_json(one) == canonical_json(other)
 
 
 def _unknown_key(cls: type[BaseModel], location: Location, where: str) -> InputError:

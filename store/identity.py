@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 PLAIN = {str, int, bool, type(None)}  # canonical as they are; most of what a manifest holds
@@ -58,10 +57,6 @@ def artifact_id(kind: str, version: int, config: Mapping[str, Any], inputs: Mapp
     return digest({"kind": kind, "version": version, "config": config, "inputs": inputs})
 
 
-def files_digest(paths: Sequence[Path]) -> str:
-    """sha256 over file names and contents, in name order; moving or renaming the folder changes nothing."""
-    summary = []
-    for path in sorted(paths, key=lambda p: p.name):
-        with path.open("rb") as stream:
-            summary.append([path.name, hashlib.file_digest(stream, "sha256").hexdigest()])
-    return digest(summary)
+def files_digest(digests: Mapping[str, str]) -> str:
+    """The digest of a set of files, by name the sha256 of each; where they lie changes nothing."""
+    return digest([[name, digests[name]] for name in sorted(digests)])

@@ -33,14 +33,20 @@ class AttentionConfig(Config):
 
     measures: tuple[Measure, ...] = Field(
         get_args(Measure),
+        json_schema_extra={"any_order": True},
         description="change: cosine of flattened maps; Jensen-Shannon of rows, mean over rows, over ln 2; "
         "l1, the summed absolute difference of rows, mean over rows, 0 to 2",
     )
     patterns: tuple[Pattern, ...] = Field(
-        PATTERNS, description="where each head attends, before and after, mean over query rows"
+        PATTERNS,
+        json_schema_extra={"any_order": True},
+        description="where each head attends, before and after, mean over query rows",
     )
     layers: tuple[Layer, ...] | None = Field(
-        None, min_length=1, description="attention layers from 0; all that are kept if unset"
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="attention layers from 0; all that are kept if unset",
     )
     special: Literal["mask", "keep"] = Field(
         "mask",

@@ -50,7 +50,10 @@ class ProbeConfig(FitSettings):
 
     probe: Annotated[str, OneOf("probe", probe_names)] = Field("linear", description=_about_probes())
     layers: tuple[Layer, ...] | None = Field(
-        None, min_length=1, description="hidden layers to probe, 0 the embeddings; all if unset"
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="hidden layers to probe, 0 the embeddings; all if unset",
     )
     pooling: Pooling = Field(
         "mean", description="which subwords of a word, or tokens of a text, make its vector"

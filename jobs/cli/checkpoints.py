@@ -1,5 +1,6 @@
 """`finetune`, `adapt`, `extract` and `predict`: what loads a model, by hand."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.tasks import Recipe, load_task
 from microtome.jobs.tasks.source import find_data
-from microtome.store.artifacts.store import Store
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.cache.description import CacheDescription
 from microtome.store.errors import InputError
 
 
@@ -37,7 +39,7 @@ def finetune_command(task: str, model: str, fraction: float, seed: int, **option
     spec = load_task(task)
     changed = {k: v for k, v in options.items() if v is not None}
     recipe = Recipe.parse(spec.recipe.model_dump() | changed, where="options")
-    job = finetune_job(spec, find_data(spec), find_model(model, store), fraction, seed, recipe)
+    job = finetune_job(spec, find_data(spec, store.digests), find_model(model, store), fraction, seed, recipe)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -68,7 +70,8 @@ def adapt_command(name: str, base: str | None, lora: bool, **options: Any) -> No
     if options["new_architecture"] is not None:
         parts["new"] = given(NewModel, options, prefix="new_")
     config = given(AdaptConfig, options, **parts)
-    job = adapt_job(name, config, find_model(base, store) if base else None)
+    start = find_model(base, store) if base else None
+    job = adapt_job(name, config, start, digests=store.digests)
     show(run_by_hand(job, store, console()), console())
 
 
@@ -93,8 +96,24 @@ def extract_command(checkpoint: str, task: str, split: str, **options: Any) -> N
     spec = load_task(task)
     source = find_model(checkpoint, store)
     labels = dict(store.open(source.artifact).labels) if source.artifact else {"model": source.name}
-    job = extract_job(spec, find_data(spec), source, split, given(ExtractConfig, options), labels)
-    show(run_by_hand(job, store, console()), console())
+    config = given(ExtractConfig, options)
+    job = extract_job(spec, find_data(spec, store.digests), source, split, config, labels)
+    artifact = run_by_hand(job, store, console())
+    show(artifact, console())
+    _note_other_form(artifact, options)
+
+
+def _note_other_form(artifact: Artifact, options: Mapping[str, Any]) -> None:
+    """A line where the cache lies on disk in another form than was asked for: it was made, or begun, before.
+    Readers see no difference."""
+    description = CacheDescription.of(artifact)
+    for name, written in (("format", description.format), ("compression", description.compression)):
+        requested = options.get(name)
+        if requested not in (None, written):
+            click.echo(
+                f"note: {name} of its parts is {written}; for {requested}, remove it first: "
+                f"microtome cache rm {artifact.id[:8]}"
+            )
 
 
 @click.command("predict")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,8 +14,10 @@ from pydantic import Field, field_validator, model_validator
 
 from microtome.jobs.data import documents
 from microtome.jobs.data.cleaning import cleaner
+from microtome.jobs.data.code_version import code_version
 from microtome.jobs.data.readers.opening import reading
 from microtome.jobs.demo.corpus import biomedical_text, general_text
+from microtome.store.artifacts.digests import Digests
 from microtome.store.config import Config, Seed
 from microtome.store.errors import Absence, AbsentError, InputError, MissingError
 from microtome.store.files.paths import place, place_from, there
@@ -135,10 +138,10 @@ class Corpus:
     absence: Absence | None = None
 
 
-def find_corpus(spec: CorpusSpec) -> Corpus:
-    """The corpus and its identity; AbsentError if it is not here."""
+def find_corpus(spec: CorpusSpec, digests: Digests | None = None) -> Corpus:
+    """The corpus and its identity; AbsentError if it is not here. `digests` are what a store remembers."""
     try:
-        return Corpus(spec, corpus_identity(spec))
+        return Corpus(spec, corpus_identity(spec, digests))
     except AbsentError:
         raise
     except MissingError as error:  # of the hub
@@ -164,12 +167,21 @@ def read_documents(spec: CorpusSpec) -> Iterator[str]:
         raise InputError(f"{spec.path or spec.hub or spec.format}: no {spec.format} document of {words}")
 
 
-def corpus_identity(spec: CorpusSpec) -> str:
-    """The digest of the documents of a corpus, as they are now: everything is read. Only of a dataset at a
-    commit of the hub the commit and what is done to it stand for the documents, and nothing is read."""
+def corpus_identity(spec: CorpusSpec, digests: Digests | None = None) -> str:
+    """The digest of the documents of a corpus, as they are now: everything is read, unless the digest of the
+    same files is remembered. Only of a dataset at a commit of the hub the commit and what is done to it stand
+    for the documents, and nothing is read."""
     if spec.format == "hub" and COMMIT.fullmatch(spec.revision or ""):
         return digest({"corpus": spec.identity()})
-    return corpus_digest(read_documents(spec))
+    if spec.format in ("hub", "synthetic") or digests is None:
+        return corpus_digest(read_documents(spec))
+    what = {"documents": spec.all_settings(), "code": code_version()}
+    path, began = _place(spec), time.time_ns()
+    identity = digests.recall(what, path)
+    if identity is None:
+        identity = corpus_digest(read_documents(spec))
+        digests.remember(what, identity, path, began=began)
+    return identity
 
 
 def corpus_digest(documents: Iterable[str]) -> str:

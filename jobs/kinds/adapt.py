@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,7 @@ from microtome.jobs.models.source import CHECKPOINT, ModelSource
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.training_settings import BatchSize, LearningRate, TrainingSettings, WeightDecay
+from microtome.store.artifacts.digests import Digests
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed, runtime
 from microtome.store.errors import InputError
@@ -84,6 +85,11 @@ class AdaptConfig(TrainingSettings):
             raise ValueError("mask_share has no effect on objective: clm, which masks nothing")
         return self
 
+    def settled(self) -> Self:
+        """The usual size of blocks is the same, given or not."""
+        usual = self.block_size == BLOCK_SIZES[self.objective]
+        return self.model_copy(update={"block_size": None}) if usual else self
+
     @property
     def tokens_per_block(self) -> int:
         return self.block_size or BLOCK_SIZES[self.objective]
@@ -105,12 +111,18 @@ AdaptJob = Job[AdaptConfig, AdaptSources]
 
 
 def adapt_job(
-    name: str, config: AdaptConfig, base: ModelSource | None, corpus: Corpus | None = None
+    name: str,
+    config: AdaptConfig,
+    base: ModelSource | None,
+    corpus: Corpus | None = None,
+    *,
+    digests: Digests | None = None,
 ) -> AdaptJob:
-    """The job that makes the model `name`; the corpus of `config` is looked for if it is not given."""
+    """The job that makes the model `name`; the corpus of `config` is looked for if it is not given, with the
+    `digests` that a store remembers."""
     if (base is None) == (config.new is None):
         raise InputError(f"model '{name}': adapt needs either a base model or a new one")
-    corpus = corpus or find_corpus(config.corpus)
+    corpus = corpus or find_corpus(config.corpus, digests)
     inputs = {"corpus": corpus.identity}
     if base is not None:
         inputs["model"] = base.identity
@@ -149,7 +161,7 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     from microtome.jobs.models.finite import check_scores
 
     config, base, corpus = job.config, job.sources.base, job.sources.corpus.spec
-    if corpus_identity(corpus) != job.inputs["corpus"]:
+    if corpus_identity(corpus, store.digests) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
     _refuse_an_empty_side(config, corpus)
     scratch = staging.scratch

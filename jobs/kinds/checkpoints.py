@@ -30,7 +30,7 @@ class FinetunedCheckpoint:
     @classmethod
     def of(cls, artifact: Artifact) -> Self:
         """That of an artifact of kind finetune."""
-        config = FinetuneConfig.parse(artifact.config, where=f"settings of {artifact.name}")
+        config = FinetuneConfig.parse(artifact.settings, where=f"settings of {artifact.name}")
         return cls(
             name=artifact.path.name,
             task=str(artifact.labels.get("task", "")),
@@ -71,7 +71,7 @@ class AdaptedCheckpoint:
     @classmethod
     def of(cls, artifact: Artifact) -> Self:
         """That of an artifact of kind adapt."""
-        config = artifact.config
+        config = artifact.settings
         unused = {"base", "new", "objective", *(["mask_share"] if config["objective"] == "clm" else [])}
         return cls(
             objective=config["objective"],

@@ -47,13 +47,22 @@ class ExtractConfig(Config):
     """What a cache holds."""
 
     keep: tuple[Keep, ...] = Field(
-        ("hidden", "attention"), min_length=1, description="what to keep of each layer"
+        ("hidden", "attention"),
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="what to keep of each layer",
     )
     hidden_layers: tuple[Layer, ...] | None = Field(
-        None, min_length=1, description="hidden layers, 0 the embeddings; all if unset"
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="hidden layers, 0 the embeddings; all if unset",
     )
     attention_layers: tuple[Layer, ...] | None = Field(
-        None, min_length=1, description="attention layers from 0; all if unset"
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="attention layers from 0; all if unset",
     )
     examples: int | None = Field(
         None, ge=1, description="at most so many examples, a seeded sample; all if unset"
@@ -69,13 +78,12 @@ class ExtractConfig(Config):
     compute: Literal["float32", "bfloat16", "float16", "auto"] = Field(
         "float32", description="dtype of weights and activations; auto: what the checkpoint is published in"
     )
-    format: Annotated[str, OneOf("part format", PART_FORMATS.keys)] = Field(
-        "zarr", description="of the parts"
+    # A reader returns the same arrays whatever the next three are, so a cache in another form is found.
+    format: Annotated[str, OneOf("part format", PART_FORMATS.keys)] = runtime("zarr", "of the parts")
+    compression: Annotated[str, OneOf("compression", lambda: COMPRESSIONS)] = runtime(
+        "none", "lz4 saves about a tenth, zstd a fifth; both lossless, both cost time"
     )
-    compression: Annotated[str, OneOf("compression", lambda: COMPRESSIONS)] = Field(
-        "none", description="lz4 saves about a tenth, zstd a fifth; both lossless, both cost time"
-    )
-    part_megabytes: int = Field(256, ge=1, description="size of a part, the unit of memory and of resuming")
+    part_megabytes: int = runtime(256, "size of a part, the unit of memory and of resuming", ge=1)
     batch_tokens: int | None = runtime(
         None, "tokens per forward pass with padding; if unset, what suits the device", ge=16
     )
@@ -148,6 +156,7 @@ def extract_job(
             "keep": tuple(sorted(config.keep)),
             "max_length": config.max_length or task.recipe.max_length,
             "compute": _computed_in(config, checkpoint),
+            "sample_seed": config.sample_seed if config.examples is not None else 0,  # there is no sample
         }
     )
     model = checkpoint.architecture
@@ -294,7 +303,7 @@ def _write(
         allocate=pinned_memory if device.type == "cuda" else None,
     ) as writer:
         count, parts = len(prepared.encodings), len(writer.parts)
-        log_progress(f"{count} examples in {parts} parts, {len(writer.missing())} to do")
+        log_progress(f"{count} examples in {parts} {writer.form.format} parts, {len(writer.missing())} to do")
         for others_are_done in (False, True):
             if others_are_done:
                 staging.wait_for_others()  # what is missing now was claimed by a process that died

@@ -46,7 +46,7 @@ class Finder:
         """The corpus that a model is adapted on."""
         key = f"corpus:{model}"
         try:
-            corpus = find_corpus(spec)
+            corpus = find_corpus(spec, self._store.digests)
         except AbsentError as error:
             absence = self._note(replace(error.absence, name=model))
             return Corpus(spec, self._identity(key), absence=absence)
@@ -66,7 +66,7 @@ class Finder:
     def _find_data(self, task: Task) -> TaskData:
         keys = {split: f"data:{task.name}:{split}" for split in SPLITS}
         try:
-            data = find_data(task)
+            data = find_data(task, self._store.digests)
         except AbsentError as error:
             identities = {split: self._identity(key) for split, key in keys.items()}
             absence = self._note(error.absence)

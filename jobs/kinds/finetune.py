@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -38,9 +38,16 @@ class FinetuneConfig(Config):
     seed: Seed = Field(1, description="of the head, the order of the data and the subset")
     recipe: Recipe
 
-    def identity(self) -> dict[str, Any]:
-        """At fraction 0 without what only training uses: the untrained model is the same for every recipe."""
-        fields = super().identity()
+    def settled(self) -> Self:
+        """At fraction 0 the untrained model is the same, whatever the recipe says of training."""
+        if self.fraction:
+            return self
+        usual = {name: Recipe.model_fields[name].default for name in TRAINS_ONLY}
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update=usual)})
+
+    def all_settings(self) -> dict[str, Any]:
+        """At fraction 0 without the settings of a training that never was."""
+        fields = super().all_settings()
         if self.fraction == 0:
             recipe = {name: value for name, value in fields["recipe"].items() if name not in TRAINS_ONLY}
             fields["recipe"] = recipe
@@ -156,8 +163,8 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     predicted = model.decode(test, logits)
     scores = kind.score(test.examples, predicted, config.labels)
     by_class = kind.score_classes(test.examples, predicted, config.labels)
-    if config.recipe.keep_logits:
-        _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
+    # Always written: they are small beside a checkpoint, and nobody has to train again to have them.
+    _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
     truncated = {split: data.truncated_words for split, data in splits.items()}
     terms = kind.metric_terms(test.examples, predicted, config.labels)

@@ -69,6 +69,7 @@ class Job(Generic[SettingsT, SourcesT]):
             kind=self.kind,
             version=self.version,
             config=self.config.identity(),
+            settings=self.config.all_settings(),
             inputs=self.inputs,
             slug=self.slug,
             labels=self.labels,

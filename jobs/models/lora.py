@@ -29,7 +29,9 @@ class Lora(Config):
     alpha: float = Field(16, gt=0, description="the product is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="of what goes into the adapter, in training")
     targets: tuple[str, ...] = Field(
-        (), description="names of modules; by default queries and values, as the architecture calls them"
+        (),
+        json_schema_extra={"any_order": True},
+        description="names of modules; by default queries and values, as the architecture calls them",
     )
 
 

@@ -1,29 +1,34 @@
 """Where a model's files are: the store, a local folder, MICROTOME_MODELS, or the hub, in that order."""
 
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from microtome.jobs.hub import MODEL_FILES, download_files, model_commit
+from microtome.jobs.hub import MODEL_FILES, HubModel, download_files, hub_model, offline
 from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture, read_architecture
 from microtome.jobs.models.registry import MODELS
+from microtome.store.artifacts.digests import Digests
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.errors import Absence, AbsentError, InputError, MicrotomeError, MissingError, unknown
 from microtome.store.files.paths import place, place_from, shown, there
-from microtome.store.identity import digest, files_digest
+from microtome.store.identity import files_digest
 
 CHECKPOINT = "checkpoint"  # the folder of a model inside an artifact
 WEIGHTS = (".safetensors",)
+IDENTITY_FILES = (
+    *("*.safetensors", "config.json"),
+    *("vocab*", "merges.txt", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.model"),
+)
 CHECKPOINT_KINDS = ("adapt", "finetune", "randomise")
 ADAPTER = "adapter_config.json"  # in a checkpoint that holds a LoRA adapter in place of weights
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model, found. `identity` is its weights: an artifact's id, a digest of files, or a hub commit."""
+    """A model, found. `identity` is its weights: an artifact's id, or a digest of its files."""
 
     name: str
     identity: str
@@ -68,7 +73,7 @@ def find_model(reference: str, store: Store) -> ModelSource:
     local = _local_folder(reference)
     if local is not None:
         shape = read_architecture(local)
-        return ModelSource(reference, _folder_identity(local), path=local, architecture=shape)
+        return ModelSource(reference, _folder_identity(local, store.digests), path=local, architecture=shape)
     if reference not in MODELS:
         artifact = _in_store(reference, store)
         if artifact is not None:
@@ -77,7 +82,7 @@ def find_model(reference: str, store: Store) -> ModelSource:
             raise _absent(reference, f"no model folder {shown(reference)}")
         if "/" not in reference:
             raise unknown("model", reference, MODELS, see="microtome model ls")
-    return _on_hub(reference)
+    return _on_hub(reference, store)
 
 
 def find_weights(identity: str, store: Store, references: Sequence[str]) -> ModelSource:
@@ -144,17 +149,39 @@ def _local_folder(reference: str) -> Path | None:
     return None
 
 
-@functools.cache
-def _folder_identity(folder: Path) -> str:
-    """sha256 over weights, config and tokenizer files; everything else may change."""
+def _identifies(name: str) -> bool:
+    """Whether a file of a model is part of its identity: weights, config and tokenizer, if it is among the
+    files that a download or `model fetch` brings."""
+    return any(fnmatchcase(name, p) for p in IDENTITY_FILES) and any(
+        fnmatchcase(name, p) for p in MODEL_FILES
+    )
+
+
+def _folder_identity(folder: Path, digests: Digests) -> str:
+    """The identity of the files in a folder, the same as of a repository on the hub that has these files.
+    All other files may change."""
     if not any(folder.glob("*.safetensors")):
         raise InputError(
             f"{folder} has no safetensors weights; pickled weights are not loaded. "
             f"Convert: microtome model fetch {folder} --out DIR"
         )
-    names = ("*.safetensors", "config.json", "vocab*", "merges.txt", "tokenizer*", "special_tokens_map.json")
-    files = {path for name in (*names, "spiece.model", "added_tokens.json") for path in folder.glob(name)}
-    return files_digest(sorted(files))
+    files = [path for path in folder.iterdir() if _identifies(path.name) and path.is_file()]
+    return files_digest({path.name: digests.of_file(path) for path in files})
+
+
+def _hub_identity(repo: str, model: HubModel, digests: Digests) -> str:
+    """The identity of a commit. The hub tells the sha256 of large files; small ones are downloaded. It is
+    remembered, because a local cache need not have all files of a commit."""
+    what = {"hub": repo, "commit": model.commit, "files": IDENTITY_FILES}
+    identity = digests.recall(what)
+    if identity is None:
+        files = {name: told for name, told in model.files.items() if _identifies(name)}
+        small = [name for name, told in files.items() if told is None]
+        folder = download_files(repo, model.commit, sorted(small)) if small else Path()
+        identity = files_digest({n: told or digests.of_file(folder / n) for n, told in files.items()})
+        if not offline():
+            digests.remember(what, identity)
+    return identity
 
 
 def _in_store(reference: str, store: Store) -> ModelSource | None:
@@ -177,17 +204,18 @@ def _checkpoint(artifact: Artifact) -> ModelSource:
     )
 
 
-def _on_hub(reference: str) -> ModelSource:
+def _on_hub(reference: str, store: Store) -> ModelSource:
     repo = hub_name(reference)
     try:
-        commit, safe = model_commit(repo)
-        config = download_files(repo, commit, ["config.json"]) if safe else None
+        model = hub_model(repo)
+        config = download_files(repo, model.commit, ["config.json"]) if model.safe else None
     except MissingError as error:
         raise _absent(reference, str(error)) from None
     if config is None:
         raise _absent(reference, f"model '{repo}' has only pickled weights")
-    identity = digest({"hub": repo, "commit": commit})
-    return ModelSource(reference, identity, hub=repo, commit=commit, architecture=read_architecture(config))
+    identity = _hub_identity(repo, model, store.digests)
+    shape = read_architecture(config)
+    return ModelSource(reference, identity, hub=repo, commit=model.commit, architecture=shape)
 
 
 def _absent(reference: str, why: str) -> AbsentError:

@@ -172,7 +172,7 @@ def _step(step: Artifact) -> Step:
             settings=_settings(adapted.settings),
             scores=_wide(overall_rows(step), "stage", {stage: stage for stage in STAGES}),
         )
-    return Step(title=f"{step.kind}, which gives {step.path.name}", settings=_settings(step.config))
+    return Step(title=f"{step.kind}, which gives {step.path.name}", settings=_settings(step.settings))
 
 
 def _task_facts(checkpoint: FinetunedCheckpoint, task: Task | None) -> dict[str, str]:

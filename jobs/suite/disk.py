@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping
 
+from microtome.jobs.data.code_version import READING, code_version
 from microtome.jobs.kinds.extract import ExtractJob, prepare
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.models.source import ModelSource
@@ -9,10 +10,12 @@ from microtome.jobs.suite.plan import Plan
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MissingError, model_packages
 
+TOKENISING = (*READING, "jobs/kinds", "jobs/models", "store/cache")  # the code that decides a size
+
 
 def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
-    """id of each extraction -> bytes of its cache, uncompressed; None where the model, the data, or the
-    packages that tokenise are not here.
+    """id of each extraction -> bytes of its cache, uncompressed; None where it has never been computed, and
+    the model, the data, or the packages that tokenise are not here.
 
     A checkpoint that is not trained yet has the tokenizer and the shape of the model it starts from.
     """
@@ -48,8 +51,20 @@ def _origin(model: ModelSource, jobs: Mapping[str, AnyJob], done: Container[str]
 
 
 def _bytes(job: ExtractJob, model: ModelSource, store: Store) -> int | None:
+    """Remembered by what decides it, so that a second plan tokenises nothing."""
+    what = {
+        "cache bytes": job.inputs["data"],
+        "model": model.identity,
+        "settings": job.config.all_settings(),
+        "code": code_version(TOKENISING),
+    }
+    remembered = store.digests.recall(what)
+    if remembered is not None:
+        return int(remembered)
     try:
         with model_packages("tokenising"):
-            return prepare(job, model.description(store), model.name).bytes()
+            size = prepare(job, model.description(store), model.name).bytes()
     except MissingError:
         return None
+    store.digests.remember(what, str(size))
+    return size

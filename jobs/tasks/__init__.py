@@ -32,7 +32,6 @@ class Recipe(TrainingSettings):
     train_examples: int | None = Field(
         None, ge=1, description="at most so many training examples, whatever the fraction"
     )
-    keep_logits: bool = Field(False, description="write the logits of every test example to logits.npz")
     label_subword: str = Field(
         "auto",
         pattern="^(auto|first|last)$",

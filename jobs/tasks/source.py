@@ -3,18 +3,22 @@
 import functools
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from microtome.jobs.data.code_version import code_version
 from microtome.jobs.data.examples import SPLITS, Example, rows_digest
 from microtome.jobs.data.fractions import held_out
 from microtome.jobs.data.readers import READERS, read_examples
-from microtome.jobs.data.readers.opening import reading
+from microtome.jobs.data.readers.opening import noting_files, reading
 from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.hub import download_files, offline
 from microtome.jobs.tasks import Task
+from microtome.store.artifacts.digests import Digests
 from microtome.store.errors import Absence, AbsentError, InputError, MissingError, unknown
+from microtome.store.files.checksums import stamp
 from microtome.store.files.paths import place, place_from
 
 
@@ -28,26 +32,66 @@ class TaskData:
     origin: str
     absence: Absence | None = None  # why it cannot be read, where only its identities are known
     identities: Mapping[str, str] = field(default_factory=dict)  # of the splits of data that is absent
+    digests: Digests = field(default_factory=Digests, compare=False, repr=False)
+    _by_split: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def read(self, split: str) -> list[Example]:
         """The examples of a split in file order; InputError if it is empty or has unknown labels."""
         if self.absence is not None:
             raise AbsentError(self.absence)
-        return list(_read(self, split))
+        return list(_read(self, split, self._times(split)).examples)
 
     def digest(self, split: str) -> str:
-        """The identity of a split: its rows after reading."""
-        return _digest(self, split) if self.absence is None else self.identities[split]
+        """The identity of a split: its rows after reading. The files are not read if it is remembered."""
+        if self.absence is not None:
+            return self.identities[split]
+        if split not in self._by_split:
+            self._by_split[split] = self._remembered_digest(split)
+        return self._by_split[split]
+
+    def _remembered_digest(self, split: str) -> str:
+        path = self._file(split)
+        if path is None:  # it is generated, or there is no such split
+            return rows_digest(self.read(split))
+        settings = {"spec": self.spec.all_settings(), "type": self.task.type, "labels": self.task.labels}
+        what = {"rows": split, **settings, "code": code_version()}
+        digest = self.digests.recall(what, path)
+        if digest is None:
+            rows = _read(self, split, self._times(split))
+            digest = rows_digest(rows.examples)
+            self.digests.remember(what, digest, path, beside=rows.beside, began=rows.began)
+        return digest
+
+    def _file(self, split: str) -> Path | None:
+        """The file or folder that a split is read from, if it is read from any."""
+        held_out = self.files.get("train") if split in self.spec.hold_out else None
+        return None if self.spec.format == "synthetic" else self.files.get(split, held_out)
+
+    def _times(self, split: str) -> int:
+        """Changes when the file of a split is written to or replaced, within one process."""
+        path = self._file(split)
+        return 0 if path is None or not path.is_file() else hash(stamp(path.stat()))
 
     def __hash__(self) -> int:
         return hash((self.task.name, self.origin, tuple(self.files.items())))
 
 
-def find_data(task: Task) -> TaskData:
-    """The task's own root, MICROTOME_DATA/<task>, then the hub; AbsentError if it is in none of them."""
+@dataclass(frozen=True)
+class Rows:
+    """The examples of a split, the time before they were read, and the files read beside the split's own."""
+
+    examples: Sequence[Example]
+    began: int
+    beside: Sequence[Path]
+
+
+def find_data(task: Task, digests: Digests | None = None) -> TaskData:
+    """The task's own root, MICROTOME_DATA/<task>, then the hub; AbsentError says what to do. `digests` are
+    those that a store remembers."""
+    digests = digests or Digests()
     found, tried = find_local(task)
     if found is not None:
-        return found
+        return replace(found, digests=digests)
     if task.hub is not None and not offline():
         try:
             folder = download_files(
@@ -56,7 +100,8 @@ def find_data(task: Task) -> TaskData:
         except MissingError as error:
             raise AbsentError(Absence("dataset", task.name, str(error), how_to_get(task))) from None
         files = {split: folder / name for split, name in task.hub.files.items()}
-        return TaskData(task, task.hub, files, f"hub {task.hub.repo}@{task.hub.revision}")
+        origin = f"hub {task.hub.repo}@{task.hub.revision}"
+        return TaskData(task, task.hub, files, origin, digests=digests)
     where = f"not at {', '.join(tried)}" if tried else "MICROTOME_DATA is not set"
     why = f"no data for task '{task.name}' ({where})"
     raise AbsentError(Absence("dataset", task.name, why, how_to_get(task)))
@@ -83,7 +128,7 @@ def find_local(task: Task) -> tuple[TaskData | None, list[str]]:
 def read_as_planned(data: TaskData, split: str, identity: str) -> list[Example]:
     """The examples of a split, refused if they are not the rows that the plan saw."""
     examples = data.read(split)
-    if data.digest(split) != identity:
+    if rows_digest(examples) != identity:  # of what was read, not what is remembered
         raise InputError(f"the {split} split of '{data.task.name}' has changed since the plan; plan again")
     return examples
 
@@ -105,13 +150,16 @@ def _folders(task: Task, spec: DataSpec) -> list[Path]:
 
 
 @functools.lru_cache(maxsize=12)
-def _read(data: TaskData, split: str) -> Sequence[Example]:
+def _read(data: TaskData, split: str, times: int) -> Rows:
+    """The rows of a split, read once for as long as its file has the same `times`."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     if split not in data.files and split not in data.spec.hold_out:
         raise InputError(f"task '{data.task.name}' has no {split} split")
     path = data.files.get(split, data.files["train"])
-    examples = read_examples(path, data.spec)
+    began = time.time_ns()
+    with noting_files() as opened:
+        examples = read_examples(path, data.spec)
     pattern = data.spec.document
     if pattern is not None:
         examples = [replace(e, document=_document(pattern, e.id, path)) for e in examples]
@@ -128,7 +176,7 @@ def _read(data: TaskData, split: str) -> Sequence[Example]:
             known = ", ".join(data.task.labels) or "finite numbers"
             where = example.where or path
             raise InputError(f"{where}: example {example.id}: unknown label '{strange}' (known: {known})")
-    return examples
+    return Rows(examples, began, [file for file in opened if not file.is_relative_to(path)])
 
 
 def _there(path: Path) -> bool:
@@ -141,8 +189,3 @@ def _document(pattern: str, id: str, path: Path) -> str:
     if found is None:
         raise InputError(f"{path}: id '{id}' names no document (expected {pattern})")
     return found[1]
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(data: TaskData, split: str) -> str:
-    return rows_digest(data.read(split))

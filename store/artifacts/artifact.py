@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.store.artifacts.contents import Contents
+from microtome.store.artifacts.format import check_format
 from microtome.store.artifacts.manifest import MANIFEST, read_manifest
 from microtome.store.errors import DamagedError, MissingError, StoreError
 from microtome.store.files.names import folder_name
@@ -16,7 +17,9 @@ from microtome.store.identity import SHORT, artifact_id
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. `inputs` maps a role to the id it plays; `slug` and `labels` only name things.
+    """What is asked for. `config` and `inputs` identify it: `config` are the settings that are not at their
+    default, `inputs` maps a role to the id that plays it. `settings` are all of them, defaults included, for
+    people to read; `slug` and `labels` only name things.
 
     What is `private` is made of data under an agreement, and nobody but its owner may read it.
     """
@@ -28,6 +31,7 @@ class Request:
     slug: str
     labels: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
+    settings: Mapping[str, Any] | None = None  # those of `config` if unset
 
     @cached_property
     def id(self) -> str:
@@ -58,14 +62,15 @@ class Artifact:
         return f"{self.kind}/{self.path.name}"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All settings that decided what is in it, defaults included; an artifact that was made before these
+        were noted has them in its `config`."""
+        return self.manifest.get("settings", self.manifest["config"])
+
+    @property
     def private(self) -> bool:
         """Whether it is made of data under an agreement."""
         return self.manifest.get("private") is True
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The settings that are part of its identity."""
-        return self.manifest["config"]
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -111,6 +116,7 @@ def read_artifact(folder: str | Path) -> Artifact:
     """The artifact in a folder, in a store or not; MissingError if there is none, StoreError if the manifest
     is not one of ours or not that of this folder."""
     path = place(folder)
+    check_format(path.absolute().parent.parent)  # of the store that it lies in, if it lies in one
     try:
         manifest = read_manifest(path.resolve())
     except DamagedError as error:

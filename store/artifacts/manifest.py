@@ -69,6 +69,8 @@ def _checked(text: str, folder_name: str) -> dict[str, Any]:
     for name, kind in FIELDS.items():
         if not isinstance(manifest.get(name), kind) or isinstance(manifest[name], bool):
             raise DamagedError(f"{MANIFEST} has no {name} of a manifest")
+    if not isinstance(manifest.get("settings", {}), dict):  # older artifacts have none
+        raise DamagedError(f"{MANIFEST} has no settings of a manifest")
     if not isinstance(manifest["provenance"].get("made"), str):
         raise DamagedError(f"{MANIFEST} does not say when it was made")
     try:

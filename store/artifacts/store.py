@@ -13,6 +13,8 @@ from typing import Any
 from microtome.store.artifacts import leftovers, sources
 from microtome.store.artifacts.artifact import Artifact, Request, read_artifact
 from microtome.store.artifacts.catalogue import SCRATCH, STAGING, Catalogue
+from microtome.store.artifacts.digests import Digests
+from microtome.store.artifacts.format import check_format, write_format
 from microtome.store.artifacts.manifest import MANIFEST, write_manifest
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
@@ -59,6 +61,8 @@ class Store(Catalogue):
 
     def __init__(self, root: str | Path | None = None) -> None:
         super().__init__(place(root) if root is not None else default_root())
+        check_format(self.root)
+        self.digests = Digests(self.root)
 
     @contextlib.contextmanager
     def begin(self, request: Request, *, resumable: bool = False, shared: bool = False) -> Iterator[Staging]:
@@ -104,7 +108,8 @@ class Store(Catalogue):
         check_inside(area, self.root)
         check_inside(self.root / request.kind, self.root)
         try:
-            area.mkdir(parents=True, exist_ok=True)
+            write_format(self.root)
+            area.mkdir(exist_ok=True)
             lock, folder = acquire(area, f"{request.kind}.{request.folder}")
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
@@ -146,6 +151,7 @@ class Store(Catalogue):
             "kind": request.kind,
             "version": request.version,
             "config": dict(request.config),
+            "settings": dict(request.config if request.settings is None else request.settings),
             "inputs": dict(request.inputs),
             "labels": dict(request.labels),
             "outputs": staging.outputs,
@@ -248,6 +254,7 @@ class Store(Catalogue):
     def remember(self, identities: Mapping[str, str]) -> None:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
         try:
+            write_format(self.root)
             sources.remember(self.root, identities)
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None

@@ -5,10 +5,11 @@ background thread while the next is filled. What is on disk is recorded in a scr
 writer that comes later, or another at the same time, does not do it again.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -29,11 +30,22 @@ from microtome.store.cache.formats.part import Place
 from microtome.store.cache.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import ArraysByFile, FileRecord, checksum_of, record_files
+from microtome.store.files.locks import lock_path
 from microtome.store.files.operations import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from microtome.store.files.removal import remove
 
 Allocate = Callable[[int], np.ndarray]  # bytes -> uint8 [bytes]
 BUFFERS = 2  # one is filled while the other is written
+FORM = "form.json"  # in the scratch folder: how the parts that are there lie on disk
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the parts of a cache lie on disk; a reader returns the same arrays whatever it is."""
+
+    format: str
+    compression: str
+    part_bytes: int
 
 
 @dataclass
@@ -65,6 +77,7 @@ class CacheWriter:
                 writer.submit(buffer)
             description, files = writer.finish(split)
 
+    A cache that another writer began goes on in the form that was begun: `form`, whatever is asked for.
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
     """
 
@@ -84,10 +97,9 @@ class CacheWriter:
         self.scratch = scratch
         self.layout = layout
         self.examples = examples
-        self.format_name = part_format
-        self.format = PART_FORMATS[part_format]
-        self.compression = compression
-        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), part_bytes)
+        self.form = self._begun(Form(part_format, compression, part_bytes))
+        self.format = PART_FORMATS[self.form.format]
+        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), self.form.part_bytes)
         self._allocate = allocate or aligned_memory
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, BaseFileLock] = {}  # by number of the part
@@ -153,13 +165,25 @@ class CacheWriter:
         description = CacheDescription.of_split(
             split,
             layout=self.layout,
-            format=self.format_name,
-            compression=self.compression,
+            format=self.form.format,
+            compression=self.form.compression,
             examples=len(self.examples.rows),
             tokens=int(self.examples.offsets[-1]),
             parts=tuple(parts),
         )
         return description, files
+
+    def _begun(self, wanted: Form) -> Form:
+        """The form of the parts that are there or under way; `wanted`, and a note of it, if this is the first
+        writer, or if a machine that went down left the note damaged."""
+        path = self.scratch / FORM
+        with FileLock(lock_path(path)):
+            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                begun = Form(**json.loads(path.read_text("utf-8")))
+                if begun.format in PART_FORMATS:
+                    return begun
+            write_json(path, asdict(wanted))
+        return wanted
 
     def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
         part = self.parts[number]
@@ -186,10 +210,11 @@ class CacheWriter:
             refuse_non_finite(values, name, self.layout.kept(name), begin, first)
         path = self.folder / "parts" / f"{buffer.number:05d}{self.format.suffix}"
         aside = path.with_name("." + path.name)
-        for leftover in (aside, path):
-            remove(leftover, inside=self.folder)
+        for suffix in {form.suffix for form in PART_FORMATS.values()}:
+            for leftover in (aside.with_suffix(suffix), path.with_suffix(suffix)):
+                remove(leftover, inside=self.folder)
         try:
-            places = self.format.write(aside, buffer.arrays, self.compression)
+            places = self.format.write(aside, buffer.arrays, self.form.compression)
             files = record_files(aside, aside, _arrays_by_file(places, buffer.arrays))
             arrays = {n: _stored(v, places.get(n), aside) for n, v in buffer.arrays.items()}
             flush(aside)  # a record must not outlive its part when a machine goes down
@@ -211,11 +236,15 @@ class CacheWriter:
         self._release(buffer.number)
 
     def _is_written(self, number: int) -> bool:
-        """Whether a part is recorded, and its files are there with their sizes."""
+        """Whether a part is recorded as it is to be, and its files are there with their sizes."""
         try:
-            _, dtype, files = self._read_record(number)
+            part, dtype, files = self._read_record(number)
             if dtype != self.layout.dtype:
                 return False  # values of another part were beyond that dtype, so this one is done again
+            planned = self.parts[number]
+            form = planned.start, planned.stop, self.format.suffix
+            if (part.start, part.stop, Path(part.file).suffix) != form:
+                return False
             return all((self.folder / name).stat().st_size == files[name]["bytes"] for name in files)
         except (OSError, ValueError, KeyError, TypeError):
             return False  # the record may be empty or cut short after a power failure

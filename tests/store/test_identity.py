@@ -45,12 +45,13 @@ def test_an_artifact_id_depends_on_kind_version_config_and_inputs():
     assert len(base) == 64
 
 
-def test_files_digest_ignores_the_folder_and_sees_a_changed_byte(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.json").write_text("{}")
-        (tmp_path / name / "b.bin").write_bytes(b"123")
-    first = files_digest(list((tmp_path / "one").iterdir()))
-    assert files_digest(list((tmp_path / "two").iterdir())) == first
-    (tmp_path / "two" / "b.bin").write_bytes(b"124")
-    assert files_digest(list((tmp_path / "two").iterdir())) != first
+def test_files_digest_is_of_names_and_contents_in_any_order():
+    digests = {"b.bin": "2" * 64, "a.json": "1" * 64}
+    assert files_digest(digests) == files_digest(dict(reversed(digests.items())))
+    others = [
+        digests | {"a.json": "3" * 64},
+        {"b.bin": "1" * 64, "a.json": "2" * 64},
+        {"c.bin": "2" * 64, "a.json": "1" * 64},
+        {"a.json": "1" * 64},
+    ]
+    assert len({files_digest(digests), *map(files_digest, others)}) == 5

@@ -5,15 +5,32 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from microtome.store.errors import InputError
 
+_opened: ContextVar[set[Path] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[set[Path]]:
+    """The set of the files and folders that are read within this context."""
+    paths: set[Path] = set()
+    token = _opened.set(paths)
+    try:
+        yield paths
+    finally:
+        _opened.reset(token)
+
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn what can go wrong with a file into one line about that file."""
+    opened = _opened.get()
+    if opened is not None:
+        opened.add(path)
     try:
         yield
     except UnicodeDecodeError as error:

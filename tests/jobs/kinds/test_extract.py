@@ -3,16 +3,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import AutoModel
 
+from microtome.jobs.cli.main import main
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.models import loading
 from microtome.jobs.models.loading import load_tokenizer
 from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
 from microtome.jobs.tasks.source import find_data
+from microtome.store.cache import writer
 from microtome.store.cache.formats import PART_FORMATS
+from microtome.store.cache.layout import plan_parts
 from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import CacheWriter
 from microtome.store.errors import InputError, MissingError
 
 ARCHITECTURES = ["bert", "gpt2", "biogpt"]
@@ -152,12 +157,85 @@ def test_a_layer_that_the_model_lacks_fails_the_job_and_leaves_nothing(bench, ti
     assert not (bench.store.root / ".staging").exists()
 
 
-def test_batch_size_is_no_part_of_the_identity_but_dtype_is(bench, tiny_models):
-    ids = {
-        bench.extract("ner", tiny_models / "bert", **options).id
-        for options in ({}, {"batch_tokens": 99}, {"dtype": "float32"}, {"keep": ["attention", "hidden"]})
-    }
-    assert len(ids) == 2
+def test_only_what_a_reader_can_see_is_part_of_the_identity(bench, tiny_models):
+    def id_of(**options):
+        return bench.extract("ner", tiny_models / "bert", **options).id
+
+    unseen = [
+        {"batch_tokens": 99},
+        {"keep": ["attention", "hidden"]},
+        {"format": "hdf5"},
+        {"compression": "zstd"},
+        {"part_megabytes": 1},
+        {"max_length": 48},  # the task's own
+        {"sample_seed": 7},  # of no sample
+    ]
+    assert {id_of(**options) for options in unseen} == {id_of()}
+    assert id_of(hidden_layers=[2, 0]) == id_of(hidden_layers=[0, 2])
+    seen = [
+        {},
+        {"dtype": "float32"},
+        {"max_length": 40},
+        {"examples": 5},
+        {"examples": 5, "sample_seed": 7},
+        {"hidden_layers": [0, 2]},
+        {"keep": ["hidden"]},
+    ]
+    assert len({id_of(**options) for options in seen}) == len(seen)
+
+
+def test_a_cache_in_another_format_is_the_cache_that_is_asked_for(bench, tiny_models, small_tasks):
+    options = [
+        "--checkpoint",
+        str(tiny_models / "bert"),
+        "--task",
+        str(small_tasks["ner"]),
+        "--keep",
+        "hidden",
+    ]
+    made = CliRunner().invoke(main, ["extract", *options])
+    assert made.exit_code == 0, made.output
+    again = CliRunner().invoke(main, ["extract", *options, "--format", "hdf5", "--compression", "lz4"])
+    assert again.exit_code == 0, again.output
+    [artifact] = bench.store.list("extract")
+    assert f"already done: {artifact.name}" in again.output
+    remove = f"remove it first: microtome cache rm {artifact.id[:8]}"
+    assert f"note: format of its parts is zarr; for hdf5, {remove}" in again.output
+    assert f"note: compression of its parts is none; for lz4, {remove}" in again.output
+    assert "note" not in CliRunner().invoke(main, ["extract", *options]).output
+
+
+@pytest.mark.parametrize("first", ["zarr", "hdf5"])
+def test_an_extraction_goes_on_in_the_form_that_was_begun(bench, tiny_models, monkeypatch, first):
+    second = {"zarr": "hdf5", "hdf5": "zarr"}[first]
+    model, shared = tiny_models / "bert", {"dtype": "float32"}
+    monkeypatch.setattr(writer, "plan_parts", lambda sizes, size: plan_parts(sizes, size // 32))
+    whole = bench.run(bench.extract("ner", model, format=first, part_megabytes=1, **shared))
+    cache = ActivationCache(whole.path)
+    expected = [cache.hidden(layer) for layer in range(3)]
+    count = len(cache.manifest["outputs"]["cache"]["parts"])
+    assert count > 1
+    bench.store.remove(whole)
+    written, write = [], CacheWriter._write
+
+    def dies_after_one(writer, buffer, ready):
+        if written:
+            raise KeyboardInterrupt
+        write(writer, buffer, ready)
+        written.append(buffer.number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CacheWriter, "_write", dies_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(bench.extract("ner", model, format=first, part_megabytes=1, **shared), bench.store.root)
+    again = bench.run(bench.extract("ner", model, format=second, part_megabytes=256, **shared))
+    described = again.manifest["outputs"]["cache"]
+    assert (described["format"], len(described["parts"])) == (first, count)
+    cache = ActivationCache(again.path)
+    for layer, values in enumerate(expected):
+        np.testing.assert_array_equal(cache.hidden(layer), values)
+    suffixes = {path.suffix for path in (again.path / "parts").iterdir()}
+    assert suffixes == {{"zarr": ".zarr", "hdf5": ".h5"}[first]}
 
 
 def test_text_never_enters_the_cache(bench, tiny_models):

@@ -54,7 +54,7 @@ def test_values_beyond_float16_lead_to_float32_by_themselves(bench, wide, severa
     assert len(described["parts"]) > PARTS
     assert all("dtype" not in part for part in described["parts"])
     assert (cache.dtype, described["layout"]["dtype"]) == (np.float32, "float32")
-    assert made.manifest["config"]["extract"]["dtype"] == "float16"
+    assert made.settings["extract"]["dtype"] == "float16"
     wanted = ActivationCache(bench.run(bench.extract("ner", wide(1e5), dtype="float32", **KEEP)).path)
     for layer in range(3):
         np.testing.assert_array_equal(cache.hidden(layer), wanted.hidden(layer))

@@ -42,6 +42,7 @@ def test_every_architecture_learns_and_leaves_a_stock_checkpoint(bench, tiny_mod
     assert [round(epoch["epoch"]) for epoch in history] == [1, 2]
     assert sorted(path.name for path in artifact.path.iterdir()) == [
         "checkpoint",
+        "logits.npz",
         "manifest.json",
         "metric_terms.npz",
         "predictions.jsonl",
@@ -266,7 +267,6 @@ OTHER = {
     "keep": "last",
     "positive_weight": 2.0,
     "train_examples": 5,
-    "keep_logits": True,
     "label_subword": "last",
 }
 
@@ -284,11 +284,11 @@ def test_what_only_training_uses_is_no_part_of_the_identity_where_nothing_is_tra
         == 1
         for fraction in (0, 0.1, 100)
     }
-    assert same == {0: name not in ("max_length", "keep_logits", "label_subword"), 0.1: False, 100: False}
+    assert same == {0: name not in ("max_length", "label_subword"), 0.1: False, 100: False}
 
 
 def test_the_untrained_model_is_scored_once_for_all_learning_rates(bench, tiny_models):
     made = bench.run(bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=1e-3))
     again = bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=7e-4, epochs=9)
     assert bench.store.find(again.request).path == made.path
-    assert set(made.manifest["config"]["recipe"]) == {"max_length", "keep_logits", "label_subword"}
+    assert set(made.settings["recipe"]) == {"max_length", "label_subword"}

@@ -241,10 +241,12 @@ def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
         asked.append((repo, commit, patterns))
         return folder
 
-    monkeypatch.setattr(source, "model_commit", lambda repo: ("abc", True))
+    model = hub.HubModel("abc", {"config.json": None, "model.safetensors": "a" * 64})
+    monkeypatch.setattr(source, "hub_model", lambda repo: model)
     monkeypatch.setattr(source, "download_files", download)
     found = source.find_model("state-spaces/mamba-130m-hf", Store())
-    assert asked == [("state-spaces/mamba-130m-hf", "abc", ["config.json"])]
+    assert {request[:2] for request in asked} == {("state-spaces/mamba-130m-hf", "abc")}
+    assert {pattern for _, _, patterns in asked for pattern in patterns} == {"config.json"}
     assert found.architecture.no_attention == "their layers have no attention heads"
 
 
@@ -256,9 +258,10 @@ def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
         huggingface_hub, "try_to_load_from_cache", lambda *args: str(tmp_path / "config.json")
     )
     with pytest.raises(MissingError, match="the weights of model 'a/b' are not in the hub's local cache"):
-        hub.model_commit.__wrapped__("a/b")
+        hub.hub_model.__wrapped__("a/b")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    assert hub.model_commit.__wrapped__("a/b") == (tmp_path.name, False)
+    model = hub.hub_model.__wrapped__("a/b")
+    assert (model.commit, model.safe) == (tmp_path.name, False)
 
 
 def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):

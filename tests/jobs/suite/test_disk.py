@@ -1,3 +1,6 @@
+import pytest
+
+from microtome.jobs.suite import disk
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
@@ -19,6 +22,19 @@ def test_predicted_bytes_are_those_of_the_caches_that_come(small_suite, tmp_path
         if job.kind == "extract" and job.id in predicted:
             written = store.find(job.request).bytes()
             assert 0.95 * (written - HEADERS) <= predicted[job.id] <= 1.05 * written, job.name
+
+
+def test_a_second_prediction_tokenises_nothing(small_suite, tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    store.root.mkdir()
+    plan = make_plan(load_suite(str(small_suite)), store)
+    predicted = cache_bytes(plan, store)
+    monkeypatch.setattr(disk, "prepare", None)
+    assert cache_bytes(plan, Store(store.root)) == predicted
+    assert None not in predicted.values()
+    monkeypatch.setattr(disk, "code_version", lambda folders: "other")
+    with pytest.raises(TypeError, match="not callable"):
+        cache_bytes(plan, Store(store.root))
 
 
 def test_headers_are_less_than_a_twentieth_of_a_cache_worth_predicting(bench, tiny_models):

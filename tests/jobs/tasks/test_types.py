@@ -85,8 +85,7 @@ def test_every_type_is_tried():
 def test_a_type_is_trained_scored_cached_and_probed(task_of, tiny_models, tmp_path, kind, model):
     task, store = task_of(kind), Store(tmp_path / "store")
     data, base = find_data(task), find_model(str(tiny_models / model), store)
-    recipe = task.recipe.model_copy(update={"keep_logits": True})
-    made = done(finetune_job(task, data, base, 100, 1, recipe), store)
+    made = done(finetune_job(task, data, base, 100, 1, task.recipe), store)
     scored = {row["metric"]: row["value"] for row in read_rows(made) if row["split"] == "test"}
     assert METRICS[kind] <= set(scored)
     assert all(np.isfinite(value) for value in scored.values())

@@ -34,7 +34,11 @@ def test_what_several_processes_note_at_the_same_time_is_all_there(tmp_path):
     assert _together(_note, tmp_path) == [0] * WRITERS
     wanted = {f"model:{writer}.{number}" for writer in range(WRITERS) for number in range(NOTES)}
     assert set(Store(tmp_path).remembered()) == wanted
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["sources.json", "sources.json.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "sources.json",
+        "sources.json.lock",
+        "store.json",
+    ]
 
 
 def _write(path, writer, go):
@@ -72,7 +76,7 @@ def test_notes_that_cannot_be_read_are_not_taken_for_none(tmp_path):
 def test_what_a_killed_writer_left_is_taken_away_by_the_next(tmp_path):
     (tmp_path / ".sources.json.12.abcdef01.tmp").write_text("{")
     Store(tmp_path).remember({"model:bert": "aa"})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["sources.json", "sources.json.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sources.json", "sources.json.lock", "store.json"]
 
 
 def test_what_is_known_is_not_written_again(tmp_path):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from microtome.store.artifacts.format import STORE
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.errors import MissingError, StoreError
 
@@ -23,7 +24,7 @@ def make(store, wanted, text="x", **options):
 
 
 def leftovers(store):
-    return sorted(path.name for path in store.root.rglob("*"))
+    return sorted(path.name for path in store.root.rglob("*") if path.name != STORE)
 
 
 def test_a_committed_artifact_is_found_by_request_id_prefix_name_and_folder(tmp_path):
