@@ -50,7 +50,7 @@ class CausalModel:
 
 
 def load(folder: Path, name: str = "") -> CausalModel:
-    """The model of a folder, in evaluation mode on the best device; `name` is what it was asked for by.
+    """The model of a folder, in evaluation mode on the best device; `name` is the name in messages.
 
     Raises InputError for a model that is not causal or has no language-modelling head.
     """
@@ -75,7 +75,7 @@ def longest_first(lengths: Sequence[int], size: int) -> Iterable[list[int]]:
 
 
 def continued(
-    asked: CausalModel,
+    causal: CausalModel,
     prompts: Sequence[list[int]],
     draws: np.ndarray,
     *,
@@ -89,21 +89,21 @@ def continued(
     `draws` in [0, 1), float64 [prompts, new tokens], are all the randomness there is. Temperature 0 takes the
     likeliest token; top_k 0 and top_p 1 leave all tokens; the penalty is that of Keskar et al. 2019 (CTRL).
     """
-    ids, mask = asked.left_padded(prompts)
-    own = asked.model.generation_config.eos_token_id
-    ends = own if own is not None else asked.tokenizer.eos_token_id
+    ids, mask = causal.left_padded(prompts)
+    own = causal.model.generation_config.eos_token_id
+    ends = own if own is not None else causal.tokenizer.eos_token_id
     settings = GenerationConfig(
         max_new_tokens=draws.shape[1],
         do_sample=False,  # `choose` draws, and leaves one token to take
         num_beams=1,
-        repetition_penalty=1.0,  # transformers' own would count the padding as said before
+        repetition_penalty=1.0,  # transformers' own would count the padding as text
         eos_token_id=ends,
-        pad_token_id=asked.tokenizer.pad_token_id,
+        pad_token_id=causal.tokenizer.pad_token_id,
     )
     warpers = _warpers(temperature, top_k, top_p)
     choose = _chooser(warpers, repetition_penalty, mask, torch.from_numpy(draws).to(mask.device))
     with torch.inference_mode():
-        whole = asked.model.generate(
+        whole = causal.model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=settings,
@@ -115,36 +115,36 @@ def continued(
 
 
 def log_likelihoods(
-    asked: CausalModel,
+    causal: CausalModel,
     prompts: Sequence[list[int]],
     choices: Sequence[list[int]],
     batch_size: int,
     log_progress: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
     """float64 [prompts, choices]: log p(choice | prompt) in nats, the sum over the tokens of the choice."""
-    found = np.empty((len(prompts), len(choices)))
+    likelihoods = np.empty((len(prompts), len(choices)))
     done = 0
     for batch in longest_first([len(p) for p in prompts], batch_size):
         with torch.inference_mode():
-            found[batch] = _of_batch(asked, [prompts[i] for i in batch], choices).cpu().numpy()
-        if not np.isfinite(found[batch]).all():
+            likelihoods[batch] = _of_batch(causal, [prompts[i] for i in batch], choices).cpu().numpy()
+        if not np.isfinite(likelihoods[batch]).all():
             raise MicrotomeError(
                 f"the model's log-likelihoods after prompt {batch[0] + 1} and those like it are not finite: "
                 "its weights, or what they make of this text, are beyond what numbers can hold"
             )
         done += len(batch)
         log_progress(f"{done} of {len(prompts)} prompts")
-    return found
+    return likelihoods
 
 
 def _warpers(temperature: float, top_k: int, top_p: float) -> list[Warper]:
     """What becomes of the scores before a token is drawn; nothing where none is drawn."""
     if temperature == 0:
         return []
-    found = [TemperatureLogitsWarper(temperature)]
-    found += [TopKLogitsWarper(top_k)] if top_k else []
-    found += [TopPLogitsWarper(top_p)] if top_p < 1 else []
-    return found
+    warpers: list[Warper] = [TemperatureLogitsWarper(temperature)]
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    return warpers
 
 
 def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -> Warper:
@@ -162,9 +162,9 @@ def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -
             )
         if penalty != 1:
             real = torch.cat([mask, mask.new_ones(len(mask), step)], 1)
-            said = torch.zeros_like(scores).scatter_add_(1, ids, real.to(scores.dtype)) > 0
+            appeared = torch.zeros_like(scores).scatter_add_(1, ids, real.to(scores.dtype)) > 0
             less = torch.where(scores > 0, scores / penalty, scores * penalty)
-            scores = torch.where(said, less, scores)
+            scores = torch.where(appeared, less, scores)
         if not warpers:
             return scores
         for warp in warpers:
@@ -173,17 +173,17 @@ def _chooser(warpers: Sequence[Warper], penalty: float, mask: Any, draws: Any) -
         if not bool(cumulative[:, -1].isfinite().all()):
             raise MicrotomeError("at this temperature the scores are beyond what numbers can hold; raise it")
         level = draws[:, step, None] * cumulative[:, -1:]
-        drawn = torch.searchsorted(cumulative, level, right=True).clamp(max=scores.shape[1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+        tokens = torch.searchsorted(cumulative, level, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens, 0.0)
 
     return choose
 
 
-def _of_batch(asked: CausalModel, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Any:
+def _of_batch(causal: CausalModel, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Any:
     """A prompt goes through the model once; choices of several tokens go on from its keys and values, or
     behind the whole prompt again where a model keeps none."""
-    ids, mask = asked.left_padded(prompts)
-    after = asked.model(
+    ids, mask = causal.left_padded(prompts)
+    after = causal.model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=(mask.cumsum(1) - 1).clamp(min=0),
@@ -203,10 +203,10 @@ def _of_batch(asked: CausalModel, prompts: Sequence[list[int]], choices: Sequenc
     visible = torch.cat([before, torch.ones_like(counted)], 1)
     if getattr(after, "past_key_values", None) is None:  # a state space model
         whole = torch.cat([ids.repeat_interleave(len(choices), 0), table[:, :-1]], 1)
-        later = asked.model(input_ids=whole, attention_mask=visible).logits[:, ids.shape[1] :]
+        later = causal.model(input_ids=whole, attention_mask=visible).logits[:, ids.shape[1] :]
     else:
         after.past_key_values.batch_repeat_interleave(len(choices))
-        later = asked.model(
+        later = causal.model(
             input_ids=table[:, :-1],
             attention_mask=visible,
             position_ids=before.sum(1, keepdim=True) + torch.arange(longest - 1, device=ids.device),

@@ -44,10 +44,12 @@ def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()
     names = [name for name, _ in model.named_modules()]
     for target in targets:
         if not any(name.rpartition(".")[2] == target for name in names):
-            known = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if hasattr(m, "weight")})
+            with_weights = sorted(
+                {n.rpartition(".")[2] for n, m in model.named_modules() if hasattr(m, "weight")}
+            )
             raise InputError(
                 f"lora.targets: no module '{target}' in this {model.config.model_type} "
-                f"(modules with weights: {', '.join(known)})"
+                f"(modules with weights: {', '.join(with_weights)})"
             )
     config = LoraConfig(
         r=lora.rank,
@@ -120,9 +122,9 @@ def _targets(model: Any) -> list[str]:
     """peft's own choice for the architecture, or the names under which its queries and values go."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
-    known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
-    if known is not None:
-        return list(known)
+    default = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.model_type)
+    if default is not None:
+        return list(default)
     present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     for names in QUERY_AND_VALUE:
         if present.issuperset(names):
