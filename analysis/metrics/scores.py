@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from seqeval.metrics.v1 import precision_recall_fscore_support
-from seqeval.scheme import IOB2
-from sklearn.metrics import accuracy_score, f1_score
-from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
+
+# scikit-learn, seqeval and scipy.stats are imported where a score is computed: tasks and suites are read
+# without them.
 
 # The first of these that a task has is what it is compared by, fine-tuned and probed.
 PRIMARY = ("entity_f1", "pearson", "micro_f1", "accuracy")
@@ -119,6 +117,8 @@ def token_scores(gold: Labels, predicted: Labels, classes: Sequence) -> dict[str
 
 def class_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
     """Accuracy, and F1 averaged over the classes of the gold labels without weights."""
+    from sklearn.metrics import accuracy_score
+
     labels = sorted(_occurring(gold))
     return {
         "accuracy": float(accuracy_score(gold, predicted)),
@@ -129,6 +129,9 @@ def class_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
 def relation_scores(gold: Labels, predicted: Labels, positive: Sequence) -> dict[str, float]:
     """Precision, recall and F1 over the positive classes only, micro-averaged as in BLUE, and macro F1 over
     those that occur in the gold labels; 0 where none does."""
+    from sklearn.metrics import accuracy_score
+    from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
+
     present = _occurring(gold)
     occurring = [name for name in positive if name in present]
     options = {"labels": list(positive), "average": "micro", "zero_division": 0}
@@ -145,6 +148,8 @@ def relation_scores(gold: Labels, predicted: Labels, positive: Sequence) -> dict
 def multi_label_scores(gold: Sets, predicted: Sets, classes: Sequence[str]) -> dict[str, float]:
     """F1 over indicators: micro, macro, weighted by support, and averaged over examples (an example with
     neither gold nor predicted classes counts 1); and the share of exactly right examples."""
+    from sklearn.metrics import f1_score
+
     true, found = indicators(gold, classes), indicators(predicted, classes)
     averages = {
         f"{average}_f1": float(f1_score(true, found, average=average, zero_division=0))
@@ -179,6 +184,8 @@ def _share(common: set[str], of: set[str], other: set[str]) -> float:
 
 def regression_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
     """Pearson and Spearman correlation; 0 where one side does not vary."""
+    from scipy import stats
+
     if len(_occurring(gold)) < 2 or len(_occurring(predicted)) < 2:
         return {"pearson": 0.0, "spearman": 0.0}
     return {
@@ -189,11 +196,15 @@ def regression_scores(gold: Labels, predicted: Labels) -> dict[str, float]:
 
 def per_class(gold: Sequence, predicted: Sequence, classes: Sequence[str]) -> Table:
     """Precision, recall, F1 and support of each class."""
+    from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
+
     return _table(classes, sklearn_scores(gold, predicted, labels=list(classes), zero_division=0))
 
 
 def per_class_of_sets(gold: Sets, predicted: Sets, classes: Sequence[str]) -> Table:
     """The same where an example has any number of classes."""
+    from sklearn.metrics import precision_recall_fscore_support as sklearn_scores
+
     true, found = indicators(gold, classes), indicators(predicted, classes)
     return _table(classes, sklearn_scores(true, found, average=None, zero_division=0))
 
@@ -236,10 +247,15 @@ def merge(tag: str) -> str:
 
 
 def _f1(gold: Labels, predicted: Labels, average: str, labels: Sequence) -> float:
+    from sklearn.metrics import f1_score
+
     return float(f1_score(gold, predicted, average=average, labels=list(labels), zero_division=0))
 
 
 def _strict(gold: Tags, predicted: Tags) -> tuple[float, float, float]:
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
     if not any(tag != "O" for tags in gold for tag in tags):
         return 0.0, 0.0, 0.0
     with warnings.catch_warnings():

@@ -43,6 +43,11 @@ def format_option(about: str) -> Decorator:
     )
 
 
+overrides_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
+)
+
+
 class UserPath(click.Path):
     """A path that a person wrote: `~` is a home folder, also where the shell leaves it."""
 

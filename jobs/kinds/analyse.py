@@ -4,9 +4,8 @@ from typing import Any
 
 from microtome.analysis.attention.compare import AttentionConfig, compare_attention
 from microtome.analysis.metrics.terms import write_summed
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.probing.run import probe as probe_layers
-from microtome.analysis.similarity import SimilarityConfig, compare_similarity
+from microtome.analysis.probing.settings import ProbeConfig
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.kinds.job import Job
 from microtome.jobs.run.logs import report
 from microtome.jobs.run.provenance import provenance
@@ -39,6 +38,10 @@ def similarity_job(
 
 def probe(job: Job, store: Store, staging: Staging) -> None:
     """One row per layer and metric, and what intervals are drawn from."""
+    from microtome.analysis.probing.run import (
+        probe as probe_layers,  # scikit-learn, which planning does without
+    )
+
     train, test = _cache(job, store, "train"), _cache(job, store, "test")
     dev = _cache(job, store, "dev") if "dev" in job.inputs else None
     found = probe_layers(job.config, train, test, dev, report)  # type: ignore[arg-type]
@@ -56,6 +59,8 @@ def attention(job: Job, store: Store, staging: Staging) -> None:
 
 def similarity(job: Job, store: Store, staging: Staging) -> None:
     """One row per pair of layers and measure."""
+    from microtome.analysis.similarity import compare_similarity  # scipy, which planning does without
+
     before, after = _cache(job, store, "before"), _cache(job, store, "after")
     write_rows(staging.path, compare_similarity(job.config, before, after, report))  # type: ignore[arg-type]
     staging.provenance.update(provenance())

@@ -11,9 +11,10 @@ from microtome.analysis.bootstrap import Interval, difference, interval
 from microtome.analysis.metrics.scores import FULL_NAMES
 from microtome.analysis.metrics.terms import Summed, read_summed
 from microtome.jobs.suite.plan import Plan
-from microtome.jobs.tasks import Published
+from microtome.jobs.suite.published import published_score
 from microtome.store.artifacts.store import Artifact, Store
-from microtome.store.results import LABELS, SUMMED, read_rows, tidy
+from microtome.store.frames import tidy
+from microtome.store.results import LABELS, SUMMED, read_rows
 
 Item = tuple[str, str, str]  # kind, task, and what was scored: "" or "<probe>/<layer>"
 Scores = dict[Item, dict[tuple[str, float], list[Summed]]]  # model, fraction -> one score per seed
@@ -39,7 +40,7 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         known = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": FULL_NAMES.get(row["metric"])}
-            rows.append(row | comparable(row, known))
+            rows.append(row | published_score(row, known))
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
@@ -101,12 +102,3 @@ def _named(item: Item, of_seeds: Sequence[Summed]) -> dict[str, Any]:
 
 def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def comparable(row: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, Any]:
-    """The published score of a test row: that of the same model if there is one, else the first."""
-    same = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
-    same.sort(key=lambda p: p.model != row.get("model"))
-    if not same:
-        return {}
-    return {"published": same[0].value, "source": f"{same[0].source} ({same[0].model})"}

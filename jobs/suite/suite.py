@@ -8,21 +8,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.similarity import SimilarityConfig
+from microtome.analysis.probing.settings import ProbeConfig
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.kinds.adapt import AdaptConfig
 from microtome.jobs.kinds.answer import AnswerConfig
 from microtome.jobs.kinds.extract import ExtractConfig
 from microtome.jobs.kinds.generate import GenerateConfig
+from microtome.jobs.suite.files import suite_file
 from microtome.jobs.suite.overrides import apply_overrides
 from microtome.jobs.suite.tasks import SuiteTasks
 from microtome.jobs.tasks import Recipe, Task
 from microtome.jobs.yaml_files import load_yaml
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError, unknown
-from microtome.store.files.paths import place
 
-SUITES = Path(__file__).parent / "suites"
 Split = Literal["train", "dev", "test"]
 Fraction = Annotated[float, Field(ge=0, le=100)]
 Size = Annotated[int, Field(ge=1)]
@@ -174,17 +173,12 @@ class Suite(Config):
         return self._typed
 
 
-def suite_names() -> list[str]:
-    """The suites that come with microtome."""
-    return sorted(path.stem for path in SUITES.glob("*.yaml"))
-
-
 def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
     """A suite by name or file. `overrides` are KEY=VALUE with dots between keys and YAML values.
 
     What it says of tasks is by their names, whether the file has names or paths.
     """
-    path = _suite_file(name_or_path)
+    path = suite_file(name_or_path)
     values = load_yaml(path, "suite file")
     apply_overrides(values, overrides)
     suite = Suite.parse(values, where=str(path))
@@ -192,14 +186,6 @@ def load_suite(name_or_path: str, overrides: Sequence[str] = ()) -> Suite:
     _check_models(suite, path)
     changes = [word for override in overrides for word in ("--set", override)]
     return _with_tasks(suite, path, shlex.join([name_or_path, *changes]))
-
-
-def _suite_file(name_or_path: str) -> Path:
-    if name_or_path.endswith((".yaml", ".yml")):
-        return place(name_or_path)
-    if name_or_path not in suite_names():
-        raise unknown("suite", name_or_path, suite_names(), see="microtome suite ls")
-    return SUITES / f"{name_or_path}.yaml"
 
 
 def _with_tasks(suite: Suite, path: Path, typed: str) -> Suite:

@@ -16,7 +16,7 @@ from pathlib import Path
 from microtome.store.artifacts.store import Request
 
 KINDS = ("extract", "finetune", "probe", "attention")
-MICROTOME = (sys.executable, "-c", "from jobs.cli import main; main()")
+MICROTOME = (sys.executable, "-c", "from microtome.jobs.cli import main; main()")
 
 
 def write_artifacts(root: Path, count: int) -> list[Request]:

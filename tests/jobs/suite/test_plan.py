@@ -4,9 +4,10 @@ from collections import Counter
 import pytest
 
 from microtome.jobs.run.executor import Finished, LocalRunner, execute
+from microtome.jobs.suite.files import suite_names
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import study_rows
-from microtome.jobs.suite.suite import load_suite, suite_names
+from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError, MissingError
 from microtome.store.results import COLUMNS

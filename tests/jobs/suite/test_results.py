@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from microtome.analysis.metrics.terms import summed
-from microtome.jobs.suite.results import _drawn, comparable, without_places
+from microtome.jobs.suite.published import published_score
+from microtome.jobs.suite.results import _drawn, without_places
 from microtome.jobs.tasks import Published
 
 PUBLISHED = (
@@ -14,10 +15,10 @@ PUBLISHED = (
 
 def test_a_test_score_stands_beside_that_of_the_same_model_or_else_the_first():
     row = {"metric": "accuracy", "split": "test", "model": "biobert"}
-    assert comparable(row, PUBLISHED) == {"published": 0.9, "source": "two (biobert)"}
-    assert comparable(row | {"model": "gpt2"}, PUBLISHED) == {"published": 0.8, "source": "one (bert)"}
-    assert comparable(row | {"split": "dev"}, PUBLISHED) == {}
-    assert comparable(row | {"metric": "macro_f1"}, PUBLISHED) == {}
+    assert published_score(row, PUBLISHED) == {"published": 0.9, "source": "two (biobert)"}
+    assert published_score(row | {"model": "gpt2"}, PUBLISHED) == {"published": 0.8, "source": "one (bert)"}
+    assert published_score(row | {"split": "dev"}, PUBLISHED) == {}
+    assert published_score(row | {"metric": "macro_f1"}, PUBLISHED) == {}
 
 
 def test_gains_means_and_differences_are_drawn_from_scores_by_example():

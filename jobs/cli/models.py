@@ -1,0 +1,39 @@
+"""`model ls` and `model fetch`: what can be used by a short name, and where it is found."""
+
+import click
+
+from microtome.jobs.cli.options import UserPath, console
+from microtome.jobs.cli.tables import as_table
+from microtome.jobs.models.registry import MODELS
+from microtome.jobs.models.source import find_model
+from microtome.store.artifacts.store import Store
+from microtome.store.errors import MicrotomeError
+
+
+@click.command("ls")
+def model_ls() -> None:
+    """List the short names, and where each model was found."""
+    rows = []
+    for name, entry in MODELS.items():
+        try:
+            source = find_model(name, Store())
+            found = str(source.path or f"hub, commit {str(source.commit)[:8]}")
+        except MicrotomeError as error:
+            found = f"not here ({str(error).split('. ')[0]})"
+        rows.append({"model": name, "hub": entry.hub, "found": found, "what": entry.note})
+    console().print(as_table(rows))
+
+
+@click.command("fetch")
+@click.argument("reference")
+@click.option("--out", required=True, type=UserPath(), help="folder to make")
+def model_fetch(reference: str, out: str) -> None:
+    """Put a model into a folder, with safetensors weights.
+
+    REFERENCE is a short name, a hub id or a local folder. Pickled weights are read with the restricted
+    unpickler of torch, tensors only, and written as safetensors. The folder can be carried to a machine
+    without network: $MICROTOME_MODELS/<name>.
+    """
+    from microtome.jobs.models.fetch import fetch
+
+    click.echo(f"wrote {fetch(reference, out)}")
