@@ -68,6 +68,20 @@ def model_commit(repo: str) -> tuple[str, bool]:
     return str(info.sha), any(name.endswith(".safetensors") for name in files)
 
 
+def cached_commit(repo: str) -> str | None:
+    """The commit at which the hub's local cache has a model, if it has it; nothing is asked."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ModuleNotFoundError:  # an install without models
+        return None
+    main = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / "main"
+    try:
+        commit = main.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if (main.parents[1] / "snapshots" / commit / "config.json").is_file() else None
+
+
 def check_repo_name(repo: str) -> None:
     """InputError unless the hub could have a model of this name; nothing is asked."""
     from huggingface_hub.errors import HFValidationError

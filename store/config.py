@@ -52,7 +52,7 @@ class Config(BaseModel):
     """A frozen, strict settings object: an unknown key, a value out of range, or a number that is not finite
     is an InputError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

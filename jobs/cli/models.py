@@ -5,22 +5,16 @@ import click
 from microtome.jobs.cli.options import UserPath, console
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.models.registry import MODELS
-from microtome.jobs.models.source import find_model
-from microtome.store.artifacts.store import Store
-from microtome.store.errors import MicrotomeError
+from microtome.jobs.models.source import model_origin
 
 
 @click.command("ls")
 def model_ls() -> None:
     """List the short names, and where each model was found."""
-    rows = []
-    for name, entry in MODELS.items():
-        try:
-            source = find_model(name, Store())
-            found = str(source.path or f"hub, commit {str(source.commit)[:8]}")
-        except MicrotomeError as error:
-            found = f"not here ({str(error).split('. ')[0]})"
-        rows.append({"model": name, "hub": entry.hub, "found": found, "what": entry.note})
+    rows = [
+        {"model": name, "hub": entry.hub, "found": model_origin(name), "what": entry.note}
+        for name, entry in MODELS.items()
+    ]
     console().print(as_table(rows))
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 from microtome.jobs.cli.options import console
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.data.source import find_local
-from microtome.jobs.tasks import load_task, task_names
+from microtome.jobs.tasks import Task, load_task, task_names
 
 
 @click.command("ls")
@@ -21,7 +21,7 @@ def task_ls() -> None:
                 "type": task.type,
                 "labels": len(task.labels),
                 "credentialed": "yes" if task.credentialed else "",
-                "data": _origin(name),
+                "data": _origin(task),
                 "title": task.title,
             }
         )
@@ -40,7 +40,7 @@ def task_show(name: str) -> None:
         "labels": ", ".join(task.labels),
         "licence": task.licence + (" (credentialed)" if task.credentialed else ""),
         "obtain": task.obtain,
-        "data": _origin(name),
+        "data": _origin(task),
         "citation": task.citation,
         **{f"recipe.{key}": str(value) for key, value in task.recipe.model_dump().items()},
     }
@@ -50,10 +50,9 @@ def task_show(name: str) -> None:
         out.print(as_table([p.model_dump() for p in task.published]))
 
 
-def _origin(name: str) -> str:
+def _origin(task: Task) -> str:
     """Where a task's data is, without asking the hub."""
-    task = load_task(name)
-    found, _ = find_local(task)
-    if found is not None:
-        return found.origin
+    data, _ = find_local(task)
+    if data is not None:
+        return data.origin
     return f"hub, {task.hub.repo}" if task.hub else "not here"
