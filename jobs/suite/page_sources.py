@@ -35,7 +35,7 @@ def page_sources(plan: Plan, artifacts: Mapping[str, Artifact], store: Store) ->
             ],
             "provenance": page_provenance(plan, store),
             "libraries": [[name, importlib.metadata.version(name)] for name in LIBRARIES],
-            "code": [[str(path), checksum_of(path.read_bytes())] for path in _code()],
+            "code": list(_code()),
         }
     )
 
@@ -56,7 +56,13 @@ def _measured(artifact: Artifact) -> list[Any]:
     return [read, artifact.manifest["provenance"].get("seconds", 0.0), artifact.bytes()]
 
 
-def _code() -> Iterator[Path]:
-    for package in CODE:
-        for folder in package.__path__:
-            yield from sorted(path for path in Path(folder).rglob("*") if path.suffix in SUFFIXES)
+def code_folders() -> list[Path]:
+    """The folders of the packages that make the page."""
+    return [Path(folder) for package in CODE for folder in package.__path__]
+
+
+def _code() -> Iterator[tuple[str, str]]:
+    """Every file of them by its name there, with its checksum."""
+    for folder in code_folders():
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
+            yield path.relative_to(folder).as_posix(), checksum_of(path.read_bytes())
