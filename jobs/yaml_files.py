@@ -5,9 +5,7 @@ from typing import Any, NoReturn
 
 import yaml
 from yaml.composer import Composer
-from yaml.constructor import ConstructorError, SafeConstructor
-from yaml.cyaml import CParser
-from yaml.resolver import Resolver
+from yaml.constructor import ConstructorError
 
 from microtome.store.errors import InputError, MissingError
 
@@ -16,7 +14,7 @@ MOST_VALUES = 100_000  # with what aliases repeat: a few lines can stand for bil
 NOT_PLAIN = ("binary", "set", "omap", "pairs")
 
 
-class _Plain(Composer, CParser, SafeConstructor, Resolver):
+class _Plain(Composer, yaml.CSafeLoader):
     """Null, truth values, numbers, text, lists and mappings; a date is text.
 
     libyaml reads the text; nodes are composed here, as its own composer runs out of stack where values are
@@ -26,10 +24,8 @@ class _Plain(Composer, CParser, SafeConstructor, Resolver):
     depth = 0
 
     def __init__(self, text: str) -> None:
-        CParser.__init__(self, text)
+        yaml.CSafeLoader.__init__(self, text)
         Composer.__init__(self)
-        SafeConstructor.__init__(self)
-        Resolver.__init__(self)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.depth += 1
