@@ -32,6 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	PYTHONWARNINGS=ignore $(VENV)/bin/pip install --quiet -c constraints.txt -e '.[models,dev]'
+	@$(VENV)/bin/python -m compileall -q store analysis jobs
 	@touch $@
 
 demo: setup  ## the whole chain on embedded data and tiny models, on a CPU, offline; then a report

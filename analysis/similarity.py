@@ -7,48 +7,21 @@ Song et al. 2012, "Feature Selection via Dependence Maximization" (the unbiased 
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from scipy.stats import rankdata
 
 from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
 from microtome.analysis.numerics.half_precision import to_float32
+from microtome.analysis.similarity_settings import LEAST_ROWS, SimilarityConfig
 from microtome.store import ActivationCache
-from microtome.store.config import Config, Layer, Seed
 from microtome.store.errors import InputError
 
-Measure = Literal["linear_cka", "rsa", "rbf_cka"]
-DEFAULT_MEASURES: tuple[Measure, ...] = ("linear_cka", "rsa")
 BANDWIDTH = 0.5  # of a Gaussian kernel, over the root of the median squared distance
-LEAST_ROWS = 4  # the unbiased estimate divides by n - 3
 Product = Callable[[np.ndarray, np.ndarray], float]
 Kind = tuple[Callable[[np.ndarray], np.ndarray], Product, int]  # representation, inner product, items
 BLOCK = 2048  # rows of one product in single precision; products are added up in double
-
-
-class SimilarityConfig(Config):
-    """What is compared."""
-
-    measures: tuple[Measure, ...] = Field(
-        DEFAULT_MEASURES,
-        min_length=1,
-        json_schema_extra={"any_order": True},
-        description="linear_cka, debiased; rsa, Spearman correlation of the dissimilarities between tokens; "
-        "rbf_cka, with Gaussian kernels, biased",
-    )
-    layers: tuple[Layer, ...] | None = Field(
-        None,
-        min_length=1,
-        json_schema_extra={"any_order": True},
-        description="hidden layers, 0 the embeddings; all that are kept if unset",
-    )
-    tokens: int = Field(10_000, ge=LEAST_ROWS, description="at most so many tokens, special ones left out")
-    items: int = Field(
-        1000, ge=LEAST_ROWS, description="of these tokens, at most so many for rsa and rbf_cka"
-    )
-    seed: Seed = Field(0, description="of the sample of tokens")
 
 
 def compare_similarity(

@@ -3,19 +3,16 @@
 Everything here can change without extracting again.
 """
 
-from typing import Literal
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from microtome.analysis.metrics.labels import word_class
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.analysis.numerics.parallel import map_row_blocks
+from microtome.analysis.pooling import Pair, Pooling
 from microtome.store import ActivationCache
 from microtome.store.errors import InputError
 
-Pooling = Literal["mean", "first", "last"]
-Pair = Literal["both", "difference-product"]
 LONG_RUN = 32  # tokens; words are shorter, segments longer
 ROWS = 1024  # looked at together
 HALF_STEP = np.float32(2e-3)  # twice the spacing of float16, relative

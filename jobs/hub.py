@@ -99,6 +99,22 @@ def _blob_digest(path: Path) -> str | None:
     return name if path.is_symlink() and SHA256.fullmatch(name) else None
 
 
+def cached_commit(repo: str) -> str | None:
+    """The commit at which the hub's local cache has a model and its weights, if it does; nothing is asked."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ModuleNotFoundError:  # an install without models
+        return None
+    main = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / "main"
+    try:
+        commit = main.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return None
+    folder = main.parents[1] / "snapshots" / commit
+    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return commit if whole else None  # else it was only planned, or has pickled weights
+
+
 def check_repo_name(repo: str) -> None:
     """InputError unless the hub could have a model of this name; nothing is asked."""
     from huggingface_hub.errors import HFValidationError

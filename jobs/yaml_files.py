@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from yaml.composer import Composer
 from yaml.constructor import ConstructorError
 
 from microtome.store.errors import InputError, MissingError
@@ -13,10 +14,18 @@ MOST_VALUES = 100_000  # with what aliases repeat: a few lines can stand for bil
 NOT_PLAIN = ("binary", "set", "omap", "pairs")
 
 
-class _Plain(yaml.SafeLoader):
-    """Null, truth values, numbers, text, lists and mappings; a date is text."""
+class _Plain(Composer, yaml.CSafeLoader):
+    """Null, truth values, numbers, text, lists and mappings; a date is text.
+
+    libyaml reads the text; nodes are composed here, as its own composer runs out of stack where values are
+    nested deep.
+    """
 
     depth = 0
+
+    def __init__(self, text: str) -> None:
+        yaml.CSafeLoader.__init__(self, text)
+        Composer.__init__(self)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.depth += 1
@@ -68,7 +77,7 @@ def parse_yaml(text: str, where: str) -> Any:
         _Checked(where).size(root)
         return loader.construct_document(root)
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        line = text.encode().count(b"\n", 0, error.position) + 1
         raise InputError(f"{where}:{line}: not YAML (character 0x{error.character:02x})") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -58,7 +58,7 @@ class Config(BaseModel):
     every order) and `repeats` (a tuple that may hold an item twice).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from microtome.store.artifacts.store import Artifact
 from microtome.store.errors import StoreError
 
@@ -39,7 +37,6 @@ COLUMNS = {
     "source": "string",  # of the published score
     "artifact": "string",
 }
-FORMULA = ("=", "+", "-", "@", "\t", "\n")  # what a cell begins with that a spreadsheet evaluates
 LABELS = ("task", "model", "fraction", "seed")
 
 
@@ -94,26 +91,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is no result")
     return value
-
-
-def as_csv(frame: pd.DataFrame, **options: Any) -> str:
-    """A frame as CSV that is safe to open in a spreadsheet: a text or a head that it would run as a formula
-    begins with an apostrophe. Numbers stay as they are. `options` are those of DataFrame.to_csv."""
-    safe = frame.rename(columns=_no_formula)
-    for position, kind in enumerate(safe.dtypes):
-        if not pd.api.types.is_numeric_dtype(kind):
-            safe.isetitem(position, [_no_formula(cell) for cell in safe.iloc[:, position]])
-    return safe.to_csv(index=False, lineterminator="\n", **options)
-
-
-def _no_formula(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # left bare, \r begins a new row
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A frame with exactly the columns of `COLUMNS`, in that order, missing cells as NA."""
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return frame.astype(COLUMNS)

@@ -188,7 +188,11 @@ def test_there_is_no_room_without_a_name():
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("microtome.store", ["torch", "transformers", "ray", "click", "sklearn"]),
+        ("microtome.store", ["torch", "transformers", "ray", "click", "sklearn", "zarr", "h5py", "pandas"]),
+        ("microtome.store.cache.reader", ["zarr", "h5py", "pandas"]),
+        ("microtome.analysis.probing.settings", ["scipy", "sklearn", "pandas"]),
+        ("microtome.analysis.similarity_settings", ["scipy"]),
+        ("microtome.jobs.suite.plan", ["scipy", "sklearn", "pandas", "torch", "zarr", "h5py", "rich"]),
         ("microtome.analysis.probing.run", ["torch", "transformers", "ray", "click"]),
         ("microtome.jobs.cli", ["torch", "transformers", "ray", "datasets", "peft", "matplotlib"]),
         ("microtome.jobs.kinds.probe", ["torch", "transformers", "ray", "datasets"]),

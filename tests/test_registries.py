@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from microtome.analysis.probing.probes import PROBES, Probe
-from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.analysis.probing.run import probe
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.cli.options import options_of
 from microtome.jobs.kinds.extract import ExtractConfig
 from microtome.jobs.suite.suite import suite_class
@@ -138,3 +139,4 @@ def test_the_help_says_a_line_on_every_probe_from_its_class():
     text = " ".join(help_of(ProbeConfig).split())
     for name, kind in PROBES.items():
         assert f"{name}: {kind.__doc__.splitlines()[0]}" in text
+        assert PROBES.about(name) == kind.__doc__.splitlines()[0]

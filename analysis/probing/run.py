@@ -4,14 +4,12 @@ Beside every score stand what it means: a control task of the same labels withou
 Liang 2019), the description length of the labels (Voita & Titov 2020), and baselines without a model.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from microtome.analysis.bootstrap import difference, interval
 from microtome.analysis.cache_checks import select_layers
@@ -20,75 +18,16 @@ from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
 from microtome.analysis.probing.mdl import compression, online_codelength
 from microtome.analysis.probing.model_selection import Chooser
-from microtome.analysis.probing.probes import NETWORK, PROBES, FitSettings, Probe, ProbeSettings
+from microtome.analysis.probing.probes import PROBES, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
 from microtome.analysis.probing.scoring import decision_terms, scoring
-from microtome.analysis.units import Pair, Pooling, Units, units
+from microtome.analysis.probing.settings import MIX, ProbeConfig
+from microtome.analysis.units import Units, units
 from microtome.store import ActivationCache
-from microtome.store.config import Layer, OneOf
 from microtome.store.errors import InputError
 
-MIX = "scalar-mix"
 BAG = "bag-of-words"
 LogProgress = Callable[[str], None]
-
-
-def probe_names() -> tuple[str, ...]:
-    """What `probe` may be: a probe of single layers, or the mix of all."""
-    return (*PROBES, MIX)
-
-
-def _about_probes() -> str:
-    """A line on each, from its own docstring."""
-    lines = [f"{name}: {(inspect.getdoc(kind) or '').partition(chr(10))[0]}" for name, kind in PROBES.items()]
-    mix = "one linear probe of a learned mix of all layers, with its weights and their centre of gravity"
-    return " ".join([*lines, f"{MIX}: {mix}"])
-
-
-class ProbeConfig(FitSettings):
-    """How the layers are probed."""
-
-    probe: Annotated[str, OneOf("probe", probe_names)] = Field("linear", description=_about_probes())
-    layers: tuple[Layer, ...] | None = Field(
-        None,
-        min_length=1,
-        json_schema_extra={"any_order": True},
-        description="hidden layers to probe, 0 the embeddings; all if unset",
-    )
-    pooling: Pooling = Field(
-        "mean", description="which subwords of a word, or tokens of a text, make its vector"
-    )
-    pair: Pair = Field(
-        "both",
-        description="features of a pair: both vectors side by side; or also their difference and product",
-    )
-    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (0.001, 0.01, 0.1, 1.0),
-        min_length=1,
-        description="inverse L2 regularisation; the best on dev is taken (one value: no choice)",
-    )
-    controls: bool = Field(
-        True,
-        description="also a control task: one random label per word type, or per example; and selectivity",
-    )
-    codelength: bool = Field(
-        True, description="also the online description length, in bits, where the probe has probabilities"
-    )
-    baselines: bool = Field(True, description="also the majority label and a bag of words")
-    resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over examples; 0: none")
-
-    @model_validator(mode="after")
-    def _options_have_effect(self) -> "ProbeConfig":
-        taken = PROBES[self.probe].takes if self.probe in PROBES else ()
-        for name in NETWORK:
-            if name not in taken and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"probe: {self.probe} has no {name}")
-        return self
-
-    def settings(self) -> ProbeSettings:
-        """What a probe is told, but for the strength."""
-        fit = {name: getattr(self, name) for name in FitSettings.model_fields}
-        return ProbeSettings(strength=self.strengths[0], **fit)
 
 
 @dataclass

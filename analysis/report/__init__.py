@@ -1,5 +1,1 @@
-"""The report: one self-contained HTML page from the result rows of a suite."""
-
-from microtome.analysis.report.page import write_report
-
-__all__ = ["write_report"]
+"""The report: one self-contained HTML page from the result rows of a suite (page.py)."""

@@ -23,6 +23,7 @@ from microtome.analysis.report.sections.results import Results, inventory, read
 from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.similarity import similarity_section
 from microtome.analysis.report.sections.summary import summary_section
+from microtome.analysis.report.stamp import stamped
 from microtome.analysis.report.tables import Table, as_table
 from microtome.store.errors import InputError
 from microtome.store.files.outputs import write_whole
@@ -42,13 +43,15 @@ def write_report(
     provenance: Mapping[str, str],
     costs: pd.DataFrame | None = None,
     figures: canvas.Form | None = None,
+    sources: str = "",
 ) -> Path:
     """Write the report of a suite to `out/index.html` and return that path.
 
     `rows` are tidy result rows (see store.results); a kind or metric that the page has no figure for is
     listed, not refused. `provenance` is printed as it is given. `costs` has columns kind, jobs, seconds and
     bytes. With `figures`, every figure is also a file of that form in `out/figures`. The page is one file
-    that loads nothing, and the same arguments give the same bytes. Raises InputError when there are no rows,
+    that loads nothing, and the same arguments give the same bytes; `sources`, a digest of what it is made of,
+    stands in its last line (see stamp.py). Raises InputError when there are no rows,
     and for an index.html that is no report.
     """
     if rows.empty:
@@ -74,7 +77,7 @@ def write_report(
             for figure in section.figures:
                 for picture in figure.pictures:
                     canvas.save(picture, out / FIGURES, figures)
-    return _put(page, out / "index.html")
+    return _put(stamped(page, sources) if sources else page, out / "index.html")
 
 
 def _sections(results: Results) -> list[Section]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from microtome.analysis.report.frames import pivoted
-from microtome.store.results import as_csv
+from microtome.store.frames import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
 WHOLE += ["jobs", "seconds", "bytes", "epoch"]

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.similarity import SimilarityConfig
+from microtome.analysis.probing.settings import ProbeConfig
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.cli.options import console, given, options_of
 from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.kinds.attention import attention_job

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 from rich.console import Console
 
 from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
-from microtome.jobs.cli.running import as_table
+from microtome.jobs.cli.tables import as_table
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.answer import AnswerConfig, Answers, answer, answer_scores, template_for
 from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
 from microtome.jobs.models.source import find_model
-from microtome.jobs.suite.results import published_columns, published_score
+from microtome.jobs.suite.published import published_columns, published_score
 from microtome.jobs.tasks import Task, load_task
 from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
@@ -90,7 +89,9 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
     screen.print(as_table(_summary(scores, found, task if whole else None, model.name)))
 
 
-def _summary(scores: Sequence[dict[str, Any]], found: Answers, task: Task | None, model: str) -> pd.DataFrame:
+def _summary(
+    scores: Sequence[dict[str, Any]], found: Answers, task: Task | None, model: str
+) -> list[dict[str, Any]]:
     """Accuracy and macro F1 beside the majority class and, for a whole split, what was published."""
     values = {row["metric"]: row["value"] for row in scores if "label" not in row}
     lines = []
@@ -109,7 +110,7 @@ def _summary(scores: Sequence[dict[str, Any]], found: Answers, task: Task | None
             }
         )
     counts = ", ".join(f"{label} {found.predicted.count(label)}" for label in found.labels)
-    return pd.DataFrame(lines).assign(answers=counts)
+    return [{**line, "answers": counts} for line in lines]
 
 
 def _refuse(options: dict[str, Any], of: type[Config], instead: type[Config], what: str) -> None:

@@ -7,14 +7,8 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from microtome.jobs.cli.analyses import attention_command, probe_command, similarity_command
-from microtome.jobs.cli.cache import cache_group
-from microtome.jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
-from microtome.jobs.cli.generation import generate_command
-from microtome.jobs.cli.listings import model_group, task_group
-from microtome.jobs.cli.publishing import export_command, push_command
-from microtome.jobs.cli.store import store_group
-from microtome.jobs.cli.suites import report_command, results_command, suite_group
+from microtome.jobs.cli.commands import COMMANDS
+from microtome.jobs.cli.lazy_group import LazyGroup
 from microtome.jobs.process import stopping
 from microtome.store.errors import MicrotomeError, model_packages
 
@@ -22,7 +16,7 @@ DEBUG = "MICROTOME_DEBUG"
 SURROUNDINGS = (OSError, UnicodeError, RecursionError)  # what files and terminals do, rather than our code
 
 
-class _OneLineErrors(click.Group):
+class _OneLineErrors(LazyGroup):
     """A user's mistake is one line on stderr and an exit status, never a traceback; a bug of ours is one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -54,7 +48,7 @@ class _OneLineErrors(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(141)
         except SURROUNDINGS as error:
-            _end(ctx, f"{_said(error)} ({DEBUG}=1 shows where)", MicrotomeError.exit_status)
+            _end(ctx, f"{_reason(error)} ({DEBUG}=1 shows where)", MicrotomeError.exit_status)
 
 
 def _end(ctx: click.Context, message: str, status: int) -> NoReturn:
@@ -71,7 +65,7 @@ def _misused(error: click.UsageError) -> str:
     return error.format_message().rstrip(".") + command
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, RecursionError):
@@ -79,7 +73,7 @@ def _said(error: Exception) -> str:
     return str(error)
 
 
-@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_OneLineErrors, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="microtome", message="microtome %(version)s")
 def main() -> None:
     """Fine-tune language models on biomedical tasks, cache every layer's hidden states and attentions,
@@ -91,25 +85,3 @@ def main() -> None:
     Results are kept in MICROTOME_STORE (default: artifacts/).
     With MICROTOME_DEBUG=1 an error shows its traceback.
     """
-
-
-for _command in (
-    suite_group,
-    finetune_command,
-    adapt_command,
-    extract_command,
-    predict_command,
-    generate_command,
-    probe_command,
-    attention_command,
-    similarity_command,
-    results_command,
-    report_command,
-    task_group,
-    model_group,
-    cache_group,
-    store_group,
-    export_command,
-    push_command,
-):
-    main.add_command(_command)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from microtome.jobs.kinds import STAGES
 from microtome.store.config import Config, OneOf
 from microtome.store.files.outputs import whole_file
 from microtome.store.files.paths import place
@@ -41,6 +42,20 @@ def format_option(about: str) -> Decorator:
         show_default=True,
         help=about,
     )
+
+
+overrides_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
+)
+
+
+stage_option = click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    type=click.Choice(STAGES),
+    help="only jobs of the kinds of this stage, see: suite kinds; may be repeated",
+)
 
 
 class UserPath(click.Path):

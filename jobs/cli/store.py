@@ -1,4 +1,4 @@
-"""`store`: whether what it holds is what was written."""
+"""`store verify`: whether what it holds is what was written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,7 @@ from microtome.store.artifacts.verify import check, check_store
 from microtome.store.errors import InputError, StoreError, model_packages
 
 
-@click.group("store")
-def store_group() -> None:
-    """Check the store as a whole."""
-
-
-@store_group.command("verify")
+@click.command("verify")
 @click.argument("references", nargs=-1)
 @click.option(
     "--recompute",

@@ -1,85 +1,37 @@
-"""`suite`, `results` and `report`: a whole study."""
+"""`suite plan`, `suite status` and `suite run`: the jobs of a study."""
 
 import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 from rich.console import Console
 
-from microtome.jobs.cli.options import Number, UserPath, console, format_option
-from microtome.jobs.cli.running import as_table
-from microtome.jobs.kinds import KINDS, STAGES, all_kinds, kind_named, kinds_of
+from microtome.jobs.cli.options import Number, console, format_option, overrides_option, stage_option
+from microtome.jobs.cli.tables import as_table
+from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
-from microtome.jobs.process.provenance import provenance
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.disk import cache_bytes
-from microtome.jobs.suite.include import suite_names
 from microtome.jobs.suite.plan import Plan, make_plan
-from microtome.jobs.suite.results import study_rows, without_places
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
 from microtome.store.artifacts.store import Store
-from microtome.store.errors import InputError, MissingError, model_packages, unknown
-from microtome.store.files.outputs import whole_file, write_whole
-from microtome.store.results import as_csv
+from microtome.store.errors import MissingError, model_packages, unknown
 
-SETTINGS = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="change the suite, e.g. recipe.epochs=1"
-)
 USUAL = ("learning_rate", "epochs", "batch_size", "max_length")  # of a recipe, always shown
 ONLY = click.option(
     "--only", multiple=True, type=click.Choice(list(KINDS)), help="only jobs of this kind; may be repeated"
 )
-STAGE = click.option(
-    "--stage",
-    "stages",
-    multiple=True,
-    type=click.Choice(STAGES),
-    help="only jobs of the kinds of this stage, see: suite kinds; may be repeated",
-)
 
 
-@click.group("suite")
-def suite_group() -> None:
-    """Plan, run and watch the jobs of a study. SUITE is a name (see: suite ls) or a file."""
-
-
-@suite_group.command("ls")
-def suite_ls() -> None:
-    """List the suites that come with microtome."""
-    rows = [{"suite": name, "description": load_suite(name).description} for name in suite_names()]
-    console().print(as_table(pd.DataFrame(rows)))
-
-
-@suite_group.command("kinds")
-@STAGE
-def suite_kinds(stages: tuple[str, ...]) -> None:
-    """List the kinds of job that a suite may have, in the order in which they are planned."""
-    rows = [
-        {
-            "kind": kind.name,
-            "what it is": kind.title,
-            "stage": kind.stage,
-            "GPU": "if there is one" if kind.needs_gpu else "",
-            "goes on after a stop": "yes" if kind.resumable else "",
-            "version": kind.version,
-        }
-        for kind in all_kinds()
-        if not stages or kind.stage in stages
-    ]
-    console().print(as_table(pd.DataFrame(rows)))
-
-
-@suite_group.command("plan")
+@click.command("plan")
 @click.argument("suite")
-@SETTINGS
+@overrides_option
 @format_option("json has every recipe whole and lists every job, with the bytes of every cache")
 def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
     """Show the jobs of SUITE by kind, how many are done, the recipe of each task, the disk that its caches
@@ -105,9 +57,9 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
     _print_missing(plan, out)
 
 
-@suite_group.command("status")
+@click.command("status")
 @click.argument("suite")
-@SETTINGS
+@overrides_option
 def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     """Show which jobs of SUITE are done and which are not."""
     store, out = Store(), console()
@@ -118,15 +70,15 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     for job in plan.jobs:
         state = "done" if job.id in done else "blocked" if job.id in blocked else "to do"
         rows.append({"kind": job.kind, "job": job.slug, "id": job.id[:8], "state": state})
-    out.print(as_table(pd.DataFrame(rows)))
+    out.print(as_table(rows))
     _print_counts(plan, done, out)
 
 
-@suite_group.command("run")
+@click.command("run")
 @click.argument("suite")
 @ONLY
-@STAGE
-@SETTINGS
+@stage_option
+@overrides_option
 @click.option("--local", is_flag=True, help="in this process, one job at a time, without Ray")
 @click.option(
     "--address", help="of a running Ray cluster, else RAY_ADDRESS; else a Ray that only this run can reach"
@@ -200,93 +152,6 @@ def suite_run(
         sys.exit(1)
 
 
-@click.command("results")
-@click.argument("suite")
-@SETTINGS
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-    help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
-)
-@click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
-def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
-    """Print the results of SUITE so far, one number per row."""
-    if form == "parquet" and out is None:
-        raise click.UsageError("--format parquet needs --out FILE")
-    if form == "table" and out is not None:
-        raise click.UsageError("--out goes with --format csv, json or parquet")
-    store = Store()
-    rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
-    if form == "table":
-        shown = rows.assign(artifact=rows["artifact"].str[:8]).dropna(axis="columns", how="all")
-        console().print(as_table(shown))
-    elif form == "parquet":
-        with whole_file(Path(str(out))) as staged, staged.open("wb") as stream:
-            rows.to_parquet(stream, index=False)
-    else:
-        text = as_csv(rows) if form == "csv" else rows.to_json(orient="records", indent=1)
-        if out is None:
-            click.echo(text.rstrip("\n"))
-        else:
-            write_whole(Path(out), text)
-
-
-@click.command("report")
-@click.argument("suite")
-@SETTINGS
-@click.option(
-    "--out", type=UserPath(file_okay=False), default="report", show_default=True, help="folder to write"
-)
-@click.option(
-    "--figures", type=click.Choice(["pdf", "svg", "png"]), help="also write every figure into OUT/figures"
-)
-def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: Any) -> None:
-    """Write the results of SUITE so far as one self-contained HTML page."""
-    from microtome.analysis.report import write_report
-
-    store = Store()
-    plan = make_plan(load_suite(suite, overrides), store)
-    rows = study_rows(plan, store)
-    if rows.empty:
-        raise InputError(
-            f"no results yet for suite '{plan.suite.name}'; run: microtome suite run {plan.suite.typed}"
-        )
-    target = Path(out) / "index.html"
-    before = target.read_bytes() if target.is_file() else b""
-    page = write_report(
-        without_places(rows),
-        Path(out),
-        suite=plan.suite.name,
-        description=plan.suite.description,
-        provenance={"store": store.root.resolve().name, "study": plan.suite.study, **provenance()},
-        costs=_costs(plan, store),
-        figures=figures,
-    )
-    same = before == page.read_bytes()
-    click.echo(f"{'unchanged' if same else 'wrote'}: {page}")
-    if figures:
-        click.echo(f"figures: {page.with_name('figures')}")
-
-
-def _costs(plan: Plan, store: Store) -> pd.DataFrame:
-    """What the jobs that are done took, by kind: how many, seconds, and bytes on disk."""
-    found = store.find_all(job.request for job in plan.jobs).values()
-    rows = [
-        {
-            "kind": kind_named(artifact.kind).title,
-            "jobs": 1,
-            "seconds": artifact.provenance.get("seconds", 0.0),
-            "bytes": artifact.bytes(),
-        }
-        for artifact in found
-    ]
-    frame = pd.DataFrame(rows, columns=["kind", "jobs", "seconds", "bytes"])
-    return frame.groupby("kind", sort=False, as_index=False).sum()
-
-
 def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
     blocked = plan.blocked(done)
     total = Counter(job.kind for job in plan.jobs)
@@ -296,7 +161,7 @@ def _print_counts(plan: Plan, done: set[str], out: Console) -> None:
         {"kind": kind, "jobs": total[kind], "done": finished[kind], "blocked": stuck[kind]} for kind in total
     ]
     out.print(f"{plan.suite.name}: {plan.suite.description}\n", soft_wrap=True)
-    out.print(as_table(pd.DataFrame(rows)))
+    out.print(as_table(rows))
 
 
 def _print_recipes(plan: Plan, out: Console) -> None:
@@ -313,7 +178,7 @@ def _print_recipes(plan: Plan, out: Console) -> None:
         for name, recipe in recipes.items()
     ]
     out.print()
-    out.print(as_table(pd.DataFrame(rows)))
+    out.print(as_table(rows))
 
 
 def _brief(value: Any) -> str:
@@ -351,11 +216,10 @@ def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None
             }
         )
     if rows:
-        frame = pd.DataFrame(rows)
-        if not frame["not known"].any():
-            frame = frame.drop(columns="not known")
+        if not any(row["not known"] for row in rows):
+            rows = [{column: row[column] for column in row if column != "not known"} for row in rows]
         out.print()
-        out.print(as_table(frame))
+        out.print(as_table(rows))
         total = sum(size or 0 for size in predicted.values())
         still = sum(predicted[id] or 0 for id in predicted if id not in done)
         out.print(f"\n{total / 1e9:.2f} GB of caches, {still / 1e9:.2f} GB of them still to be made")
@@ -370,7 +234,7 @@ def _print_missing(plan: Plan, out: Console) -> None:
             {"missing": m.what, "name": m.name, "why": m.why, "how to get it": m.how} for m in plan.missing
         ]
         out.print("\nmissing on this machine; the jobs that need it are blocked\n")
-        out.print(as_table(pd.DataFrame(rows)))
+        out.print(as_table(rows))
 
 
 def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> None:
@@ -381,9 +245,9 @@ def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> 
             for job, reason in outcome.failed
         ]
         out.print("\nfailed")
-        out.print(as_table(pd.DataFrame(rows)))
+        out.print(as_table(rows))
     if outcome.skipped:
         counts = Counter((job.kind, reason) for job, reason in outcome.skipped)
         rows = [{"skipped": f"{n} {kind}", "why": reason} for (kind, reason), n in counts.items()]
         out.print("\nskipped")
-        out.print(as_table(pd.DataFrame(rows)))
+        out.print(as_table(rows))

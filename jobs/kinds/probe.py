@@ -8,8 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from microtome.analysis.metrics.terms import METRIC_TERMS, write_metric_terms
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.probing.run import probe as probe_layers
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import open_cache
 from microtome.jobs.kinds.job import Job, Sources
@@ -89,6 +88,10 @@ def plan(planning: Planning) -> None:
 
 def probe(job: ProbeJob, store: Store, staging: Staging) -> None:
     """One row per layer and metric, and what intervals are drawn from."""
+    from microtome.analysis.probing.run import (
+        probe as probe_layers,  # scikit-learn, which planning does without
+    )
+
     sources, inputs = job.sources, job.inputs
     train = open_cache(sources.train, store, inputs["train"])
     test = open_cache(sources.test, store, inputs["test"])

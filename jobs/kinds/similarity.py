@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from microtome.analysis.similarity import SimilarityConfig, compare_similarity
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import CachePair, open_pair
 from microtome.jobs.kinds.job import Job
@@ -55,6 +55,8 @@ def plan(planning: Planning) -> None:
 
 def similarity(job: SimilarityJob, store: Store, staging: Staging) -> None:
     """One row per pair of layers and measure."""
+    from microtome.analysis.similarity import compare_similarity  # scipy, which planning does without
+
     before, after = open_pair(job.sources, store, job.inputs)
     write_rows(staging.path, compare_similarity(job.config, before, after, log_progress))
     staging.provenance.update(provenance())

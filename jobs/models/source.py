@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from microtome.jobs.hub import MODEL_FILES, HubModel, download_files, hub_model, offline
+from microtome.jobs.hub import MODEL_FILES, HubModel, cached_commit, download_files, hub_model, offline
 from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture, read_architecture
 from microtome.jobs.models.registry import MODELS
@@ -136,6 +136,15 @@ def how_to_get(reference: str) -> str:
 def hub_name(reference: str) -> str:
     """The hub repository behind a short name."""
     return MODELS[reference].hub if reference in MODELS else reference
+
+
+def model_origin(name: str) -> str:
+    """Where the model of a short name is; the hub is not asked, and no weights are read."""
+    folder = _local_folder(name)
+    if folder is not None:
+        return str(folder)
+    commit = cached_commit(hub_name(name))
+    return f"hub's local cache, commit {commit[:8]}" if commit else f"not here. {how_to_get(name)}"
 
 
 def _local_folder(reference: str) -> Path | None:

@@ -47,6 +47,11 @@ def suite_file(name_or_path: str, folder: Path | None = None) -> Path:
     return SUITES / f"{name_or_path}.yaml"
 
 
+def suite_description(name: str) -> str:
+    """What a suite that comes with microtome says of itself; nothing else of it is checked."""
+    return str(read_suite(suite_file(name)).values["description"])
+
+
 def read_suite(path: Path) -> SuiteValues:
     """A suite file merged with what it includes; InputError, with the file, where an include cannot be read
     or leads back to a file that includes it."""

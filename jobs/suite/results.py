@@ -11,9 +11,10 @@ from microtome.analysis.bootstrap import Interval, difference, interval
 from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.jobs.suite.plan import Plan
-from microtome.jobs.tasks import Published
+from microtome.jobs.suite.published import published_columns, published_score
 from microtome.store.artifacts.store import Artifact, Store
-from microtome.store.results import LABELS, read_rows, tidy
+from microtome.store.frames import tidy
+from microtome.store.results import LABELS, read_rows
 
 Item = tuple[str, str, ScoreKey]  # kind, task, and what was scored
 Scores = dict[Item, dict[tuple[str, float], list[MetricTerms]]]  # model, fraction -> one score per seed
@@ -100,18 +101,3 @@ def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
 
 def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def published_score(row: Mapping[str, Any], published: Sequence[Published]) -> Published | None:
-    """The published score to print beside a test row: that of the same model if there is one, else the
-    first of the same metric."""
-    same_metric = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
-    same_model = [p for p in same_metric if p.model == row.get("model")]
-    return next(iter(same_model or same_metric), None)
-
-
-def published_columns(score: Published | None) -> dict[str, Any]:
-    """A published score as columns of a result row."""
-    if score is None:
-        return {}
-    return {"published": score.value, "published_model": score.model, "source": score.source}

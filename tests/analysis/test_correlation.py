@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from microtome.analysis.correlation import Predictor, Verdict, claims, correlations, points
-from microtome.store.results import tidy
+from microtome.store.frames import tidy
 
 MODELS, FRACTIONS, SEEDS, LAYERS = ("one", "two"), (0, 10, 50, 100), (1, 2), 3
 

@@ -98,11 +98,11 @@ def test_ls_opens_each_manifest_once(work):
 
 
 def test_a_long_listing_shows_the_same_cells_as_a_short_one(full, monkeypatch):
-    from microtome.jobs.cli import running
+    from microtome.jobs.cli import tables
 
     monkeypatch.setenv("MICROTOME_STORE", str(full))
     short = CliRunner().invoke(main, ["cache", "ls"]).stdout
-    monkeypatch.setattr(running, "MANY_ROWS", 10)
+    monkeypatch.setattr(tables, "MANY_ROWS", 10)
     long = CliRunner().invoke(main, ["cache", "ls"]).stdout
     assert [line.split() for line in long.splitlines()] == [line.split() for line in short.splitlines()]
 

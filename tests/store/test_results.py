@@ -8,7 +8,8 @@ import pytest
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.errors import StoreError
 from microtome.store.files.operations import write_json
-from microtome.store.results import ROWS, as_csv, read_rows, tidy, write_rows
+from microtome.store.frames import as_csv, tidy
+from microtome.store.results import ROWS, read_rows, write_rows
 
 REQUEST = Request("probe", 1, {}, {}, slug="small")
 ROW = {"metric": "accuracy", "layer": 3, "value": 0.5}

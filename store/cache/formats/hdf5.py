@@ -60,3 +60,6 @@ def _make_room(file: h5py.File, name: str, values: np.ndarray) -> int:
     space = h5py.h5s.create_simple(values.shape)
     dtype = h5py.h5t.py_create(values.dtype)
     return int(h5py.h5d.create(file.id, name.encode(), dtype, space, plan).get_offset())
+
+
+PARTS = Hdf5Parts()

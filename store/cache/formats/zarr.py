@@ -106,3 +106,6 @@ def _index(values: np.ndarray) -> np.ndarray:
     entries = np.array([(layer * size, size) for layer in range(len(values))], "<u8").tobytes()
     checksum = google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM, "little")
     return np.frombuffer(entries + checksum, np.uint8)
+
+
+PARTS = ZarrParts()

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microtome.analysis.report import write_report
+from microtome.analysis.report.page import write_report
 from microtome.analysis.report.sections.results import Results, read
-from microtome.store.results import tidy
+from microtome.store.frames import tidy
 
 METRICS = {"ner": ("entity_f1", "token_macro_f1"), "text": ("accuracy", "macro_f1")}
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from microtome.analysis.report.frames import over_seeds, plain, spread
-from microtome.store.results import tidy
+from microtome.store.frames import tidy
 
 
 def frame(*rows):

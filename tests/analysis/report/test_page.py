@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from microtome.store.errors import InputError
-from microtome.store.results import tidy
+from microtome.store.frames import tidy
 
 Write = Callable[..., str]
 Make = Callable[..., list[dict[str, Any]]]

@@ -21,7 +21,7 @@ from microtome.store.artifacts.store import Store
 from microtome.store.results import read_rows
 from tests.jobs.suite.test_plan import Silent
 
-MICROTOME = (sys.executable, "-c", "from jobs.cli import main; main()")
+MICROTOME = (sys.executable, "-c", "from microtome.jobs.cli import main; main()")
 LINE = "stopped; the same command goes on where this one was\n"
 PATIENCE = 120  # seconds, until a test gives up
 

@@ -30,7 +30,7 @@ disk="$1"; shift 2
 find "$disk" -type f
 exit $code
 """
-MICROTOME = (sys.executable, "-c", "from jobs.cli import main; main()")
+MICROTOME = (sys.executable, "-c", "from microtome.jobs.cli import main; main()")
 
 
 def microtome_on(disk, options, *command):

@@ -4,7 +4,8 @@ import pytest
 
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.terms import ScoreKey, metric_terms
-from microtome.jobs.suite.results import _drawn, published_columns, published_score, without_places
+from microtome.jobs.suite.published import published_columns, published_score
+from microtome.jobs.suite.results import _drawn, without_places
 from microtome.jobs.tasks import Published
 from microtome.store.results import COLUMNS
 

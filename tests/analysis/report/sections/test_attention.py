@@ -52,7 +52,7 @@ def test_of_many_fractions_the_reader_may_choose_one_and_sees_all_at_first(resul
 
 
 def test_choosing_needs_no_script(written, tmp_path):
-    from microtome.store.results import tidy
+    from microtome.store.frames import tidy
 
     page = written(tidy(change_rows([10, 30, 100])), tmp_path)
     assert "<script" not in page

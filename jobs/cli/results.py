@@ -1,0 +1,50 @@
+"""`results`: the rows of a study."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from microtome.jobs.cli.options import UserPath, console, overrides_option
+from microtome.jobs.cli.tables import print_rows, without_empty_columns
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.results import study_rows
+from microtome.jobs.suite.suite import load_suite
+from microtome.store.artifacts.store import Store
+from microtome.store.files.outputs import whole_file, write_whole
+from microtome.store.frames import as_csv
+
+
+@click.command("results")
+@click.argument("suite")
+@overrides_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
+)
+@click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
+def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
+    """Print the results of SUITE so far, one number per row."""
+    if form == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    if form == "table" and out is not None:
+        raise click.UsageError("--out goes with --format csv, json or parquet")
+    store = Store()
+    rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
+    if form == "table":
+        shown = rows.assign(artifact=rows["artifact"].str[:8]).astype(object)
+        cells: Any = shown.where(rows.notna(), None).to_dict("records")
+        print_rows(without_empty_columns(cells), console())
+    elif form == "parquet":
+        with whole_file(Path(str(out))) as staged, staged.open("wb") as stream:
+            rows.to_parquet(stream, index=False)
+    else:
+        text = as_csv(rows) if form == "csv" else rows.to_json(orient="records", indent=1)
+        if out is None:
+            click.echo(text.rstrip("\n"))
+        else:
+            write_whole(Path(out), text)

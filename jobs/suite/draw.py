@@ -1,0 +1,59 @@
+"""Draws the page of a study from its rows and costs. pandas and matplotlib come with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from microtome.analysis.report.canvas import Form
+from microtome.analysis.report.page import write_report
+from microtome.jobs.kinds import kind_named
+from microtome.jobs.suite.page_sources import page_provenance
+from microtome.jobs.suite.plan import Plan
+from microtome.jobs.suite.results import study_rows, without_places
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import InputError
+
+
+def draw_page(
+    plan: Plan,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    out: Path,
+    sources: str,
+    figures: Form | None = None,
+) -> Path:
+    """Write `out/index.html` of the suite's results so far; `sources` is the digest of what it is made of.
+
+    InputError if there are no results yet.
+    """
+    rows = study_rows(plan, store)
+    if rows.empty:
+        raise InputError(
+            f"no results yet for suite '{plan.suite.name}'; run: microtome suite run {plan.suite.typed}"
+        )
+    return write_report(
+        without_places(rows),
+        out,
+        suite=plan.suite.name,
+        description=plan.suite.description,
+        provenance=page_provenance(plan, store),
+        costs=_costs(artifacts),
+        figures=figures,
+        sources=sources,
+    )
+
+
+def _costs(artifacts: Mapping[str, Artifact]) -> pd.DataFrame:
+    """What the jobs that are done took, by kind: how many, seconds, and bytes on disk."""
+    rows = [
+        {
+            "kind": kind_named(artifact.kind).title,
+            "jobs": 1,
+            "seconds": artifact.provenance.get("seconds", 0.0),
+            "bytes": artifact.bytes(),
+        }
+        for artifact in artifacts.values()
+    ]
+    frame = pd.DataFrame(rows, columns=["kind", "jobs", "seconds", "bytes"])
+    return frame.groupby("kind", sort=False, as_index=False).sum()
