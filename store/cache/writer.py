@@ -5,8 +5,6 @@ background thread while the next is filled. What is on disk is recorded in a scr
 writer that comes later, or another at the same time, does not do it again.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -25,6 +23,7 @@ from microtome.store.cache.formats.part import Place
 from microtome.store.cache.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, Known, checksum_of, record_files
+from microtome.store.files.locks import try_lock
 from microtome.store.files.operations import ALIGNMENT, aligned_memory, flush, folder_bytes, write_json
 from microtome.store.files.removal import remove
 
@@ -216,11 +215,9 @@ class CacheWriter:
     def _claim(self, number: int) -> bool:
         """Whether this process may write a part: it holds the part's lock until the record is there."""
         lock = os.open(self.scratch / f"{number:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._is_written(number):
-                self._claims[number] = lock
-                return True
+        if try_lock(lock) and not self._is_written(number):
+            self._claims[number] = lock
+            return True
         os.close(lock)
         return False
 

@@ -1,10 +1,18 @@
 """A lock file beside a folder: held as long as the process that works in the folder lives."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from microtome.store.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows: artifacts are read there, never written
+    CAN_LOCK = False
+else:
+    CAN_LOCK = True
 
 SUFFIX = ".lock"
 
@@ -34,7 +42,7 @@ def first_free(area: Path, name: str) -> tuple[int, Path]:
     while True:
         folder = area / f"{name}.{number}"
         lock = _opened(folder)
-        if not _locked(lock):
+        if not try_lock(lock):
             number += 1
         elif _is_at(lock, lock_path(folder)):
             return lock, folder
@@ -49,7 +57,7 @@ def joined(area: Path, name: str) -> tuple[int, Path]:
     folder = area / f"{name}.0"
     while True:
         lock = _opened(folder)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        _flock(lock, shared=True)
         if _is_at(lock, lock_path(folder)):
             return lock, folder
         os.close(lock)
@@ -57,7 +65,7 @@ def joined(area: Path, name: str) -> tuple[int, Path]:
 
 def alone(lock: int) -> None:
     """Wait until every other holder of a joined folder has let go of it, or waits here as well."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    _flock(lock)
 
 
 def let_go(lock: int, folder: Path) -> None:
@@ -71,6 +79,7 @@ def let_go(lock: int, folder: Path) -> None:
 @contextlib.contextmanager
 def unheld(folder: Path) -> Iterator[bool]:
     """Whether no living process holds the folder; meanwhile none can take it up."""
+    _refuse_without_locks(folder)
     try:
         lock = os.open(lock_path(folder), os.O_RDWR | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -80,22 +89,36 @@ def unheld(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locked(lock) and _is_at(lock, lock_path(folder))
+        yield try_lock(lock) and _is_at(lock, lock_path(folder))
     finally:
         os.close(lock)
 
 
-def _opened(folder: Path) -> int:
-    """The lock file of a folder, made if it is not there; a symbolic link in its place is refused."""
-    return os.open(lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-
-
-def _locked(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
+    """Hold an open lock file alone, unless another process holds it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(lock, wait=False)
     except BlockingIOError:
         return False
     return True
+
+
+def _opened(folder: Path) -> int:
+    """The lock file of a folder, made if it is not there; a symbolic link in its place is refused."""
+    _refuse_without_locks(folder)
+    return os.open(lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+
+def _refuse_without_locks(folder: Path) -> None:
+    if not CAN_LOCK:
+        raise StoreError(
+            f"cannot work in {folder.parent}: this system has no fcntl to lock files with. Stores can be read "
+            "here; to write, use Linux, macOS or WSL"
+        )
+
+
+def _flock(lock: int, *, shared: bool = False, wait: bool = True) -> None:
+    fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def _is_at(lock: int, path: Path) -> bool:

@@ -31,7 +31,7 @@ def test_a_folder_without_a_lock_is_held_by_nobody_and_gets_none(tmp_path):
 @pytest.fixture
 def replaced_once(tmp_path, monkeypatch):
     """The lock file is replaced between its opening and its locking, the first time."""
-    locked, path, times = locks._locked, lock_path(tmp_path / "job.0"), []
+    locked, path, times = locks.try_lock, lock_path(tmp_path / "job.0"), []
 
     def replace_then_lock(lock):
         if not times:
@@ -40,7 +40,7 @@ def replaced_once(tmp_path, monkeypatch):
         times.append(lock)
         return locked(lock)
 
-    monkeypatch.setattr(locks, "_locked", replace_then_lock)
+    monkeypatch.setattr(locks, "try_lock", replace_then_lock)
 
 
 def test_the_lock_of_a_removed_file_does_not_count(tmp_path, replaced_once):
