@@ -12,7 +12,6 @@ from microtome.analysis.metrics.scores import PRIMARY, PROBE_PRIMARY
 
 PROBE_EXTRAS = ("selectivity", "compression")
 ATTENTION_CHANGES = ("jensen_shannon", "cosine", "l1")
-DRAWN = ("mean", "gain", "difference")  # stages of rows that a study draws from those of its seeds
 SPLITS = ("test", "heldout")  # the first of these that a task has is quoted
 
 ALL_TASKS = "all tasks"
@@ -119,8 +118,7 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
     for name in ("fraction", "seed", "layer", "head", "other_layer", "value"):
         column = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
         frame[name] = pd.to_numeric(column, errors="coerce").astype("float64")
-    drawn = frame["stage"].isin(DRAWN)
-    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "") & ~drawn
+    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "")
     return frame[usable].reset_index(drop=True)
 
 

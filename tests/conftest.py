@@ -92,3 +92,41 @@ def small_suite(tmp_path, small_tasks, tiny_models, monkeypatch):
     path = tmp_path / "small.yaml"
     path.write_text(SUITE.format(tasks=", ".join(str(p) for p in small_tasks.values())))
     return path
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """A folder with the demo made small: `suites/demo.yaml`, and all that it makes in `artifacts/`."""
+    import yaml
+    from click.testing import CliRunner
+
+    from microtome.jobs.cli import main
+    from microtome.jobs.suite.suite import SUITES
+
+    suite = yaml.safe_load((SUITES / "demo.yaml").read_text("utf-8"))
+    suite["models"] = {name: suite["models"][name] for name in ("bert", "biobert")}
+    for model in suite["models"].values():
+        model["adapt"] |= {"epochs": 1, "corpus": model["adapt"]["corpus"] | {"documents": 60}}
+    suite |= {"fractions": [0, 100], "recipe": {"epochs": 3, "train_examples": 120}}
+    suite["extract"]["probing"]["splits"] = {"train": 60, "dev": 20, "test": 60}
+    suite["extract"]["attending"]["splits"] = {"test": 20}
+    del suite["similarity"], suite["generate"]
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "suites").mkdir()
+    (folder / "suites" / "demo.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MICROTOME_STORE", str(folder / "artifacts"))
+        command = ["suite", "run", str(folder / "suites" / "demo.yaml"), "--local"]
+        done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def demo_store(demo, monkeypatch):
+    """The store of the small demo, which the suite name `demo` stands for too."""
+    from microtome.jobs.suite import suite
+
+    monkeypatch.setattr(suite, "SUITES", demo / "suites")
+    monkeypatch.setenv("MICROTOME_STORE", str(demo / "artifacts"))
+    return demo / "artifacts"

@@ -112,8 +112,8 @@ def _opened(folder: Path) -> int:
 def _refuse_without_locks(folder: Path) -> None:
     if not CAN_LOCK:
         raise StoreError(
-            f"cannot work in {folder.parent}: this system has no fcntl to lock files with. Stores can be read "
-            "here; to write, use Linux, macOS or WSL"
+            f"cannot work in {folder.parent}: this system has no fcntl to lock files with. Stores can be "
+            "read here; to write, use Linux, macOS or WSL"
         )
 
 

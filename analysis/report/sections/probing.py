@@ -135,7 +135,7 @@ def _best(results: Results) -> Table | None:
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
     frame = renamed(best[[*keys, "metric", "mean", *BELOW]], mean="score")
-    gains = results.drawn("probe", "gain")
+    gains = results.derived_from("probe", "gain")
     if not gains.empty:
         chosen = gains[[*keys, "metric", "mean", *BELOW]]
         frame = frame.merge(renamed(chosen, mean="gain"), on=[*keys, "metric"], how="left")
