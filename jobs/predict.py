@@ -29,12 +29,12 @@ def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[
     """Examples without labels from JSON Lines (`text`, or `text_a` and `text_b`; `id` if there is one) or
     plain text, one per line, two texts parted by a tab; and each example's first text as it stands."""
     if path.suffix == ".jsonl":
-        found = list(_json_texts(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
+        rows = list(_json_texts(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
     else:
-        found = list(_plain_rows(path, kind.texts))
-    if not found:
+        rows = list(_plain_rows(path, kind.texts))
+    if not rows:
         raise InputError(f"{path}: no text")
-    return _unlabelled(found, path, kind, labels)
+    return _unlabelled(rows, path, kind, labels)
 
 
 def given_texts(

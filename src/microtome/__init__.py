@@ -70,17 +70,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    value: Any
-    if name == "__version__":
-        value = importlib.import_module("importlib.metadata").version("microtome")
-    elif name in _MODULES:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
-    else:
-        names = ", ".join(_MODULES)
-        raise AttributeError(f"microtome has no '{name}'; it has {names}", name=name, obj=_this_module())
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is a mistake
+
+    def __getattr__(name: str) -> Any:
+        value: Any
+        if name == "__version__":
+            value = importlib.import_module("importlib.metadata").version("microtome")
+        elif name in _MODULES:
+            value = getattr(importlib.import_module(_MODULES[name]), name)
+        else:
+            names = ", ".join(_MODULES)
+            raise AttributeError(f"microtome has no '{name}'; it has {names}", name=name, obj=_this_module())
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
