@@ -24,50 +24,15 @@ from microtome.jobs.suite.suite import Suite, load_suite
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.cache.listing import ORIGIN
 from microtome.store.cache.reader import ActivationCache, open_cache
 from microtome.store.config import Config
-from microtome.store.errors import InputError, unknown
+from microtome.store.errors import InputError
 from microtome.store.results import COLUMNS, tidy
 
 C = TypeVar("C", bound=Config)
 CacheLike = ActivationCache | Artifact | str | Path
-MODEL = ("task", "model", "fraction", "seed", "split")
 SCORE = ("metric", "name", "value", "low", "high", "n")
-SIZES = ("examples", "tokens", "layers", "heads", "dim")
-CACHE_COLUMNS = {
-    **{name: COLUMNS[name] for name in MODEL},
-    "unit": "string",
-    **dict.fromkeys(SIZES, "Int64"),
-    "hidden": "boolean",  # whether hidden states are kept
-    "attention": "boolean",
-    "megabytes": "Float64",
-    "id": "string",
-    "folder": "string",
-}
-CACHE_LABELS = (*MODEL, "unit", "hidden", "attention")
-
-
-def caches(store: Store | str | Path | None = None, **labels: Any) -> pd.DataFrame:
-    """The activation caches of a store, one per row; `labels` choose, as in caches(task="jnlpba", seed=1).
-
-    A label is any of task, model, fraction, seed, split, unit, hidden and attention. `id` is what open_cache
-    and the other functions take. InputError for a label that caches do not have.
-    """
-    for name in labels:
-        if name not in CACHE_LABELS:
-            raise unknown("label of caches", name, CACHE_LABELS)
-    frame = tidy((_cache_row(artifact) for artifact in _store(store).list("extract")), CACHE_COLUMNS)
-    for name, value in labels.items():
-        frame = frame[frame[name].eq(value).fillna(False)]
-    return frame.reset_index(drop=True)
-
-
-def _cache_row(artifact: Artifact) -> dict[str, Any]:
-    with ActivationCache(artifact.path) as cache:
-        described = {name: getattr(cache, name) for name in (*MODEL, "unit", *SIZES)}
-        hidden, attention = bool(cache.layout.hidden_layers), bool(cache.layout.attention_layers)
-    size = {"megabytes": artifact.bytes() / 1e6, "id": artifact.id, "folder": artifact.path.name}
-    return {**described, "hidden": hidden, "attention": attention, **size}
 
 
 def results(
@@ -190,9 +155,9 @@ def _labels(
 
 def _frame(rows: Iterable[Mapping[str, Any]], cache: ActivationCache, own: Sequence[str]) -> pd.DataFrame:
     """Rows of an analysis beside what the cache is of, with the columns that an analysis of this kind has."""
-    about = {name: getattr(cache, name) for name in MODEL}
+    about = {name: getattr(cache, name) for name in ORIGIN}
     named = [{**about, "name": FULL_NAMES.get(row["metric"]), **row} for row in rows]
-    return tidy(named, {name: COLUMNS[name] for name in (*MODEL, *own, *SCORE)})
+    return tidy(named, {name: COLUMNS[name] for name in (*ORIGIN, *own, *SCORE)})
 
 
 def _config(kind: type[C], config: C | None, settings: Mapping[str, Any]) -> C:

@@ -30,9 +30,7 @@ def test_importing_loads_nothing_but_the_standard_library():
 
 @pytest.mark.parametrize("name", ["open_cache", "Store", "probe", "results", "predict", "caches"])
 def test_no_name_loads_torch_before_a_model_is_asked(name):
-    code = (
-        f"import sys, microtome; microtome.{name}; print([m for m in ('torch', 'ray') if m in sys.modules])"
-    )
+    code = f"import sys, microtome; microtome.{name}; print({{'torch', 'ray'}} & set(sys.modules))"
     assert printed(code) == "set()"
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from microtome.analysis.similarity import SimilarityConfig, linear_cka
     from microtome.jobs.kinds.extract import ExtractConfig
     from microtome.jobs.notebook import (
-        caches,
         compare_attention,
         compare_similarity,
         derived_results,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     )
     from microtome.jobs.tasks import Recipe
     from microtome.store.artifacts.store import Store
+    from microtome.store.cache.listing import caches
     from microtome.store.cache.reader import ActivationCache, open_cache
     from microtome.store.errors import MicrotomeError
 
@@ -38,7 +38,7 @@ _MODULES = {
     "Recipe": "microtome.jobs.tasks",
     "SimilarityConfig": "microtome.analysis.similarity",
     "Store": "microtome.store.artifacts.store",
-    "caches": "microtome.jobs.notebook",
+    "caches": "microtome.store.cache.listing",
     "compare_attention": "microtome.jobs.notebook",
     "compare_similarity": "microtome.jobs.notebook",
     "derived_results": "microtome.jobs.notebook",

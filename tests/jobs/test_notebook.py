@@ -6,6 +6,7 @@ import pytest
 from microtome.jobs import notebook
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
+from microtome.store.cache.listing import caches
 from microtome.store.cache.reader import open_cache
 from microtome.store.errors import InputError
 from microtome.store.results import COLUMNS, DERIVED_COLUMNS
@@ -16,7 +17,7 @@ NER = {"task": "demo-ner", "model": "bert", "split": "test"}
 @pytest.fixture
 def cache_ids(demo_store):
     """Ids of caches of words: before and after, hidden states and attentions."""
-    found = notebook.caches(**NER)
+    found = caches(**NER)
     return {(row.fraction, "hidden" if row.hidden else "attention"): row.id for row in found.itertuples()}
 
 
@@ -46,18 +47,6 @@ def test_a_suite_may_be_a_file_and_the_store_anywhere(demo_store, demo, monkeypa
         notebook.results(read, overrides=["seeds=[2]"])
 
 
-def test_caches_are_listed_and_chosen_by_label(demo_store):
-    every = notebook.caches()
-    assert len(every) == len(Store().list("extract")) == 32
-    chosen = notebook.caches(**NER, hidden=True)
-    assert chosen["fraction"].tolist() == [0, 100]
-    assert chosen["seed"].isna().tolist() == [True, False]
-    assert (chosen["layers"] == 3).all()
-    assert notebook.caches(seed=1, fraction=0).empty
-    with pytest.raises(InputError, match="unknown label of caches 'modle'; did you mean 'model'"):
-        notebook.caches(modle="bert")
-
-
 def test_a_cache_may_be_given_in_any_way(cache_ids, demo_store):
     before, after = (cache_ids[fraction, "hidden"] for fraction in (0, 100))
     wanted = notebook.compare_similarity(before, after, tokens=50, items=20)
@@ -70,8 +59,8 @@ def test_a_cache_may_be_given_in_any_way(cache_ids, demo_store):
 
 
 def test_what_a_suite_measured_is_measured_again(cache_ids, demo_store):
-    [train] = notebook.caches(**NER | {"split": "train"}, fraction=0)["id"]
-    [dev] = notebook.caches(**NER | {"split": "dev"}, fraction=0)["id"]
+    [train] = caches(**NER | {"split": "train"}, fraction=0)["id"]
+    [dev] = caches(**NER | {"split": "dev"}, fraction=0)["id"]
     again = notebook.probe(train, cache_ids[0, "hidden"], dev)
     rows = notebook.results("demo")
     rows = rows[(rows["kind"] == "probe") & (rows["task"] == "demo-ner") & (rows["model"] == "bert")]
@@ -85,7 +74,7 @@ def test_what_a_suite_measured_is_measured_again(cache_ids, demo_store):
 
 
 def test_settings_go_over_those_of_a_config_and_are_checked(cache_ids, demo_store):
-    [train] = notebook.caches(**NER | {"split": "train"}, fraction=0)["id"]
+    [train] = caches(**NER | {"split": "train"}, fraction=0)["id"]
     config = notebook.ProbeConfig(layers=(1,), controls=False, codelength=False, baselines=False)
     rows = notebook.probe(train, cache_ids[0, "hidden"], config=config, layers=[2], strengths=[0.1])
     assert set(rows["layer"]) == {2}
