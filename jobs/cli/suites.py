@@ -21,7 +21,7 @@ from microtome.jobs.run.progress import Screen
 from microtome.jobs.run.provenance import provenance
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
-from microtome.jobs.suite.results import study_rows, without_places
+from microtome.jobs.suite.results import derived_rows, measured_rows, without_places
 from microtome.jobs.suite.suite import load_suite, suite_names
 from microtome.jobs.tasks import Recipe
 from microtome.store.artifacts.store import Store
@@ -174,6 +174,9 @@ def suite_run(
 @click.argument("suite")
 @SETTINGS
 @click.option(
+    "--derived", is_flag=True, help="what is derived from several jobs, in place of what they measured"
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet"]),
@@ -182,16 +185,29 @@ def suite_run(
     help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
 )
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
-def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
-    """Print the results of SUITE so far, one number per row."""
+def results_command(
+    suite: str, overrides: tuple[str, ...], derived: bool, form: str, out: str | None
+) -> None:
+    """Print what the jobs of SUITE measured so far, one number per row.
+
+    With --derived, print what is derived from the primary scores of several jobs instead, with intervals
+    paired over examples. Its column `quantity` says what a value is:
+
+    \b
+    mean         over seeds
+    gain         minus the score of the same model with none of the training data
+    difference   minus the score of another model; reference_model and reference_fraction say which
+    """
     if form == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
     if form == "table" and out is not None:
         raise click.UsageError("--out goes with --format csv, json or parquet")
     store = Store()
-    rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
+    read = derived_rows if derived else measured_rows
+    rows = read(make_plan(load_suite(suite, overrides), store), store)
     if form == "table":
-        shown = rows.assign(artifact=rows["artifact"].str[:8]).dropna(axis="columns", how="all")
+        shown = rows if derived else rows.assign(artifact=rows["artifact"].str[:8])
+        shown = shown.dropna(axis="columns", how="all")
         console().print(as_table(shown))
     elif form == "parquet":
         with whole_file(Path(str(out))) as staged, staged.open("wb") as stream:
@@ -219,18 +235,20 @@ def report_command(suite: str, overrides: tuple[str, ...], out: str, figures: An
 
     store = Store()
     plan = make_plan(load_suite(suite, overrides), store)
-    rows = study_rows(plan, store)
+    rows = measured_rows(plan, store)
     if rows.empty:
         raise InputError(
             f"no results yet for suite '{plan.suite.name}'; run: microtome suite run {plan.suite.typed}"
         )
     target = Path(out) / "index.html"
     before = target.read_bytes() if target.is_file() else b""
+    shown, derived = without_places(rows, derived_rows(plan, store))
     page = write_report(
-        without_places(rows),
+        shown,
         Path(out),
         suite=plan.suite.name,
         description=plan.suite.description,
+        derived=derived,
         provenance={"store": store.root.resolve().name, "study": plan.suite.study, **provenance()},
         costs=_costs(plan, store),
         figures=figures,
