@@ -14,7 +14,6 @@ from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 
 PROBE_EXTRAS = ("selectivity", "compression")
 ATTENTION_CHANGES = ("jensen_shannon", "cosine", "l1")
-DERIVED = ("mean", "gain", "difference")  # stages of rows that are computed from those of several runs
 SPLITS = ("test", "heldout")  # the first of these that a task has is quoted
 
 ALL_TASKS = "all tasks"
@@ -148,8 +147,7 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
     for name in ("fraction", "seed", "layer", "head", "other_layer", "value"):
         column = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
         frame[name] = pd.to_numeric(column, errors="coerce").astype("float64")
-    derived = frame["stage"].isin(DERIVED)
-    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "") & ~derived
+    usable = np.isfinite(frame["value"]) & frame["fraction"].notna() & (frame["label"] == "")
     return frame[usable].reset_index(drop=True)
 
 

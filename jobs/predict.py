@@ -28,17 +28,41 @@ def read_texts(path: Path, kind: TaskType, labels: Sequence[str]) -> tuple[list[
     """Examples without labels from JSON Lines (`text`, or `text_a` and `text_b`; `id` if there is one) or
     plain text, one per line, two texts parted by a tab; and each example's first text as it stands."""
     if path.suffix == ".jsonl":
-        found = list(_json_texts(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
+        rows = list(_json_texts(path, ("text_a", "text_b") if kind.texts == 2 else ("text",)))
     else:
-        found = list(_plain_rows(path, kind.texts))
-    if not found:
+        rows = list(_plain_rows(path, kind.texts))
+    if not rows:
         raise InputError(f"{path}: no text")
+    return _unlabelled(rows, path, kind, labels)
+
+
+def given_texts(
+    texts: Sequence[str | Sequence[str]], kind: TaskType, labels: Sequence[str]
+) -> tuple[list[Example], list[str]]:
+    """Examples without labels from texts, or pairs of texts where a task is about two; and each example's
+    first text as it stands. Their ids are their places, from 0."""
+    rows: list[Named] = []
+    for number, given in enumerate(texts):
+        several = [given] if isinstance(given, str) else list(given)
+        usable = all(isinstance(text, str) and text.strip() for text in several)
+        if len(several) != kind.texts or not usable:
+            wanted = "a text" if kind.texts == 1 else "two texts"
+            raise InputError(f"texts[{number}]: expected {wanted}, found {given!r:.60}")
+        rows.append((f"texts[{number}]", str(number), several))
+    if not rows:
+        raise InputError("no texts")
+    return _unlabelled(rows, Path("texts"), kind, labels)
+
+
+def _unlabelled(
+    rows: Sequence[Named], source: Path, kind: TaskType, labels: Sequence[str]
+) -> tuple[list[Example], list[str]]:
     examples = []
-    for where, name, texts in found:
+    for where, name, texts in rows:
         words = tuple(_words(text, kind) for text in texts)
         examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words))), where=where))
-    refuse_unsound(examples, path, labelled=False)
-    return examples, [texts[0] for *_, texts in found]
+    refuse_unsound(examples, source, labelled=False)
+    return examples, [texts[0] for *_, texts in rows]
 
 
 def read_task_file(path: Path, spec: DataSpec) -> list[Example]:

@@ -10,10 +10,10 @@ from microtome.store.results import COLUMNS
 FORMULA = ("=", "+", "-", "@", "\t", "\n")  # what a cell begins with that a spreadsheet evaluates
 
 
-def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A frame with exactly the columns of `COLUMNS`, in that order, missing cells as NA."""
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return frame.astype(COLUMNS)
+def tidy(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str] = COLUMNS) -> pd.DataFrame:
+    """A frame with exactly these columns, in that order, missing cells as NA."""
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    return frame.astype(dict(columns))
 
 
 def as_csv(frame: pd.DataFrame, **options: Any) -> str:

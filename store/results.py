@@ -1,4 +1,4 @@
-"""Result rows: one number per row, in the same columns for every kind of job."""
+"""Result rows: one number per row. What was measured and what is derived from that are two tables."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from microtome.store.errors import StoreError
 
 ROWS = "rows.jsonl"
 
+# Of what jobs measured: the same columns for every kind of job.
 COLUMNS = {
     "suite": "string",
     "kind": "string",
@@ -19,7 +20,7 @@ COLUMNS = {
     "fraction": "Float64",  # per cent of the training data
     "seed": "Int64",
     "split": "string",
-    "stage": "string",  # before or after, where a job measures twice; across, between the two
+    "stage": "string",  # before, during or after, where a job measures more than once; across, between two
     "epoch": "Float64",  # of adaptation, where a score is taken on the way
     "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
     "other_layer": "Int64",  # that `layer` is compared with
@@ -36,6 +37,27 @@ COLUMNS = {
     "published_model": "string",  # the model that has the published score
     "source": "string",  # of the published score
     "artifact": "string",
+}
+# Of what is derived from the measured scores of several jobs, never a score of one job.
+DERIVED_COLUMNS = {
+    "suite": "string",
+    "kind": "string",  # of the jobs whose scores these are
+    "task": "string",
+    "model": "string",
+    "fraction": "Float64",
+    "split": "string",
+    "probe": "string",
+    "layer": "Int64",
+    "quantity": "string",  # mean over seeds; gain or difference, minus the score of the reference
+    "reference_model": "string",  # whose score is subtracted
+    "reference_fraction": "Float64",
+    "metric": "string",  # of the scores
+    "name": "string",
+    "value": "Float64",
+    "low": "Float64",  # a 95 % bootstrap interval of the value, over examples and over several seeds
+    "high": "Float64",
+    "n": "Int64",
+    "seeds": "Int64",
 }
 LABELS = ("task", "model", "fraction", "seed")
 

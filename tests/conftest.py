@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches a network
 CORPORA = os.environ.get("MICROTOME_DATA")
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +43,70 @@ def tiny_models(tmp_path_factory):
             name, texts, folder / name, vocabulary=300, dim=16, layers=2, heads=2, max_length=64, seed=3
         )
     return folder
+
+
+@pytest.fixture
+def small_cache(tmp_path):
+    """A cache of three examples: the first token of each is special, every other is a word of its own.
+    Beside the artifact, what was written: hidden [layers, tokens, dim], and attention of each example."""
+    import numpy as np
+
+    from microtome.store.artifacts.store import Request, Store
+    from microtome.store.cache.description import CachedSplit
+    from microtome.store.cache.examples import Examples
+    from microtome.store.cache.layout import Layout, pack_attention
+    from microtome.store.cache.writer import CacheWriter
+
+    lengths = [4, 3, 5]
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    words = [length - 1 for length in lengths]
+    table = Examples(
+        offsets=offsets,
+        input_ids=np.arange(offsets[-1], dtype=np.int32),
+        word_ids=np.concatenate([np.arange(-1, count) for count in words]).astype(np.int32),
+        segment_ids=np.zeros(offsets[-1], np.int8),
+        special_mask=np.isin(np.arange(offsets[-1]), offsets[:-1]),
+        word_offsets=np.concatenate([[0], np.cumsum(words)]),
+        labels=np.arange(sum(words), dtype=np.int16) % 3,
+        spans=np.zeros((3, 2, 2), np.int32),
+        rows=np.arange(3),
+    )
+    layout = Layout(
+        layers=2,
+        heads=2,
+        dim=6,
+        causal=False,
+        dtype="float32",
+        hidden_layers=(0, 1, 2),
+        attention_layers=(0, 1),
+    )
+    hidden = rng.normal(size=(3, offsets[-1], 6)).astype(np.float32)
+    attention = [rng.dirichlet(np.ones(n), (2, 2, n)).astype(np.float32) for n in lengths]
+    labels = {"task": "genes", "model": "tiny", "fraction": 30, "seed": 7}
+    request = Request("extract", 1, {"a": 1}, {"checkpoint": "c"}, "genes.tiny.test", labels=labels)
+    split = CachedSplit(
+        task="genes",
+        split="test",
+        unit="word",
+        classes=("O", "B-gene", "I-gene"),
+        credentialed=False,
+        segments="together",
+        max_length=8,
+        truncated_words=0,
+    )
+    store = Store(tmp_path / "store")
+    with store.begin(request) as staging:
+        with CacheWriter(staging.path, staging.scratch, layout, table, part_format="zarr") as writer:
+            for buffer in writer.claims():
+                for example in range(3):
+                    rows = slice(offsets[example], offsets[example + 1])
+                    buffer.slot("hidden", example)[:] = hidden[:, rows]
+                    buffer.slot("attention", example)[:] = pack_attention(attention[example], False)
+                writer.submit(buffer)
+            description, staging.files = writer.finish(split)
+        description.write(staging.outputs)
+    return SimpleNamespace(artifact=store.find(request), hidden=hidden, attention=attention)
 
 
 TASK = """
@@ -92,3 +157,41 @@ def small_suite(tmp_path, small_tasks, tiny_models, monkeypatch):
     path = tmp_path / "small.yaml"
     path.write_text(SUITE.format(tasks=", ".join(str(p) for p in small_tasks.values())))
     return path
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """A folder with the demo made small: `suites/demo.yaml`, and all that it makes in `artifacts/`."""
+    import yaml
+    from click.testing import CliRunner
+
+    from microtome.jobs.cli import main
+    from microtome.jobs.suite.suite import SUITES
+
+    suite = yaml.safe_load((SUITES / "demo.yaml").read_text("utf-8"))
+    suite["models"] = {name: suite["models"][name] for name in ("bert", "biobert")}
+    for model in suite["models"].values():
+        model["adapt"] |= {"epochs": 1, "corpus": model["adapt"]["corpus"] | {"documents": 60}}
+    suite |= {"fractions": [0, 100], "recipe": {"epochs": 3, "train_examples": 120}}
+    suite["extract"]["probing"]["splits"] = {"train": 60, "dev": 20, "test": 60}
+    suite["extract"]["attending"]["splits"] = {"test": 20}
+    del suite["similarity"], suite["generate"]
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "suites").mkdir()
+    (folder / "suites" / "demo.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MICROTOME_STORE", str(folder / "artifacts"))
+        command = ["suite", "run", str(folder / "suites" / "demo.yaml"), "--local"]
+        done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def demo_store(demo, monkeypatch):
+    """The store of the small demo, which the suite name `demo` stands for too."""
+    from microtome.jobs.suite import suite
+
+    monkeypatch.setattr(suite, "SUITES", demo / "suites")
+    monkeypatch.setenv("MICROTOME_STORE", str(demo / "artifacts"))
+    return demo / "artifacts"

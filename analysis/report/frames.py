@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.correlation import DERIVED
 from microtome.analysis.metrics import short_name
 
 TEXTS = (
@@ -25,22 +24,29 @@ NUMBERS = (
     *("fraction", "seed", "epoch", "layer", "other_layer", "head", "value", "low", "high", "n"),
     "published",
 )
+DERIVED_TEXTS = ("kind", "task", "model", "split", "probe", "quantity", "reference_model", "metric")
+DERIVED_NUMBERS = ("fraction", "layer", "reference_fraction", "value", "low", "high", "n", "seeds")
 ITEM = ["task", "model"]
 
 
-def plain(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with every column of the store as text (missing = "") or float64 (missing = NaN).
+def plain(rows: pd.DataFrame, texts: Sequence[str] = TEXTS, numbers: Sequence[str] = NUMBERS) -> pd.DataFrame:
+    """Rows with these columns as text (missing = "") or float64 (missing = NaN).
 
     Infinite values count as missing, and rows without a value are dropped: neither can be drawn.
     """
     frame = pd.DataFrame(index=pd.RangeIndex(len(rows)))
-    for name in TEXTS:
+    for name in texts:
         column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
         frame[name] = [str(cell) if pd.notna(cell) else "" for cell in column]
-    for name in NUMBERS:
+    for name in numbers:
         column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
         frame[name] = pd.to_numeric(column, errors="coerce").astype("float64").to_numpy()
     return frame.loc[np.isfinite(frame["value"])].reset_index(drop=True)
+
+
+def plain_derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """`plain` for what is derived from several jobs."""
+    return plain(rows, DERIVED_TEXTS, DERIVED_NUMBERS)
 
 
 def in_order(column: pd.Series) -> list[str]:
@@ -76,17 +82,15 @@ def first_split(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["split"] == split]
 
 
-def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str], means: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per `keys`: mean, standard deviation over seeds, interval, number of seeds and of items n.
 
-    The interval (low, high) is that of stage "mean", which is over seeds; of a single seed its own; else
-    none. Rows that were computed from several runs are not counted as seeds. Texts are in the order of their
-    first appearance, numbers ascending, the first key slowest.
+    The interval (low, high) is that of `means`, derived rows of the quantity "mean" over seeds; of a single
+    seed its own; else none. Texts are in the order of their first appearance, numbers ascending, the first
+    key slowest.
     """
     keys = list(keys)
-    derived = rows["stage"].isin(DERIVED)
-    grouped = rows[~derived].groupby(keys, sort=False, dropna=False)
-    frame = grouped.agg(
+    frame = rows.groupby(keys, sort=False, dropna=False).agg(
         mean=("value", "mean"),
         deviation=("value", "std"),
         low=("low", "first"),
@@ -94,30 +98,27 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         seeds=("seed", "nunique"),
         runs=("value", "size"),
         n=("n", "max"),
-    ).reset_index()
+    )
+    frame = frame.reset_index()
     frame["seeds"] = frame["seeds"].clip(lower=1)
     frame.loc[frame["runs"] > 1, ["low", "high"]] = np.nan
-    frame = _with_derived(frame.drop(columns="runs"), rows[rows["stage"] == "mean"], keys)
+    frame = frame.drop(columns="runs")
+    if means is not None and not means.empty:
+        frame = _with_means(frame, means, keys)
     return frame.sort_values(keys, key=_rank, ignore_index=True)
 
 
-def _with_derived(frame: pd.DataFrame, derived: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The frame with the mean and interval over seeds that `derived` has, where it has them."""
-    if derived.empty:
-        return frame
+def _with_means(frame: pd.DataFrame, means: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The frame with the mean and interval that were derived over seeds, where they were."""
     names = {"value": "mean", "low": "low", "high": "high"}
-    means = derived.drop_duplicates(keys)[[*keys, *names]].rename(columns={n: f"derived {n}" for n in names})
-    merged = frame.merge(means, on=keys, how="left")
+    columns = {name: f"derived {name}" for name in names}
+    merged = frame.merge(
+        means.drop_duplicates(keys)[[*keys, *names]].rename(columns=columns), on=keys, how="left"
+    )
     has_mean = merged["derived value"].notna()
     for name, column in names.items():
         merged.loc[has_mean, column] = merged.loc[has_mean, f"derived {name}"]
     return merged[list(frame)]
-
-
-def derived_rows(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Rows that were computed from several runs, with their value as `mean`, as over_seeds has it."""
-    selected = rows[rows["stage"] == stage].rename(columns={"value": "mean"})
-    return selected.assign(deviation=np.nan)
 
 
 def spread(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

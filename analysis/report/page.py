@@ -41,23 +41,24 @@ def write_report(
     suite: str,
     description: str,
     provenance: Mapping[str, str],
+    derived: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
     figures: canvas.Form | None = None,
     sources: str = "",
 ) -> Path:
     """Write the report of a suite to `out/index.html` and return that path.
 
-    `rows` are tidy result rows (see store.results); a kind or metric that the page has no figure for is
-    listed, not refused. `provenance` is printed as it is given. `costs` has columns kind, jobs, seconds and
-    bytes. With `figures`, every figure is also a file of that form in `out/figures`. The page is one file
-    that loads nothing, and the same arguments give the same bytes; `sources`, a digest of what it is made of,
-    stands in its last line (see stamp.py). Raises InputError when there are no rows,
-    and for an index.html that is no report.
+    `rows` are what was measured and `derived` what is derived from it (both: store.results); a kind or metric
+    that the page has no figure for is listed, not refused. `provenance` is printed as it is given. `costs`
+    has columns kind, jobs, seconds and bytes. With `figures`, every figure is also a file of that form in
+    `out/figures`. The page is one file that loads nothing, and the same arguments give the same bytes;
+    `sources`, a digest of what it is made of, stands in its last line (see stamp.py). Raises InputError when
+    there are no rows, and for an index.html that is no report.
     """
     if rows.empty:
         raise InputError(f"no results yet for suite '{suite}'; run: microtome suite run {suite}")
     _refuse_to_replace_what_is_no_report(out / "index.html")
-    results = read(rows)
+    results = read(rows, derived)
     sections = _sections(results)
     template = _environment().get_template("page.html.jinja")
     page = template.render(

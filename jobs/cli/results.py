@@ -8,7 +8,7 @@ import click
 from microtome.jobs.cli.options import UserPath, console, overrides_option
 from microtome.jobs.cli.tables import print_rows, without_empty_columns
 from microtome.jobs.suite.plan import make_plan
-from microtome.jobs.suite.results import study_rows
+from microtome.jobs.suite.results import derived_rows, measured_rows
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.files.outputs import whole_file, write_whole
@@ -19,6 +19,9 @@ from microtome.store.frames import as_csv
 @click.argument("suite")
 @overrides_option
 @click.option(
+    "--derived", is_flag=True, help="what is derived from several jobs, in place of what they measured"
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet"]),
@@ -27,16 +30,28 @@ from microtome.store.frames import as_csv
     help="of the rows; in csv a text that a spreadsheet would run as a formula begins with an apostrophe",
 )
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
-def results_command(suite: str, overrides: tuple[str, ...], form: str, out: str | None) -> None:
-    """Print the results of SUITE so far, one number per row."""
+def results_command(
+    suite: str, overrides: tuple[str, ...], derived: bool, form: str, out: str | None
+) -> None:
+    """Print what the jobs of SUITE measured so far, one number per row.
+
+    With --derived, print what is derived from the primary scores of several jobs instead, with intervals
+    paired over examples. Its column `quantity` says what a value is:
+
+    \b
+    mean         over seeds
+    gain         minus the score of the same model with none of the training data
+    difference   minus the score of another model; reference_model and reference_fraction say which
+    """
     if form == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
     if form == "table" and out is not None:
         raise click.UsageError("--out goes with --format csv, json or parquet")
     store = Store()
-    rows = study_rows(make_plan(load_suite(suite, overrides), store), store)
+    read = derived_rows if derived else measured_rows
+    rows = read(make_plan(load_suite(suite, overrides), store), store)
     if form == "table":
-        shown = rows.assign(artifact=rows["artifact"].str[:8]).astype(object)
+        shown = (rows if derived else rows.assign(artifact=rows["artifact"].str[:8])).astype(object)
         cells: Any = shown.where(rows.notna(), None).to_dict("records")
         print_rows(without_empty_columns(cells), console())
     elif form == "parquet":

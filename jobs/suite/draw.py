@@ -10,7 +10,7 @@ from microtome.analysis.report.page import write_report
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.suite.page_sources import page_provenance
 from microtome.jobs.suite.plan import Plan
-from microtome.jobs.suite.results import study_rows, without_places
+from microtome.jobs.suite.results import derived_rows, measured_rows, without_places
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.errors import InputError
 
@@ -27,14 +27,16 @@ def draw_page(
 
     InputError if there are no results yet.
     """
-    rows = study_rows(plan, store)
+    rows = measured_rows(plan, store)
     if rows.empty:
         raise InputError(
             f"no results yet for suite '{plan.suite.name}'; run: microtome suite run {plan.suite.typed}"
         )
+    measured, derived = without_places(rows, derived_rows(plan, store))
     return write_report(
-        without_places(rows),
+        measured,
         out,
+        derived=derived,
         suite=plan.suite.name,
         description=plan.suite.description,
         provenance=page_provenance(plan, store),

@@ -1,6 +1,6 @@
-"""The results of a suite: the rows of its jobs, named as the suite names them, beside what was published."""
+"""The results of a suite, as it names things: what its jobs measured, and what is derived from that."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,21 @@ from microtome.jobs.suite.plan import Plan
 from microtome.jobs.suite.published import published_columns, published_score
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.frames import tidy
-from microtome.store.results import LABELS, read_rows
+from microtome.store.results import DERIVED_COLUMNS, LABELS, read_rows
 
 Item = tuple[str, str, ScoreKey]  # kind, task, and what was scored
 Scores = dict[Item, dict[tuple[str, float], list[MetricTerms]]]  # model, fraction -> one score per seed
+MODEL_COLUMNS = ("model", "reference_model")
 
 
-def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
-    """One frame of all rows there are so far, model by model as the suite lists them, each in the order of
-    the plan, and then what is drawn from several of them, with 95 % bootstrap intervals over test examples
-    (and seeds, if there are several):
-
-    stage "mean"        a primary score, over seeds
-    stage "gain"        minus that of the same model with none of the training data, on the same examples
-    stage "difference"  minus that of the model that `label` names, on the same examples
-    """
+def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
+    """What the jobs that are done measured, each row beside a published score where there is one; model by
+    model as the suite lists them, each in the order of the plan. Columns: `store.results.COLUMNS`."""
     published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
+    artifacts = store.find_all(job.request for job in plan.jobs)
     rows = []
-    found = store.find_all(job.request for job in plan.jobs)
     for job in plan.jobs:
-        artifact = found.get(job.id)
+        artifact = artifacts.get(job.id)
         if artifact is None:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
@@ -41,17 +36,37 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
             rows.append(row | published_columns(published_score(row, scores)))
-    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
-    place = {name: number for number, name in enumerate(plan.suite.models)}
-    return tidy(sorted(rows, key=lambda row: place[row["model"]]))
+    return tidy(_by_model(rows, plan))
 
 
-def without_places(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows for others to read: a model that is named by its folder has the end of its path as its name,
-    as much of it as tells it from the other models."""
-    names = {str(name) for name in pd.concat([rows["model"], rows["label"]]).dropna()}
+def derived_rows(plan: Plan, store: Store) -> pd.DataFrame:
+    """What is derived from the primary scores of fine-tuning and probing on the test split, with 95 %
+    bootstrap intervals over test examples, and seeds if there are several. Columns:
+    `store.results.DERIVED_COLUMNS`.
+
+    quantity "mean"        over seeds, where there are several
+    quantity "gain"        the score minus that of the same model with none of the training data
+    quantity "difference"  the score minus that of another model with as much of it
+
+    What is subtracted was scored on the same examples, and is named by reference_model and
+    reference_fraction.
+    """
+    artifacts = store.find_all(job.request for job in plan.jobs if job.kind in ("finetune", "probe"))
+    rows = [{"suite": plan.suite.name, **row} for row in _derived(_scores(plan, artifacts))]
+    return tidy(_by_model(rows, plan), DERIVED_COLUMNS)
+
+
+def without_places(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """The tables for others to read: a model that is named by its folder has the end of its path as its name,
+    as much of it as tells it from the other models of all tables."""
+    columns = [[column for column in MODEL_COLUMNS if column in table] for table in tables]
+    named = [table[column] for table, present in zip(tables, columns, strict=True) for column in present]
+    names = {str(name) for name in pd.concat(named).dropna()}
     short = {name: _end(name, names) for name in names if name.startswith(("/", "~", "."))}
-    return rows.assign(**{column: rows[column].replace(short) for column in ("model", "label")})
+    return [
+        table.assign(**{column: table[column].replace(short) for column in present})
+        for table, present in zip(tables, columns, strict=True)
+    ]
 
 
 def _end(place: str, names: Set[str]) -> str:
@@ -61,35 +76,41 @@ def _end(place: str, names: Set[str]) -> str:
     return next((end for end in ends if not any(f"/{o}".endswith(f"/{end}") for o in others)), parts[-1])
 
 
+def _by_model(rows: Iterable[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
+    """In the order in which the suite lists its models."""
+    place = {name: number for number, name in enumerate(plan.suite.models)}
+    return sorted(rows, key=lambda row: place[row["model"]])
+
+
 def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
     """The primary scores of fine-tuning and probing, by test example."""
-    found: Scores = {}
+    scores: Scores = {}
     for job in plan.jobs:
-        artifact = artifacts.get(job.id) if job.kind in ("finetune", "probe") else None
+        artifact = artifacts.get(job.id)
         if artifact is None:
             continue
-        of = str(job.labels["model"]), float(job.labels["fraction"])
+        run = str(job.labels["model"]), float(job.labels["fraction"])
         for key, terms in read_metric_terms(artifact).items():
             item = job.kind, str(job.labels["task"]), key
-            found.setdefault(item, {}).setdefault(of, []).append(terms)
-    return found
+            scores.setdefault(item, {}).setdefault(run, []).append(terms)
+    return scores
 
 
-def _drawn(scores: Scores) -> Iterator[dict[str, Any]]:
-    for item, by_run in scores.items():
-        for (model, fraction), of_seeds in by_run.items():
-            known = {**_named(item, of_seeds), "model": model, "fraction": fraction}
+def _derived(scores: Scores) -> Iterator[dict[str, Any]]:
+    for item, runs in scores.items():
+        for (model, fraction), of_seeds in runs.items():
+            row = {**_named(item, of_seeds), "model": model, "fraction": fraction}
             if len(of_seeds) > 1:
-                yield known | {"stage": "mean", **_bounds(interval(of_seeds))}
-            before = by_run.get((model, 0.0))
+                yield row | {"quantity": "mean", **_bounds(interval(of_seeds))}
+            before = runs.get((model, 0.0))
             if fraction > 0 and before:
-                yield known | {"stage": "gain", **_bounds(difference(of_seeds, before))}
+                yield row | _against("gain", (model, 0.0)) | _bounds(difference(of_seeds, before))
         if item[0] != "finetune":
             continue
-        for (one, of_one), (other, of_other) in combinations(by_run.items(), 2):
+        for (one, of_one), (other, of_other) in combinations(runs.items(), 2):
             if one[1] == other[1]:
-                known = {**_named(item, of_one), "model": other[0], "fraction": one[1], "label": one[0]}
-                yield known | {"stage": "difference", **_bounds(difference(of_other, of_one))}
+                row = {**_named(item, of_one), "model": other[0], "fraction": other[1]}
+                yield row | _against("difference", one) | _bounds(difference(of_other, of_one))
 
 
 def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
@@ -99,5 +120,17 @@ def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
     return named | {"probe": key.probe, "layer": key.layer}
 
 
-def _bounds(found: Interval) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+def _against(quantity: str, reference: tuple[str, float]) -> dict[str, Any]:
+    model, fraction = reference
+    return {"quantity": quantity, "reference_model": model, "reference_fraction": fraction}
+
+
+def _bounds(bounds: Interval) -> dict[str, float]:
+    """The value with its interval, over how many examples and seeds."""
+    return {
+        "value": bounds.value,
+        "low": bounds.low,
+        "high": bounds.high,
+        "n": bounds.n,
+        "seeds": bounds.seeds,
+    }

@@ -8,19 +8,31 @@ A cache is an artifact folder:
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from microtome.store.artifacts.store import Store, read_artifact
 from microtome.store.cache.checked_parts import CheckedPart
+from microtome.store.cache.conversions import (
+    as_dataset,
+    as_tensor,
+    attention_variables,
+    hidden_variables,
+    label_variables,
+    token_coordinates,
+)
 from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.layout import ATTENTION, HIDDEN, starts, unpack_attention
 from microtome.store.errors import MissingError
 
+if TYPE_CHECKING:
+    from microtome.store.cache.conversions import Dataset, Tensor
+
+DESCRIBING = ("task", "split", "unit", "model", "fraction", "seed", "id")  # attributes of a Dataset
 OPEN_PARTS = 16  # file handles that a reader keeps
 
 
@@ -35,6 +47,7 @@ class ActivationCache:
         self.path = Path(path)
         artifact = read_artifact(self.path)
         self.manifest: dict[str, Any] = artifact.manifest
+        self._labels = artifact.labels
         self.description = CacheDescription.of(artifact)
         self.checkpoint = artifact.inputs.get("checkpoint", "")  # identity of the model it was made with
         self._contents = artifact.contents
@@ -49,23 +62,137 @@ class ActivationCache:
             name: starts(self.layout.extents(name, self.example_data.lengths)) for name in (HIDDEN, ATTENTION)
         }
 
-    examples = property(lambda self: len(self.example_data.rows), doc="How many examples.")
-    tokens = property(lambda self: int(self.offsets[-1]), doc="How many tokens, special ones included.")
-    layers = property(lambda self: self.layout.layers, doc="Transformer blocks L; hidden has L + 1 layers.")
-    heads = property(lambda self: self.layout.heads, doc="Attention heads per layer.")
-    dim = property(lambda self: self.layout.dim, doc="Width of a hidden state.")
-    causal = property(lambda self: self.layout.causal, doc="Whether a token sees only what is before it.")
-    dtype = property(lambda self: np.dtype(self.layout.dtype), doc="The dtype on disk and of what is read.")
-    offsets = property(lambda self: self.example_data.offsets, doc="int64 [examples + 1], token offsets.")
-    input_ids = property(lambda self: self.example_data.input_ids, doc="int32 [tokens].")
-    word_ids = property(lambda self: self.example_data.word_ids, doc="int32 [tokens], -1 for special tokens.")
-    segment_ids = property(lambda self: self.example_data.segment_ids, doc="int8 [tokens], 0 or 1.")
-    special_mask = property(lambda self: self.example_data.special_mask, doc="bool [tokens].")
-    word_offsets = property(lambda self: self.example_data.word_offsets, doc="int64 [examples + 1].")
-    labels = property(lambda self: self.example_data.labels, doc="Per word, example or example x class.")
-    spans = property(
-        lambda self: self.example_data.spans, doc="int32 [examples, 2, 2], words of two mentions."
-    )
+    def __repr__(self) -> str:
+        kept = " and ".join(
+            f"{name} {_ranges(self.layout.kept(name))}"
+            for name in (HIDDEN, ATTENTION)
+            if self.layout.kept(name)
+        )
+        return (
+            f"<ActivationCache {self.path.name}: {self.examples:,} examples, {self.tokens:,} tokens, "
+            f"{kept or 'no layers'}, {self.heads} heads, dim {self.dim}, {self.dtype}>"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """Its identity, 64 hexadecimal digits; the first eight end the name of its folder."""
+        return self.manifest["id"]
+
+    @property
+    def task(self) -> str:
+        """The name of the task whose examples these are."""
+        return self.description.task
+
+    @property
+    def split(self) -> str:
+        """The split of the task: train, dev or test."""
+        return self.description.split
+
+    @property
+    def unit(self) -> str:
+        """What has a label: word, text, segment_pair or entity_pair."""
+        return self.description.unit
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that `labels` counts; none if labels are numbers."""
+        return self.description.classes
+
+    @property
+    def model(self) -> str | None:
+        """What the model is called in tables; None if nobody said."""
+        return self._labels.get("model")
+
+    @property
+    def fraction(self) -> float | None:
+        """Per cent of the training data that the model was fine-tuned on, 0 before; None if nobody said."""
+        return self._labels.get("fraction")
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the fine-tuning; None before fine-tuning."""
+        return self._labels.get("seed")
+
+    @property
+    def examples(self) -> int:
+        """How many examples."""
+        return len(self.example_data.rows)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens, special ones included."""
+        return int(self.offsets[-1])
+
+    @property
+    def layers(self) -> int:
+        """Transformer blocks L; hidden states have L + 1 layers."""
+        return self.layout.layers
+
+    @property
+    def heads(self) -> int:
+        """Attention heads per layer."""
+        return self.layout.heads
+
+    @property
+    def dim(self) -> int:
+        """Width of a hidden state."""
+        return self.layout.dim
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees only what is before it."""
+        return self.layout.causal
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype on disk and of what is read."""
+        return np.dtype(self.layout.dtype)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where the tokens of each example begin: int64 [examples + 1]."""
+        return self.example_data.offsets
+
+    @property
+    def input_ids(self) -> np.ndarray:
+        """What the tokenizer made of the text: int32 [tokens]."""
+        return self.example_data.input_ids
+
+    @property
+    def word_ids(self) -> np.ndarray:
+        """Which word of its example a token belongs to, -1 for special tokens: int32 [tokens]."""
+        return self.example_data.word_ids
+
+    @property
+    def segment_ids(self) -> np.ndarray:
+        """0 in the first text, 1 in the second: int8 [tokens]."""
+        return self.example_data.segment_ids
+
+    @property
+    def special_mask(self) -> np.ndarray:
+        """Which tokens the tokenizer added: bool [tokens]."""
+        return self.example_data.special_mask
+
+    @property
+    def word_offsets(self) -> np.ndarray:
+        """Where the words of each example begin, also those that were cut off: int64 [examples + 1]."""
+        return self.example_data.word_offsets
+
+    @property
+    def labels(self) -> np.ndarray:
+        """By unit: int [words] or [examples], int8 [examples, classes], or float [examples]."""
+        return self.example_data.labels
+
+    @property
+    def spans(self) -> np.ndarray:
+        """First word and word after the last of two mentions: int32 [examples, 2, 2]."""
+        return self.example_data.spans
 
     def hidden(self, layer: int, example: int | None = None) -> np.ndarray:
         """Hidden states after `layer`: [tokens, dim] of all examples in order, or [T, dim] of one."""
@@ -94,8 +221,35 @@ class ActivationCache:
                 window = slice(int(begin[example]) - first, int(begin[example + 1]) - first)
                 yield example, unpack_attention(packed[:, window], self._length(example), self.causal)
 
+    def to_torch(self, layer: int, example: int | None = None) -> "Tensor":
+        """`hidden` as a tensor of the same dtype and dims; PackageError if torch is not installed."""
+        return as_tensor(self.hidden(layer, example))
+
+    def to_xarray(self, layers: Sequence[int] | None = None, example: int | None = None) -> "Dataset":
+        """Hidden states of some layers, or else of all that are kept, as a Dataset; all is read into memory.
+
+        hidden     (layer, token, feature)
+        label      (word), (example) or (example, class), as the task has it; of all examples only
+        attention  (attention_layer, head, query, key), of one example only; every row over key sums to one
+
+        Coordinates of token are token_example, input_id, word_id, segment_id and special, of word
+        word_example. MissingError if xarray is not installed.
+        """
+        hidden_layers = self.layout.hidden_layers if layers is None else tuple(layers)
+        states = [self.hidden(layer, example) for layer in hidden_layers]
+        values, coordinates = hidden_variables(states, hidden_layers)
+        if example is None:
+            more = label_variables(self.example_data, self.unit, self.classes)
+        else:
+            attention_layers = self.layout.attention_layers
+            maps = [self.attention(layer, example) for layer in attention_layers]
+            more = attention_variables(maps, attention_layers)
+        coordinates |= token_coordinates(self.example_data, example) | more[1]
+        attributes = {name: getattr(self, name) for name in DESCRIBING}
+        return as_dataset(values | more[0], coordinates, attributes)
+
     def close(self) -> None:
-        """Let go of open files; the next read opens them again."""
+        """Close the open files; the next read opens them again."""
         self._open.cache_clear()
 
     def _index(self, name: str, layer: int) -> int:
@@ -134,6 +288,13 @@ class ActivationCache:
             self.dtype,
             verify=self._verify,
         )
+
+
+def _ranges(layers: Sequence[int]) -> str:
+    """Ascending layers as text: 0-4, or 0,2,4 where some are left out."""
+    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}-{layers[-1]}"
+    return ",".join(map(str, layers))
 
 
 def open_cache(path_or_id: str | Path, *, verify: bool = True) -> ActivationCache:

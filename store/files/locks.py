@@ -6,10 +6,18 @@ folder, and a process that had opened the removed file notices and opens the new
 """
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from microtome.store.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows: artifacts are read there, never written
+    CAN_LOCK = False
+else:
+    CAN_LOCK = True
 
 SUFFIX = ".lock"
 
@@ -43,7 +51,7 @@ def lock_shared(area: Path, name: str) -> tuple[int, Path]:
     folder = area / f"{name}.0"
     while True:
         lock = _open_lock_file(folder)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        _flock(lock, shared=True)
         if _is_file_at(lock, lock_path(folder)):
             return lock, folder
         os.close(lock)
@@ -51,7 +59,7 @@ def lock_shared(area: Path, name: str) -> tuple[int, Path]:
 
 def make_exclusive(lock: int) -> None:
     """Wait until every other process that shares the lock has released it or waits here as well."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    _flock(lock)
 
 
 def release(lock: int, folder: Path) -> None:
@@ -65,6 +73,7 @@ def release(lock: int, folder: Path) -> None:
 @contextlib.contextmanager
 def reserved_if_unused(folder: Path) -> Iterator[bool]:
     """Whether no living process has the folder locked; if so, no process can lock it in the meantime."""
+    _refuse_without_locks(folder)
     try:
         lock = os.open(lock_path(folder), os.O_RDWR | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
@@ -81,15 +90,28 @@ def reserved_if_unused(folder: Path) -> Iterator[bool]:
 
 def _open_lock_file(folder: Path) -> int:
     """Open the lock file of a folder, and create it if needed; a symbolic link in its place is refused."""
+    _refuse_without_locks(folder)
     return os.open(lock_path(folder), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+
+def _refuse_without_locks(folder: Path) -> None:
+    if not CAN_LOCK:
+        raise StoreError(
+            f"cannot work in {folder.parent}: this system has no fcntl to lock files with. Stores can be "
+            "read here; to write, use Linux, macOS or WSL"
+        )
 
 
 def _try_exclusive(lock: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(lock, wait=False)
     except BlockingIOError:
         return False
     return True
+
+
+def _flock(lock: int, *, shared: bool = False, wait: bool = True) -> None:
+    fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def _is_file_at(lock: int, path: Path) -> bool:

@@ -17,7 +17,7 @@ def key_findings(results: Results) -> dict[str, list[Markup]]:
     A result that is not there has no sentence, and a task without a sentence is left out.
     """
     by_task: dict[str, list[Markup]] = {task: [] for task in in_order(results.rows["task"])}
-    differences = results.derived("finetune", "difference")
+    differences = results.derived_from("finetune", "difference")
     for task, part in results.primary.groupby("task", sort=False):
         pairs = differences[differences["task"] == task]
         by_task[str(task)] += [_leader(part, pairs), _economy(part)]
@@ -55,7 +55,7 @@ def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
 def _interval(pairs: pd.DataFrame, better: str, other: str) -> str:
     """The interval of how far one model is ahead of another, in whichever direction it was computed."""
     for one, two, sign in ((better, other, 1), (other, better, -1)):
-        pair = pairs[(pairs["model"] == one) & (pairs["label"] == two)]
+        pair = pairs[(pairs["model"] == one) & (pairs["reference_model"] == two)]
         if len(pair):
             low, high = sorted(sign * pair[["low", "high"]].iloc[0].to_numpy(np.float64))
             verdict = "" if low > 0 else ": they are not told apart"

@@ -143,7 +143,7 @@ def _best(results: Results) -> Table | None:
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
     frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
-    gains = results.derived("probe", "gain")
+    gains = results.derived_from("probe", "gain")
     if not gains.empty:
         selected = gains[[*keys, "metric", "mean", *BOUNDS]]
         frame = frame.merge(renamed(selected, mean="gain"), on=[*keys, "metric"], how="left")

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from microtome.analysis.correlation import DERIVED
 from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
 from microtome.analysis.report.frames import (
     ITEM,
-    derived_rows,
     first_metric,
     first_split,
     in_order,
     over_seeds,
     pivoted,
     plain,
+    plain_derived,
     stacked,
 )
 
@@ -29,6 +29,7 @@ class Results:
 
     tidy      the rows as they were given
     rows      the same as texts and numbers, without those that have no value
+    derived   what is derived from the primary scores of several jobs, likewise
     scores    every downstream score; primary, those of each task's primary metric
     probes    primary score of every probed layer; unlayered, of what has no layer: baselines, scalar mix
     attention change of each head by measure, for fraction 0 of an adapted model from its base
@@ -36,6 +37,7 @@ class Results:
 
     tidy: pd.DataFrame
     rows: pd.DataFrame
+    derived: pd.DataFrame
     models: list[str]
     scores: pd.DataFrame
     primary: pd.DataFrame
@@ -49,34 +51,45 @@ class Results:
         present = set(frame["model"])
         return [model for model in self.models if model in present]
 
-    def derived(self, kind: str, stage: str) -> pd.DataFrame:
-        """What was computed from the primary scores of a kind: stage "gain" or "difference"."""
-        return derived_rows(self.rows[self.rows["kind"] == kind], stage)
+    def derived_from(self, kind: str, quantity: str) -> pd.DataFrame:
+        """What is derived from the primary scores of a kind, quantity "gain" or "difference", with its value
+        as `mean`, as in the frames of over_seeds."""
+        return derived_from(self.derived, kind, quantity).rename(columns={"value": "mean"})
 
 
-def read(rows: pd.DataFrame) -> Results:
-    """Everything the sections share, from tidy rows."""
-    rows_read = plain(rows)
-    scores = downstream_scores(rows_read)
-    main = _probe_rows(rows_read)
+def read(rows: pd.DataFrame, derived: pd.DataFrame | None = None) -> Results:
+    """Everything the sections share, from tidy rows and what is derived from them."""
+    measured = plain(rows)
+    derived_rows = plain_derived(pd.DataFrame() if derived is None else derived)
+    scores = downstream_scores(measured, derived_from(derived_rows, "finetune", "mean"))
+    main = _probe_rows(measured)
+    layered = main[main["layer"].notna()]
+    means = derived_from(derived_rows, "probe", "mean")
     return Results(
         tidy=rows,
-        rows=rows_read,
-        models=in_order(rows_read["model"]),
+        rows=measured,
+        derived=derived_rows,
+        models=in_order(measured["model"]),
         scores=scores,
         primary=primary_scores(scores),
-        probes=over_seeds(main[main["layer"].notna()], ["probe", *ITEM, "metric", "fraction", "layer"]),
-        unlayered=_unlayered(main[main["layer"].isna()]),
-        attention={measure: attention_changes(rows_read, measure) for measure in ATTENTION_MEASURES},
-        adapted=adaptation(rows_read),
+        probes=over_seeds(layered, ["probe", *ITEM, "metric", "fraction", "layer"], means),
+        unlayered=_unlayered(main[main["layer"].isna()], means[means["layer"].isna()]),
+        attention={measure: attention_changes(measured, measure) for measure in ATTENTION_MEASURES},
+        adapted=adaptation(measured),
     )
 
 
-def downstream_scores(rows: pd.DataFrame) -> pd.DataFrame:
+def derived_from(derived: pd.DataFrame, kind: str, quantity: str) -> pd.DataFrame:
+    """The derived rows of one quantity of one kind of job; means of these have no deviation of their own."""
+    selected = derived[(derived["kind"] == kind) & (derived["quantity"] == quantity)]
+    return selected.assign(deviation=np.nan)
+
+
+def downstream_scores(rows: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Every fine-tuning metric on the quoted split, by task, model, fraction (%) and metric."""
     selected = rows[(rows["kind"] == "finetune") & rows["fraction"].notna() & (rows["label"] == "")]
     parts = [first_split(part) for _, part in selected.groupby("task", sort=False)]
-    return over_seeds(stacked(parts, selected), [*ITEM, "fraction", "metric"])
+    return over_seeds(stacked(parts, selected), [*ITEM, "fraction", "metric"], means)
 
 
 def primary_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -105,11 +118,11 @@ def _probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return stacked(parts, selected)
 
 
-def _unlayered(rows: pd.DataFrame) -> pd.DataFrame:
+def _unlayered(rows: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Primary score by probe, task, model and fraction (%). Every probing job of a model scores the same
     baselines: of those, one row per seed is enough."""
     keys = ["probe", *ITEM, "metric", "fraction"]
-    return over_seeds(rows.drop_duplicates([*keys, "seed", "stage", "value"]), keys)
+    return over_seeds(rows.drop_duplicates([*keys, "seed", "value"]), keys, means)
 
 
 def first_probe(probes: pd.DataFrame) -> pd.DataFrame:
@@ -156,5 +169,5 @@ def adaptation(rows: pd.DataFrame) -> pd.DataFrame:
 
 def inventory(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured at all: kind, metric and split with the number of rows and the range of values."""
-    grouped = rows[~rows["stage"].isin(DERIVED)].groupby(["kind", "metric", "split"], sort=False)["value"]
+    grouped = rows.groupby(["kind", "metric", "split"], sort=False)["value"]
     return grouped.agg(rows="count", lowest="min", mean="mean", highest="max").reset_index()

@@ -82,7 +82,7 @@ def _long(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gains(results: Results) -> Table | None:
-    gains = results.derived("finetune", "gain")
+    gains = results.derived_from("finetune", "gain")
     if gains.empty:
         return None
     frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
@@ -90,11 +90,11 @@ def _gains(results: Results) -> Table | None:
 
 
 def _differences(results: Results) -> Table | None:
-    """Rows name the second model in `label`."""
-    pairs = results.derived("finetune", "difference")
+    """A row per model and the model that its score is compared with."""
+    pairs = results.derived_from("finetune", "difference")
     if pairs.empty:
         return None
-    pairs = pairs.rename(columns={"label": "minus model"})
+    pairs = pairs.rename(columns={"reference_model": "minus model"})
     index = ["task", "model", "minus model"]
     frame = estimates(pairs, index, "fraction", numbers(pairs["fraction"]), percent)
     return as_table(frame, "table-differences", DIFFERENCES, styles=away_from_zero(frame, frame))

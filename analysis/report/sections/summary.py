@@ -66,7 +66,7 @@ def summary(results: Results) -> pd.DataFrame:
         frame = frame.merge(wide.assign(metric=wide["metric"].map(metric_name)), on=ITEM, how="left")
     if len(fractions) > 1 and fractions[0] == 0:
         frame["gain"] = frame[percent(fractions[-1])] - frame[percent(0)]
-        frame = _with_intervals(frame, results.derived("finetune", "gain"), fractions[-1])
+        frame = _with_intervals(frame, results.derived_from("finetune", "gain"), fractions[-1])
     if not probes.empty:
         probed = best_layers(first_probe(probes)).sort_values("fraction")
         before = probed[probed["fraction"] == 0]
@@ -79,7 +79,7 @@ def summary(results: Results) -> pd.DataFrame:
 
 def _with_intervals(frame: pd.DataFrame, gains: pd.DataFrame, fraction: float) -> pd.DataFrame:
     """The summary with the intervals of its gains, where there are any."""
-    selected = gains[(gains["fraction"] == fraction) & (gains["label"] == "")].drop_duplicates(ITEM)
+    selected = gains[gains["fraction"] == fraction].drop_duplicates(ITEM)
     bounds = selected[[*ITEM, "low", "high"]].rename(columns=bounds_of("gain"))
     merged = frame.merge(bounds, on=ITEM, how="left")
     merged.loc[merged["gain"].isna(), [Bound("gain", "low"), Bound("gain", "high")]] = np.nan

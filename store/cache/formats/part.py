@@ -6,6 +6,7 @@ Compressed, a layer is cut into chunks along its ragged axis, and the format's o
 """
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from microtome.store.errors import StoreError
 
 COMPRESSIONS = ("none", "lz4", "zstd")
 CHUNK_BYTES = 1 << 20  # of a compressed chunk: what one read has to unpack
+COPIED_BYTES = 16 << 20  # at a time, where what is read has to be copied into its place
 NEXT = "See: microtome store verify"
+_SEEKING = threading.Lock()  # where reading takes two calls, no other thread may come between
 
 
 class Part(Protocol):
@@ -99,7 +102,7 @@ class PlainPart:
         target = memoryview(out.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
         while target:
             try:
-                count = os.preadv(self._files[file], [target], position)
+                count = _read_at(self._files[file], target, position)
             except OSError as error:
                 raise StoreError(f"cannot read {file}: {error.strerror}. {NEXT}") from None
             if count == 0:
@@ -133,9 +136,20 @@ class CompressedPart:
 
 def _opened(file: Path) -> int:
     try:
-        return os.open(file, os.O_RDONLY)
+        return os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would change line ends
     except OSError as error:
         raise StoreError(f"cannot open {file}: {error.strerror}. {NEXT}") from None
+
+
+def _read_at(file: int, target: memoryview, position: int) -> int:
+    """Read bytes of an open file into `target`, from `position` on; how many. Windows has no call for it."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [target], position)
+    with _SEEKING:
+        os.lseek(file, position, os.SEEK_SET)
+        values = os.read(file, min(len(target), COPIED_BYTES))
+    target[: len(values)] = values
+    return len(values)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ import pytest
 from microtome.analysis.report.page import write_report
 from microtome.analysis.report.sections.results import Results, read
 from microtome.store.frames import tidy
+from microtome.store.results import DERIVED_COLUMNS
 
 METRICS = {"ner": ("entity_f1", "token_macro_f1"), "text": ("accuracy", "macro_f1")}
 
@@ -203,6 +204,6 @@ def outline() -> type[Outline]:
 
 
 @pytest.fixture(scope="session")
-def results() -> Callable[[Sequence[dict[str, Any]]], Results]:
-    """The frames of a report, from rows built by hand."""
-    return lambda rows: read(tidy(rows))
+def results() -> Callable[..., Results]:
+    """The frames of a report, from rows built by hand: measured ones, and derived ones if there are any."""
+    return lambda rows, derived=(): read(tidy(rows), tidy(derived, DERIVED_COLUMNS))

@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microtome.analysis.report.frames import over_seeds, plain, spread
+from microtome.analysis.report.frames import over_seeds, plain, plain_derived, spread
 from microtome.store.frames import tidy
+from microtome.store.results import DERIVED_COLUMNS
 
 
 def frame(*rows):
     return plain(tidy([{"kind": "finetune", "task": "t", "metric": "accuracy", **row} for row in rows]))
+
+
+def means(*rows):
+    rows = [
+        {"kind": "finetune", "task": "t", "metric": "accuracy", "quantity": "mean", **row} for row in rows
+    ]
+    return plain_derived(tidy(rows, DERIVED_COLUMNS))
 
 
 def test_a_single_seed_keeps_its_own_interval():
@@ -20,21 +28,19 @@ def test_a_single_seed_keeps_its_own_interval():
     assert np.isnan(row["deviation"])
 
 
-def test_several_seeds_take_the_interval_that_was_drawn_over_them_and_count_it_as_no_seed():
+def test_several_seeds_take_the_interval_that_is_derived_over_them():
     rows = frame(
         {"seed": 1, "value": 0.5, "low": 0.4, "high": 0.6},
         {"seed": 2, "value": 0.7, "low": 0.6, "high": 0.8},
-        {"stage": "mean", "value": 0.6, "low": 0.45, "high": 0.75},
-        {"stage": "gain", "value": 9.0, "low": 8.0, "high": 10.0},
-        {"stage": "difference", "value": 7.0, "label": "other"},
     )
-    (row,) = over_seeds(rows, ["task", "metric"]).to_dict("records")
+    over_both = means({"value": 0.6, "low": 0.45, "high": 0.75, "seeds": 2})
+    (row,) = over_seeds(rows, ["task", "metric"], over_both).to_dict("records")
     assert (row["low"], row["high"], row["seeds"]) == (0.45, 0.75, 2)
     assert row["mean"] == pytest.approx(0.6)
     assert row["deviation"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
 
 
-def test_several_seeds_without_a_drawn_interval_have_none():
+def test_several_seeds_without_a_derived_interval_have_none():
     rows = frame(
         {"seed": 1, "value": 0.5, "low": 0.4, "high": 0.6},
         {"seed": 2, "value": 0.7, "low": 0.6, "high": 0.8},
@@ -46,14 +52,14 @@ def test_several_seeds_without_a_drawn_interval_have_none():
     assert (low[0], high[0]) == pytest.approx((0.6 - deviation, 0.6 + deviation))
 
 
-def test_drawn_intervals_find_rows_without_a_layer():
+def test_derived_intervals_find_rows_without_a_layer():
     rows = frame(
         {"seed": 1, "value": 0.5, "probe": "majority"},
         {"seed": 2, "value": 0.5, "probe": "majority"},
         {"seed": 1, "value": 0.9, "probe": "linear", "layer": 0},
-        {"stage": "mean", "value": 0.5, "probe": "majority", "low": 0.4, "high": 0.6},
     )
-    found = over_seeds(rows, ["probe", "layer"]).set_index("probe")
+    of_majority = means({"value": 0.5, "probe": "majority", "low": 0.4, "high": 0.6})
+    found = over_seeds(rows, ["probe", "layer"], of_majority).set_index("probe")
     assert found.loc["majority", ["low", "high"]].tolist() == [0.4, 0.6]
     assert np.isnan(found.loc["linear", "low"])
 

@@ -156,6 +156,11 @@ def test_a_suite_from_plan_to_report(small_suite, tmp_path):
     parquet = pd.read_parquet(tmp_path / "rows.parquet")
     assert len(table) == len(records) == len(parquet) > 100
     assert "entity_f1" in call("results", suite)
+    assert set(table["stage"].dropna()) == {"before", "after"}  # of attention patterns; no gain is a score
+    derived = pd.read_csv(pd.io.common.StringIO(call("results", suite, "--derived", "--format", "csv")))
+    assert set(derived["quantity"]) == {"gain"}
+    assert "artifact" not in derived
+    assert "gain" in call("results", suite, "--derived")
     out = str(tmp_path / "report")
     assert "wrote" in call("report", suite, "--out", out)
     assert "unchanged" in call("report", suite, "--out", out)

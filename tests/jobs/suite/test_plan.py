@@ -6,11 +6,11 @@ import pytest
 from microtome.jobs.run.executor import Finished, LocalRunner, execute
 from microtome.jobs.suite.include import suite_names
 from microtome.jobs.suite.plan import make_plan
-from microtome.jobs.suite.results import study_rows
+from microtome.jobs.suite.results import derived_rows, measured_rows
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError, MissingError
-from microtome.store.results import COLUMNS
+from microtome.store.results import COLUMNS, DERIVED_COLUMNS
 
 
 class Silent:
@@ -79,7 +79,7 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     plan, outcome = run(small_suite, store)
     assert outcome.ok, outcome.failed
     assert len(outcome.done) == len(plan.jobs)
-    rows = study_rows(plan, store)
+    rows = measured_rows(plan, store)
     assert list(rows.columns) == list(COLUMNS)
     assert set(rows["kind"]) == {"finetune", "probe", "attention"}
     assert set(rows["model"]) == {"bert"}
@@ -87,14 +87,17 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert not rows[["suite", "kind", "task", "metric", "value", "n"]].isna().any().any()
     keys = ["kind", "task", "model", "fraction", "seed", "split", "stage", "layer", "head", "probe", "label"]
     assert not rows.duplicated([*keys, "metric"]).any()
-    drawn = rows[rows["artifact"].isna()]
-    assert set(drawn["stage"]) == {"gain"}
-    assert (drawn["low"] <= drawn["value"]).all()
-    assert (drawn["value"] <= drawn["high"]).all()
+    assert not rows["artifact"].isna().any()
+    derived = derived_rows(plan, store)
+    assert list(derived.columns) == list(DERIVED_COLUMNS)
+    assert set(derived["quantity"]) == {"gain"}
+    assert set(derived["reference_fraction"]) == {0}
+    assert (derived["low"] <= derived["value"]).all()
+    assert (derived["value"] <= derived["high"]).all()
     own = rows[(rows["kind"] == "finetune") & (rows["metric"] == "entity_f1") & (rows["split"] == "test")]
-    score = own[own["stage"].isna()].set_index("fraction")["value"]
-    gain = own[own["stage"] == "gain"].set_index("fraction")["value"]
-    assert gain[100] == pytest.approx(score[100] - score[0])
+    score = own.set_index("fraction")["value"]
+    gains = derived[(derived["kind"] == "finetune") & (derived["metric"] == "entity_f1")]
+    assert gains.set_index("fraction")["value"][100] == pytest.approx(score[100] - score[0])
 
     _, again = run(small_suite, store)
     assert again.done == []
@@ -123,7 +126,7 @@ def test_results_are_read_where_models_and_data_are_not(small_suite, tmp_path, m
     assert [m.what for m in elsewhere.missing] == ["model"]
     assert elsewhere.done(copied) == {job.id for job in plan.jobs}
     assert elsewhere.blocked(elsewhere.done(copied)) == {}
-    assert len(study_rows(elsewhere, copied)) == len(study_rows(plan, store))
+    assert len(measured_rows(elsewhere, copied)) == len(measured_rows(plan, store))
 
 
 def test_only_a_kind_runs_only_that_kind_and_names_what_it_needs(small_suite, tmp_path):
@@ -192,7 +195,7 @@ probe: [{{view: probing}}]
     store = Store(tmp_path / "store")
     plan, outcome = run(path, store)
     assert outcome.ok, outcome.failed
-    rows = study_rows(plan, store)
+    rows = measured_rows(plan, store)
     adapt = rows[rows["kind"] == "adapt"].set_index(["model", "stage", "metric"])["value"]
     for model in ("small", "adapted"):
         assert adapt[model, "after", "perplexity"] < adapt[model, "before", "perplexity"]

@@ -4,7 +4,7 @@ import pytest
 
 from microtome.jobs.run.executor import LocalRunner, execute
 from microtome.jobs.suite.plan import make_plan
-from microtome.jobs.suite.results import study_rows
+from microtome.jobs.suite.results import measured_rows
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
@@ -112,7 +112,7 @@ def test_models_are_made_and_asked(suite, corpus, store):
         plan.wanted(kinds), set(), plan.blocked(set(), kinds), LocalRunner(store.root), Silent()
     )
     assert outcome.ok, outcome.failed
-    rows = study_rows(plan, store)
+    rows = measured_rows(plan, store)
     assert set(rows["kind"]) == set(kinds)
     answered = rows[(rows["kind"] == "answer") & (rows["metric"] == "accuracy")]
     assert answered.set_index("model")["n"].to_dict() == {"gpt2": 6, "adapted": 6}

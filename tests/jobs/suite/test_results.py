@@ -5,7 +5,7 @@ import pytest
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.terms import ScoreKey, metric_terms
 from microtome.jobs.suite.published import published_columns, published_score
-from microtome.jobs.suite.results import _drawn, without_places
+from microtome.jobs.suite.results import _derived, without_places
 from microtome.jobs.tasks import Published
 from microtome.store.results import COLUMNS
 
@@ -30,7 +30,7 @@ def test_a_published_score_is_three_columns_of_a_row():
     assert published_columns(None) == {}
 
 
-def test_gains_means_and_differences_are_drawn_from_scores_by_example():
+def test_gains_means_and_differences_are_derived_from_scores_by_example():
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 2, 200)
 
@@ -40,7 +40,7 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
         return [metric_terms("accuracy", class_labels(gold, p, ["no", "yes"])) for p in predictions]
 
     found = list(
-        _drawn(
+        _derived(
             {
                 ("finetune", "t", ScoreKey()): {
                     ("bert", 0.0): scores(100),
@@ -54,7 +54,7 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
             }
         )
     )
-    rows = {(row["kind"], row["stage"], row["model"]): row for row in found}
+    rows = {(row["kind"], row["quantity"], row["model"]): row for row in found}
     assert set(rows) == {
         ("finetune", "mean", "bert"),
         ("finetune", "gain", "bert"),
@@ -66,18 +66,23 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
     assert gain["value"] == pytest.approx(0.3)
     assert 0.1 < gain["low"] < 0.3 < gain["high"] < 0.5
     difference = rows["finetune", "difference", "biobert"]
-    assert (difference["label"], difference["value"]) == ("bert", pytest.approx(0.1))
+    assert (difference["reference_model"], difference["value"]) == ("bert", pytest.approx(0.1))
+    assert (difference["fraction"], difference["reference_fraction"]) == (100, 100)
+    assert (gain["reference_model"], gain["reference_fraction"], gain["seeds"]) == ("bert", 0, 1)
+    assert rows["finetune", "mean", "bert"]["seeds"] == 2
     same = rows["probe", "gain", "bert"]
     assert (same["value"], same["low"], same["high"], same["layer"]) == (0, 0, 0, 3)
 
 
 def test_a_page_for_others_names_no_folder_of_this_machine():
     models = ["bert", "/home/me/a/mine", "/home/me/b/mine", "~/models/bert", "../other", "org/name"]
-    rows = pd.DataFrame({"model": models, "label": [None, *models[:5]], "value": 1.0}).astype(
-        {"label": "string"}
+    rows = pd.DataFrame({"model": models, "reference_model": [None, *models[:5]], "value": 1.0}).astype(
+        {"reference_model": "string"}
     )
-    shown = without_places(rows)
+    [shown] = without_places(rows)
     assert list(shown["model"]) == ["bert", "a/mine", "b/mine", "models/bert", "other", "org/name"]
-    assert list(shown["label"][1:]) == list(shown["model"][:5])
+    assert list(shown["reference_model"][1:]) == list(shown["model"][:5])
     assert list(rows["model"]) == models
-    pd.testing.assert_frame_equal(without_places(rows[:1]), rows[:1])
+    pd.testing.assert_frame_equal(without_places(rows[:1])[0], rows[:1])
+    _, one = without_places(rows[["model"]], rows[1:2])
+    assert list(one["model"]) == ["a/mine"]  # one model has one name in all tables

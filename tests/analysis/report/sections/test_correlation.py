@@ -52,7 +52,7 @@ def test_too_few_points_leave_the_section_out(results, rows):
     assert correlation_section(results([row for row in rows if row["seed"] == 1][:3])) is None
 
 
-def test_rows_drawn_over_seeds_are_no_points(results, rows):
-    drawn = [{**row, "stage": "mean", "seed": None} for row in rows if row["kind"] == "finetune"]
-    (table,) = correlation_section(results([*rows, *drawn])).more
+def test_rows_derived_over_seeds_are_no_points(results, rows):
+    derived = [{**row, "quantity": "mean", "seed": None} for row in rows if row["kind"] == "finetune"]
+    (table,) = correlation_section(results(rows, derived)).more
     assert {row["n"] for row in csv.DictReader(table.csv.splitlines())} == {"12"}

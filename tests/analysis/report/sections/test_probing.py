@@ -12,7 +12,7 @@ MODELS, FRACTIONS, SEEDS = ("one", "two"), (0, 100), (1, 2)
 
 @pytest.fixture
 def rows():
-    """Two models before and after, with all that a probing job writes and a study draws of it."""
+    """Two models before and after, with all that a probing job writes."""
     made = []
     for model, fraction in product(MODELS, FRACTIONS):
         at = {"kind": "probe", "task": "pairs", "model": model, "fraction": fraction, "split": "test"}
@@ -33,19 +33,25 @@ def rows():
                 made.append({**row, "metric": "codelength", "value": 2e6})
                 made.append({**row, "metric": "compression", "value": 2.5})
                 made.append({**row, "metric": "selectivity", "value": 0.2, "low": 0.1, "high": 0.3})
-        if fraction:
-            for layer in range(3):
-                drawn = {**at, "probe": "linear", "layer": layer, "metric": "accuracy"}
-                score = 0.5 + 0.1 * (layer == 1) + fraction / 500
-                bounds = {"value": score, "low": score - 0.05, "high": score + 0.05}
-                made.append({**drawn, "stage": "mean", **bounds})
-                made.append({**drawn, "stage": "gain", "value": 0.2, "low": 0.05, "high": 0.35})
     return made
 
 
 @pytest.fixture
-def section(results, rows):
-    return probing_section(results(rows))
+def derived():
+    """Means over seeds, and gains, of every layer of the linear probe."""
+    made = []
+    for model, layer in product(MODELS, range(3)):
+        at = {"kind": "probe", "task": "pairs", "model": model, "fraction": 100, "split": "test"}
+        at |= {"probe": "linear", "layer": layer, "metric": "accuracy"}
+        score = 0.5 + 0.1 * (layer == 1) + 0.2
+        made.append({**at, "quantity": "mean", "value": score, "low": score - 0.05, "high": score + 0.05})
+        made.append({**at, "quantity": "gain", "value": 0.2, "low": 0.05, "high": 0.35})
+    return made
+
+
+@pytest.fixture
+def section(results, rows, derived):
+    return probing_section(results(rows, derived))
 
 
 def records(table):

@@ -12,29 +12,41 @@ AT = {"kind": "finetune", "task": "ner", "split": "test", "metric": "entity_f1",
 
 @pytest.fixture
 def rows():
-    """Two models, two fractions, two seeds, and everything that is drawn of them."""
+    """Two models, two fractions, two seeds."""
     made = []
     for model, skill in (("plain", 0.5), ("better", 0.7)):
         for fraction in (0, 100):
-            at = {**AT, "model": model, "fraction": fraction}
             value = skill if fraction else 0.1
             for seed in (1, 2):
                 seeded = value + 0.01 * seed - 0.015
-                made.append({**at, "seed": seed, "value": seeded, "low": seeded - 0.1, "high": seeded + 0.1})
-            made.append({**at, "stage": "mean", "value": value, "low": value - 0.05, "high": value + 0.06})
+                bounds = {"value": seeded, "low": seeded - 0.1, "high": seeded + 0.1}
+                made.append({**AT, "model": model, "fraction": fraction, "seed": seed, **bounds})
+    return made
+
+
+@pytest.fixture
+def derived():
+    """Everything that is derived from them."""
+    made = []
+    for model, skill in (("plain", 0.5), ("better", 0.7)):
+        for fraction, value in ((0, 0.1), (100, skill)):
+            at = {**AT, "model": model, "fraction": fraction}
+            mean = {"quantity": "mean", "value": value, "low": value - 0.05, "high": value + 0.06}
+            made.append({**at, **mean})
             if fraction:
                 gain = value - 0.1
-                made.append({**at, "stage": "gain", "value": gain, "low": gain - 0.2, "high": gain + 0.3})
-    drawn = {**AT, "model": "better", "label": "plain", "fraction": 100, "stage": "difference"}
-    return [*made, {**drawn, "value": 0.2, "low": -0.05, "high": 0.35}]
+                bounds = {"value": gain, "low": gain - 0.2, "high": gain + 0.3}
+                made.append({**at, "quantity": "gain", "reference_model": model, **bounds})
+    pair = {**AT, "model": "better", "reference_model": "plain", "fraction": 100, "quantity": "difference"}
+    return [*made, {**pair, "value": 0.2, "low": -0.05, "high": 0.35}]
 
 
 def records(table):
     return list(csv.DictReader(table.csv.splitlines()))
 
 
-def test_scores_are_quoted_with_the_interval_drawn_over_seeds(results, rows):
-    section = scores_section(results(rows))
+def test_scores_are_quoted_with_the_interval_derived_over_seeds(results, rows, derived):
+    section = scores_section(results(rows, derived))
     found = records(section.figures[0].table)
     assert len(found) == 4
     assert [
@@ -43,16 +55,16 @@ def test_scores_are_quoted_with_the_interval_drawn_over_seeds(results, rows):
     assert "95 % bootstrap intervals" in section.figures[0].caption
 
 
-def test_without_drawn_intervals_the_band_is_the_deviation_over_seeds(results, rows):
-    section = scores_section(results([row for row in rows if "stage" not in row]))
+def test_without_derived_intervals_the_band_is_the_deviation_over_seeds(results, rows):
+    section = scores_section(results(rows))
     assert "one standard deviation over seeds" in section.figures[0].caption
     assert "score deviation" in records(section.figures[0].table)[0]
     assert "score low" not in records(section.figures[0].table)[0]
     assert [table.ident for table in section.more] == ["table-all-scores"]
 
 
-def test_gains_and_differences_have_tables_with_intervals(results, rows):
-    gains, differences, _ = scores_section(results(rows)).more
+def test_gains_and_differences_have_tables_with_intervals(results, rows, derived):
+    gains, differences, _ = scores_section(results(rows, derived)).more
     assert records(gains)[1] == {
         "task": "ner",
         "model": "better",
@@ -67,18 +79,19 @@ def test_gains_and_differences_have_tables_with_intervals(results, rows):
     assert differences.cells[0][3].style == ""
 
 
-def test_the_summary_says_when_the_first_two_are_not_told_apart(results, rows):
-    section = summary_section(results(rows))
-    said = str(section.findings["ner"][0])
-    assert "0.200 ahead of plain (95 % interval −0.050 to 0.350: they are not told apart)" in said
-    told = [{**row, "low": 0.1} if row.get("stage") == "difference" else row for row in rows]
-    assert "(95 % interval 0.100 to 0.350)." in str(summary_section(results(told)).findings["ner"][0])
+def test_the_summary_says_when_the_first_two_are_not_told_apart(results, rows, derived):
+    section = summary_section(results(rows, derived))
+    sentence = str(section.findings["ner"][0])
+    assert "0.200 ahead of plain (95 % interval −0.050 to 0.350: they are not told apart)" in sentence
+    apart = [{**row, "low": 0.1} if row["quantity"] == "difference" else row for row in derived]
+    assert "(95 % interval 0.100 to 0.350)." in str(summary_section(results(rows, apart)).findings["ner"][0])
     (table,) = section.tables
     assert records(table)[0]["gain low"] == "0.2"
 
 
-def test_one_fraction_is_drawn_as_dots_with_bars(results, rows):
-    section = scores_section(results([row for row in rows if row["fraction"] == 100]))
+def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
+    most = [[row for row in table if row["fraction"] == 100] for table in (rows, derived)]
+    section = scores_section(results(*most))
     assert section.title == "Test scores"
     assert "Bars are 95 % bootstrap intervals" in section.figures[0].caption
     assert [picture.ident for picture in section.figures[0].pictures] == ["scores"]
