@@ -39,9 +39,11 @@ AT_ONCE = [
     "--version",
     "suite --help",
     "suite ls",
+    "suite kinds",
     "task ls",
     "task show jnlpba",
     "model ls",
+    "model show --help",
     "cache ls",
     "suite run --help",
     "suite plan --help",
@@ -95,7 +97,9 @@ def test_the_line_of_each_command_in_the_help_of_its_group_is_its_own():
 def test_help_of_a_group_shows_every_command_and_imports_none():
     entries = [entry for group in groups().values() for entry in group.table.data.values()]
     modules = {entry.where.partition(":")[0] for entry in entries} - {"microtome.jobs.cli.commands"}
-    run_without(modules, ["--help", *(f"{name} --help" for name in groups() if name)])
+    run_without(
+        {*modules, *LARGE, "numpy", "pydantic"}, ["--help", *(f"{name} --help" for name in groups() if name)]
+    )
     lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
     assert set(main.table) <= {line.split()[0] for line in lines if line.strip()}
 
