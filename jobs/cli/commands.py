@@ -176,26 +176,26 @@ STORE: LazyTable[click.Command] = LazyTable(
 )
 
 
-@click.group("suite", cls=LazyGroup, table=SUITE)
+@click.group("suite", cls=LazyGroup, commands=SUITE)
 def suite_group() -> None:
     """Plan, run and watch the jobs of a study. SUITE is a name (see: suite ls) or a file."""
 
 
-@click.group("task", cls=LazyGroup, table=TASK)
+@click.group("task", cls=LazyGroup, commands=TASK)
 def task_group() -> None:
     """Datasets and what is asked of them."""
 
 
-@click.group("model", cls=LazyGroup, table=MODEL)
+@click.group("model", cls=LazyGroup, commands=MODEL)
 def model_group() -> None:
     """Models by short name; any hub id or local folder works as well."""
 
 
-@click.group("cache", cls=LazyGroup, table=CACHE)
+@click.group("cache", cls=LazyGroup, commands=CACHE)
 def cache_group() -> None:
     """Look at and remove what is in the store."""
 
 
-@click.group("store", cls=LazyGroup, table=STORE)
+@click.group("store", cls=LazyGroup, commands=STORE)
 def store_group() -> None:
     """Check the store as a whole."""

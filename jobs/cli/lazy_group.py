@@ -1,6 +1,6 @@
 """A group of commands that are imported when they are called: its help needs none of them."""
 
-from typing import Any
+from typing import cast
 
 import click
 
@@ -8,18 +8,12 @@ from microtome.store.lazy import LazyTable
 
 
 class LazyGroup(click.Group):
-    """`table` says where each command is, and the line that the group's help shows of it."""
-
-    def __init__(self, *args: Any, table: LazyTable[click.Command], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.table = table
+    """A group whose `commands` are a LazyTable: where each command is, and its line in the group's help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.table.get(cmd_name)
+        return list(self.commands)  # in the order of the table
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        table = cast(LazyTable[click.Command], self.commands)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self.table.about(name)) for name in self.table])
+            formatter.write_dl([(name, table.about(name)) for name in table])

@@ -73,7 +73,7 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-@click.group(cls=_OneLineErrors, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_OneLineErrors, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="microtome", message="microtome %(version)s")
 def main() -> None:
     """Fine-tune language models on biomedical tasks, cache every layer's hidden states and attentions,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from microtome.analysis.attention.compare import AttentionConfig
-    from microtome.analysis.probing.run import ProbeConfig
-    from microtome.analysis.similarity import SimilarityConfig, linear_cka
+    from microtome.analysis.probing.settings import ProbeConfig
+    from microtome.analysis.similarity import linear_cka
+    from microtome.analysis.similarity_settings import SimilarityConfig
     from microtome.jobs.kinds.extract import ExtractConfig
     from microtome.jobs.notebook import (
         compare_attention,
@@ -34,9 +35,9 @@ _MODULES = {
     "AttentionConfig": "microtome.analysis.attention.compare",
     "ExtractConfig": "microtome.jobs.kinds.extract",
     "MicrotomeError": "microtome.store.errors",
-    "ProbeConfig": "microtome.analysis.probing.run",
+    "ProbeConfig": "microtome.analysis.probing.settings",
     "Recipe": "microtome.jobs.tasks",
-    "SimilarityConfig": "microtome.analysis.similarity",
+    "SimilarityConfig": "microtome.analysis.similarity_settings",
     "Store": "microtome.store.artifacts.store",
     "caches": "microtome.store.cache.listing",
     "compare_attention": "microtome.jobs.notebook",

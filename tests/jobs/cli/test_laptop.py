@@ -174,4 +174,4 @@ def test_the_commands_that_are_asked_are_all_there_are():
     """A new command belongs on one of the two lists."""
     needing = {"finetune", "adapt", "extract", "predict", "generate", "export", "push"}
     asked = {command[0] for command in commands_that_read("s", "a", "b", "o")} | {"attention"}
-    assert asked | needing == set(main.table)
+    assert asked | needing == set(main.commands)

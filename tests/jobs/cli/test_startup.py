@@ -39,9 +39,11 @@ AT_ONCE = [
     "--version",
     "suite --help",
     "suite ls",
+    "suite kinds",
     "task ls",
     "task show jnlpba",
     "model ls",
+    "model show --help",
     "cache ls",
     "suite run --help",
     "suite plan --help",
@@ -79,25 +81,27 @@ def test_a_command_that_reads_settings_or_manifests_loads_no_large_library():
 
 def groups():
     """Every group by what is typed for it."""
-    nested = {name: main.table[name] for name in main.table}
+    nested = {name: main.commands[name] for name in main.commands}
     return {"": main} | {name: group for name, group in nested.items() if isinstance(group, click.Group)}
 
 
 def test_the_line_of_each_command_in_the_help_of_its_group_is_its_own():
     for group in groups().values():
         assert isinstance(group, LazyGroup)
-        for name in group.table:
-            command = group.table[name]
+        for name in group.commands:
+            command = group.commands[name]
             assert command.name == name
-            assert group.table.about(name) == command.get_short_help_str(limit=1000)
+            assert group.commands.about(name) == command.get_short_help_str(limit=1000)
 
 
 def test_help_of_a_group_shows_every_command_and_imports_none():
-    entries = [entry for group in groups().values() for entry in group.table.data.values()]
+    entries = [entry for group in groups().values() for entry in group.commands.data.values()]
     modules = {entry.where.partition(":")[0] for entry in entries} - {"microtome.jobs.cli.commands"}
-    run_without(modules, ["--help", *(f"{name} --help" for name in groups() if name)])
+    run_without(
+        {*modules, *LARGE, "numpy", "pydantic"}, ["--help", *(f"{name} --help" for name in groups() if name)]
+    )
     lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
-    assert set(main.table) <= {line.split()[0] for line in lines if line.strip()}
+    assert set(main.commands) <= {line.split()[0] for line in lines if line.strip()}
 
 
 def test_an_unknown_command_is_refused_in_one_line(watched):
