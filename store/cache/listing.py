@@ -8,7 +8,8 @@ import pandas as pd
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import unknown
-from microtome.store.results import COLUMNS, tidy
+from microtome.store.frames import tidy
+from microtome.store.results import COLUMNS
 
 ORIGIN = ("task", "model", "fraction", "seed", "split")  # whose activations they are, and on what
 SIZES = ("examples", "tokens", "layers", "heads", "dim")
