@@ -110,14 +110,14 @@ def _weights(artifact):
 
 
 def _run_and_die(job, root, epoch):
-    real = training._Report.on_log
+    real = training._LogProgress.on_log
 
     def on_log(self, args, state, control, logs=None, **more):
         if state.epoch is not None and state.epoch > epoch and "loss" in (logs or {}):
             os.kill(os.getpid(), signal.SIGKILL)
         real(self, args, state, control, logs=logs, **more)
 
-    training._Report.on_log = on_log
+    training._LogProgress.on_log = on_log
     training.SECONDS_BETWEEN_SAVES = 0
     run_job(job, root)
 
