@@ -1,8 +1,9 @@
 """The page: its sections written as one HTML file, and on request every figure as a file beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import humanize
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -118,7 +119,7 @@ def _costs(costs: pd.DataFrame) -> Table:
     total = frame[["jobs", "seconds", "bytes"]].sum()
     frame = pd.concat([frame, pd.DataFrame([{"kind": "all", **total}])], ignore_index=True)
     title = "Time and disk of the jobs that are done"
-    texts = {"seconds": _duration, "bytes": _size}
+    texts: dict[str, Callable[[float], str]] = {"seconds": _duration, "bytes": humanize.naturalsize}
     return as_table(frame, "table-costs", title, texts=texts, heads={"seconds": "time", "bytes": "disk"})
 
 
@@ -128,14 +129,6 @@ def _duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def _size(count: float) -> str:
-    """Bytes as a person says them."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f} B"
 
 
 def _counts(results: Results, total: int) -> list[tuple[str, str]]:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import numpy as np
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, SVR
 
 from microtome.analysis.numerics.standardise import Standardiser
 from microtome.analysis.probing.probes.probe import Probe
 from microtome.store.errors import InputError
 
-MOST_ROWS = 20_000  # in training: their kernel is 1.6 GB in float32, and scikit-learn wants it in float64
-ASKED_ROWS = 2048  # whose kernel values are made at a time
+MOST_ROWS = 20_000  # in training: their kernel is 1.6 GB in float32, and libsvm copies it to float64
+PREDICTED_ROWS = 2048  # at a time, so that their kernel stays small
 
 
 class SvmProbe(Probe):
@@ -49,8 +50,8 @@ class SvmProbe(Probe):
 
     def _predicted(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """[units, machines], block by block."""
-        for start in range(0, len(x), ASKED_ROWS):
-            kernel = self._kernel(x[start : start + ASKED_ROWS])
+        for start in range(0, len(x), PREDICTED_ROWS):
+            kernel = self._kernel(x[start : start + PREDICTED_ROWS])
             yield np.stack(
                 [
                     machine.predict(kernel)
@@ -62,12 +63,5 @@ class SvmProbe(Probe):
             )
 
     def _kernel(self, x: np.ndarray) -> np.ndarray:
-        """exp(-gamma * squared distance) of rows to training rows, float64 [units, training rows]."""
-        kernel = x @ self._x.T
-        kernel *= -2
-        kernel += np.einsum("nd,nd->n", x, x)[:, None]
-        kernel += np.einsum("nd,nd->n", self._x, self._x)
-        np.maximum(kernel, 0, out=kernel)
-        kernel *= -self._gamma
-        np.exp(kernel, out=kernel)
-        return kernel.astype(np.float64)
+        """exp(-gamma * squared distance) of rows to training rows, float32 [units, training rows]."""
+        return rbf_kernel(x, self._x, gamma=self._gamma)

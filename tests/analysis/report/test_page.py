@@ -264,7 +264,7 @@ def test_costs_are_printed_for_people_and_kept_exact(
     found = outline(written(few[few["kind"] == "adapt"], tmp_path, costs=costs))
     assert [list(record.values()) for record in found.records("table-costs")] == [
         ["extract", "3", "1.5 h", "2.5 GB"],
-        ["probe", "5", "30.0 s", "900 B"],
+        ["probe", "5", "30.0 s", "900 Bytes"],
         ["all", "8", "1.5 h", "2.5 GB"],
     ]
     assert "extract,3,5400,2500000000" in found.csv["table-costs"]

@@ -17,20 +17,20 @@ def rings(seed, rows=300):
 
 @pytest.mark.parametrize("strength", [0.1, 1.0, 10.0])
 def test_predictions_are_those_of_scikit_learns_radial_kernel(monkeypatch, strength):
-    monkeypatch.setattr(svm, "ASKED_ROWS", 64)  # several blocks, the last one shorter
-    (x, y), (asked, _) = rings(1), rings(2)
+    monkeypatch.setattr(svm, "PREDICTED_ROWS", 64)  # several blocks, the last one shorter
+    (x, y), (test_x, _) = rings(1), rings(2)
     scaler = StandardScaler().fit(x)
     probe = svm.SvmProbe(ProbeSettings(strength=strength))
     groups = np.arange(len(x))
     probe.fit(x, y, groups)
     theirs = SVC(kernel="rbf", gamma="scale", C=strength).fit(scaler.transform(x), y)
-    np.testing.assert_array_equal(probe.predict(asked, groups), theirs.predict(scaler.transform(asked)))
-    assert len(set(probe.predict(asked, groups))) > 1
+    np.testing.assert_array_equal(probe.predict(test_x, groups), theirs.predict(scaler.transform(test_x)))
+    assert len(set(probe.predict(test_x, groups))) > 1
     number = x[:, 0].copy()
     probe.fit(x, number, groups)
     theirs = SVR(kernel="rbf", gamma="scale", C=strength).fit(scaler.transform(x), number)
     np.testing.assert_allclose(
-        probe.predict(asked, groups), theirs.predict(scaler.transform(asked)), atol=0.01
+        probe.predict(test_x, groups), theirs.predict(scaler.transform(test_x)), atol=0.01
     )
 
 
