@@ -17,8 +17,8 @@ import pytest
 from pydantic import create_model
 
 from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.similarity import SimilarityConfig
+from microtome.analysis.probing.settings import ProbeConfig
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.data.corpora import Corpus, CorpusSpec, corpus_identity
 from microtome.jobs.kinds import KINDS, kind_named
 from microtome.jobs.kinds.adapt import BLOCK_SIZES, AdaptConfig, adapt_job
@@ -216,7 +216,7 @@ def test_the_id_of_a_request_stays(golden, name):
     assert job.id == golden["ids"][name]["id"], (
         f"the id of '{name}' has changed, and nobody would find again what they have made. Undo what changed "
         f"it; a new setting needs a default that does what was done before. If a {job.kind} job now makes "
-        f"something else of the same request, raise the version of {job.kind} in its file in jobs/kinds/, and "
+        f"something else of the same request, raise the version of {job.kind} in its file in jobs/kinds/ and "
         f"run this file with {WRITE}=1"
     )
 
