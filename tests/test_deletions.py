@@ -78,6 +78,8 @@ GUARDS_BY_FILE = {
     ],
     "jobs/cli/cache.py": [
         ("cache_rm", "remove", "Store.locate, then Store.remove"),
+    ],
+    "jobs/cli/cache_gc.py": [
         ("cache_gc", "remove", "an artifact that Store.list found"),
         ("cache_gc", "discard", "Store.leftovers found it"),
     ],
@@ -90,6 +92,10 @@ GUARDS_BY_FILE = {
     ],
     "jobs/cli/store.py": [
         ("_recompute", "TemporaryDirectory", "a new folder of the system's"),
+    ],
+    "jobs/models/capture.py": [
+        ("Capture.hooked", "remove", "no file: a hook of a module"),
+        ("find_points", "remove", "no file: a hook of a module"),
     ],
     "jobs/suite/results.py": [
         ("without_places", "replace", "no file: a column of a table"),

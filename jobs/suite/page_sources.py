@@ -8,6 +8,7 @@ from typing import Any
 import microtome.analysis
 import microtome.jobs.suite
 from microtome.analysis.metrics.terms import METRIC_TERMS
+from microtome.jobs.kinds import all_kinds
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.suite.plan import Plan
 from microtome.store.artifacts.store import Artifact, Store
@@ -34,6 +35,7 @@ def page_sources(plan: Plan, artifacts: Mapping[str, Artifact], store: Store) ->
                 for job in plan.jobs
                 if job.id in artifacts
             ],
+            "kinds": [[kind.name, kind.title] for kind in all_kinds()],
             "provenance": page_provenance(plan, store),
             "libraries": [[name, importlib.metadata.version(name)] for name in LIBRARIES],
             "code": list(_code()),

@@ -18,7 +18,8 @@ from microtome.analysis.metrics.scoring import score as score_of
 from microtome.analysis.probing.probes import ProbeSettings
 from microtome.analysis.probing.probes.linear import LinearProbe
 from microtome.analysis.probing.probes.svm import SvmProbe
-from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.analysis.probing.run import probe
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.analysis.units import units
 from microtome.jobs.models import training
 from microtome.jobs.models.task_model import TaskModel

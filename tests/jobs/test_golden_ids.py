@@ -17,8 +17,8 @@ import pytest
 from pydantic import create_model
 
 from microtome.analysis.attention.compare import AttentionConfig
-from microtome.analysis.probing.run import ProbeConfig
-from microtome.analysis.similarity import SimilarityConfig
+from microtome.analysis.probing.settings import ProbeConfig
+from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.data.corpora import Corpus, CorpusSpec, corpus_identity
 from microtome.jobs.kinds import KINDS, kind_named
 from microtome.jobs.kinds.adapt import BLOCK_SIZES, AdaptConfig, adapt_job

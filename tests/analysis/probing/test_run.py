@@ -3,7 +3,8 @@ import pytest
 
 from microtome.analysis.metrics.terms import ScoreKey
 from microtome.analysis.probing.probes import PROBES, bilstm_crf, mlp
-from microtome.analysis.probing.run import MIX, ProbeConfig, probe
+from microtome.analysis.probing.run import probe
+from microtome.analysis.probing.settings import MIX, ProbeConfig
 from microtome.store.errors import InputError
 
 SENTENCES, WORDS, DIM, LAYERS = 60, 5, 6, 3

@@ -1,9 +1,12 @@
 """`report` draws a page only if something that it is made of has changed."""
 
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
 from microtome.jobs.cli import main, report
+from microtome.jobs.kinds import probe
 from microtome.jobs.suite import page_sources
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
@@ -77,6 +80,10 @@ def test_a_page_is_drawn_again_only_if_something_it_is_made_of_has_changed(
 
     assert page_of(page.parent, "--set", "description=Another") == (0, f"wrote: {page}\n")
     assert drawing.count == 5
+
+    monkeypatch.setattr(probe, "KIND", replace(probe.KIND, title="another title"))
+    page_of(page.parent)
+    assert b"another title" in page.read_bytes()
 
     code = tmp_path / "code"
     code.mkdir()

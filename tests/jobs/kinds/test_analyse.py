@@ -4,7 +4,7 @@ import pytest
 
 from microtome.analysis.attention.compare import AttentionConfig
 from microtome.analysis.metrics.terms import ScoreKey, read_metric_terms
-from microtome.analysis.probing.run import ProbeConfig
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.kinds.attention import attention_job
 from microtome.jobs.kinds.probe import probe_job
 from microtome.store.results import read_rows

@@ -1,5 +1,6 @@
 """A new kind of job is a file and a line in the registry; everything else follows from its declaration."""
 
+import importlib
 import subprocess
 import sys
 import types
@@ -87,6 +88,9 @@ KIND = Kind(
 @pytest.fixture
 def length_kind(monkeypatch):
     """The one line of a new kind; its file is this one."""
+    # Commands are imported when they are called, and list the kinds that there are then.
+    for commands in ("suites", "cache", "cache_gc"):
+        importlib.import_module(f"microtome.jobs.cli.{commands}")
     module = types.ModuleType("kind_of_a_test")
     module.KIND = KIND
     monkeypatch.setitem(sys.modules, module.__name__, module)

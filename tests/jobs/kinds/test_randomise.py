@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from microtome.analysis.probing.run import ProbeConfig
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.kinds.probe import probe_job
 from microtome.jobs.kinds.randomise import RandomConfig, randomise_job
 from microtome.jobs.models import loading

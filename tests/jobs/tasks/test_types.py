@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from microtome.analysis.metrics import METRICS as REGISTRY
-from microtome.analysis.probing.run import ProbeConfig, probe
+from microtome.analysis.probing.run import probe
+from microtome.analysis.probing.settings import ProbeConfig
 from microtome.analysis.units import units
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
