@@ -166,7 +166,7 @@ def demo(tmp_path_factory):
     from click.testing import CliRunner
 
     from microtome.jobs.cli import main
-    from microtome.jobs.suite.suite import SUITES
+    from microtome.jobs.suite.include import SUITES
 
     suite = yaml.safe_load((SUITES / "demo.yaml").read_text("utf-8"))
     suite["models"] = {name: suite["models"][name] for name in ("bert", "biobert")}

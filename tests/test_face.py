@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import microtome
+from microtome.jobs.cli.main import main
 
 FACE = Path(__file__).parent.parent / "src" / "microtome"
 PAGE = FACE / "README.md"
+README = FACE.parent.parent / "README.md"
 
 
 def printed(code):
@@ -61,18 +64,24 @@ def test_a_name_that_is_not_there_is_an_attribute_error_with_the_names_that_are(
     assert last.stderr.decode().strip().endswith("Did you mean: 'probe'?")
 
 
-def blocks():
-    """(line in the page, code) of every block of Python."""
-    text = PAGE.read_text("utf-8")
-    for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+def blocks(page=PAGE, language="python"):
+    """(line in the page, code) of every block of a language."""
+    text = page.read_text("utf-8")
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         yield text.count("\n", 0, match.start(1)), match[1]
+
+
+def run(page):
+    """The names that the blocks of Python of a page leave behind, run in their order."""
+    names = {}
+    for line, code in blocks(page):
+        exec(compile("\n" * line + code, str(page), "exec"), names)
+    return names
 
 
 def test_the_page_runs_as_it_stands(demo_store, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for line, code in blocks():
-        exec(compile("\n" * line + code, str(PAGE), "exec"), names)
+    names = run(PAGE)
     assert len(names["gains"]) == 4
     assert set(names["derived"].quantity) == {"gain", "difference"}
     assert set(names["probed"].layer.dropna()) == {0, 3}
@@ -83,6 +92,32 @@ def test_the_page_runs_as_it_stands(demo_store, monkeypatch, tmp_path, capsys):
     assert "<ActivationCache bert.f100.s1.demo-ner.test.hidden-" in said
     assert "unknown key in the settings 'layer'; did you mean 'layers'?" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_notebook_of_the_readme_runs_as_it_stands(demo_store, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run(README)
+    assert len(names["final"]) >= 2
+    assert names["cache"].hidden(2).shape[0] == names["cache"].offsets[-1]
+    assert "linear_cka" in capsys.readouterr().out
+
+
+def test_the_task_of_the_readme_is_one(tiny_models, tmp_path):
+    [(_, text)] = blocks(README, "yaml")
+    (tmp_path / "severity.yaml").write_text(text)
+    for split in ("train", "test"):
+        rows = [f"{split}{n}\treport {split} {n}\t{('mild', 'severe')[n % 2]}" for n in range(8)]
+        (tmp_path / f"{split}.tsv").write_text("\n".join(["id\treport\tseverity", *rows]))
+    task, model = str(tmp_path / "severity.yaml"), str(tiny_models / "bert")
+    checked = CliRunner().invoke(main, ["task", "check", task])
+    assert (checked.exit_code, "severe" in checked.output) == (0, True), checked.output
+    trained = CliRunner().invoke(main, ["finetune", "--task", task, "--model", model, "--epochs", "1"])
+    assert (trained.exit_code, "accuracy" in trained.output) == (0, True), trained.output
+    checkpoint = trained.output.strip().splitlines()[-1].removeprefix("id ")
+    extracted = CliRunner().invoke(
+        main, ["extract", "--checkpoint", checkpoint, "--task", task, "--split", "test"]
+    )
+    assert extracted.exit_code == 0, extracted.output
 
 
 def test_the_page_shows_every_name():
