@@ -144,7 +144,7 @@ def test_a_suite_that_lost_files_says_so_and_is_repaired_by_running_it_again(sma
     call("suite", "run", *suite, "--local")
     wanted = call("results", *suite, "--format", "csv")
     store = Store()
-    finetunes = [a for a in store.list("finetune") if a.manifest["config"]["fraction"]]
+    finetunes = [a for a in store.list("finetune") if a.settings["fraction"]]
     [probe, *_], [cache, *_] = store.list("probe"), store.list("extract")
     lost = {
         probe.path / "rows.jsonl": "deleted",

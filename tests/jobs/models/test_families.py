@@ -132,7 +132,7 @@ def test_a_head_that_transformers_lacks_is_predicted_with_and_exported(bench, fa
     made = bench.run(bench.finetune("ner", family(kind), epochs=0.1))
     texts = tmp_path / "texts.txt"
     texts.write_text("BRCA1 is a gene .\n")
-    examples, read = read_texts(texts, TASK_TYPES["ner"], made.manifest["config"]["labels"])
+    examples, read = read_texts(texts, TASK_TYPES["ner"], made.settings["labels"])
     assert len(list(predict(made, made.path / CHECKPOINT, examples, read))) == 1
     folder = export(made, bench.store, tmp_path / "out")
     assert "load_with_head" in (folder / "README.md").read_text()

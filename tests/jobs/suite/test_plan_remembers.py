@@ -5,9 +5,9 @@ import json
 import pytest
 
 from microtome.jobs.data import corpora
-from microtome.jobs.data import source as data_source
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.suite import load_suite
+from microtome.jobs.tasks import source as data_source
 from microtome.store.artifacts import digests
 from microtome.store.artifacts.store import Store
 
