@@ -190,8 +190,8 @@ def demo(tmp_path_factory):
 @pytest.fixture
 def demo_store(demo, monkeypatch):
     """The store of the small demo, which the suite name `demo` stands for too."""
-    from microtome.jobs.suite import suite
+    from microtome.jobs.suite import include
 
-    monkeypatch.setattr(suite, "SUITES", demo / "suites")
+    monkeypatch.setattr(include, "SUITES", demo / "suites")
     monkeypatch.setenv("MICROTOME_STORE", str(demo / "artifacts"))
     return demo / "artifacts"

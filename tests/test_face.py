@@ -99,13 +99,15 @@ def test_the_notebook_of_the_readme_runs_as_it_stands(demo_store, monkeypatch, t
     names = run(README)
     assert len(names["final"]) >= 2
     assert names["cache"].hidden(2).shape[0] == names["cache"].offsets[-1]
-    assert "linear_cka" in capsys.readouterr().out
+    assert set(names["known"].layer.dropna()) == {1, 2, 3}
+    assert "linear_cka" in set(names["alike"].metric)
+    assert "other_layer" in capsys.readouterr().out
 
 
 def test_the_task_of_the_readme_is_one(tiny_models, tmp_path):
     [(_, text)] = blocks(README, "yaml")
     (tmp_path / "severity.yaml").write_text(text)
-    for split in ("train", "test"):
+    for split in ("train", "dev", "test"):
         rows = [f"{split}{n}\treport {split} {n}\t{('mild', 'severe')[n % 2]}" for n in range(8)]
         (tmp_path / f"{split}.tsv").write_text("\n".join(["id\treport\tseverity", *rows]))
     task, model = str(tmp_path / "severity.yaml"), str(tiny_models / "bert")

@@ -50,7 +50,7 @@ COMMANDS: LazyTable[click.Command] = LazyTable(
         ),
         "results": LazyImport(
             f"{_CLI}.results:results_command",
-            "Print the results of SUITE so far, one number per row.",
+            "Print what the jobs of SUITE measured so far, one number per row.",
         ),
         "report": LazyImport(
             f"{_CLI}.report:report_command",

@@ -1,10 +1,10 @@
 """`store.json`: the version of the format that a store is written in."""
 
 import json
+import os
 from pathlib import Path
 
 from microtome.store.errors import StoreError
-from microtome.store.files.operations import write_json
 
 STORE = "store.json"
 FORMAT = 1  # raise it when an older version of microtome would read a store wrongly
@@ -17,6 +17,8 @@ def check_format(root: Path) -> None:
     try:
         text = path.read_bytes()
     except (OSError, ValueError):  # whatever is read next says why, if the store cannot be read at all
+        return
+    if not text:  # its first writer was killed
         return
     try:
         version = json.loads(text.decode("utf-8"))["format"]
@@ -34,5 +36,14 @@ def check_format(root: Path) -> None:
 def write_format(root: Path) -> None:
     """Make the folder of a store and note its format, unless that is done; OSError where it cannot be."""
     root.mkdir(parents=True, exist_ok=True)
-    if not (root / STORE).exists():
-        write_json(root / STORE, {"format": FORMAT})
+    path = root / STORE
+    if path.exists() and path.stat().st_size:
+        return
+    # In place, in one write: whoever writes at the same time writes the same, and who is killed before it
+    # leaves an empty file and no other.
+    text = json.dumps({"format": FORMAT}, allow_nan=False) + "\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

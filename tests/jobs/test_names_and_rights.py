@@ -88,7 +88,8 @@ def test_models_of_hub_ids_and_folders_and_an_evil_task_go_to_the_end(tmp_path, 
     assert kinds == {"finetune", "extract", "probe", "attention", "similarity"}
     assert {p for p in tmp_path.rglob("*") if tmp_path / "store" not in p.parents} - {store.root} == before
     top = {p.name for p in store.root.iterdir()}
-    assert top == {*kinds, "logs", "sources.json", "sources.json.lock"}
+    noted = {f"{name}{end}" for name in ("sources.json", ".digests.jsonl") for end in ("", ".lock")}
+    assert top == {*kinds, *noted, "logs", "store.json"}
     assert len(list((store.root / "logs").glob("*.log"))) == len(store.list())
     rows = call("results", odd_suite, "--format", "csv")
     assert rows.exit_code == 0

@@ -117,7 +117,7 @@ def assert_goes_on(store, wanted, resumable):
     names = {p.relative_to(store.root).as_posix() for p in store.root.rglob("*")}
     folder = f"extract/{wanted.folder}"
     inside = {f"{folder}/{name}" for name in (*FILES, "deep", "manifest.json")}
-    assert names == {"extract", folder, *inside}
+    assert names == {"store.json", "extract", folder, *inside}
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
@@ -183,6 +183,10 @@ def test_killed_at_each_step_of_noting_identities(tmp_path, before):
             break
         store.remember(new)
         assert store.remembered() == old | new
-        assert {p.name for p in store.root.iterdir()} == {"sources.json", "sources.json.lock"}
+        assert {p.name for p in store.root.iterdir()} == {
+            "store.json",
+            "sources.json",
+            "sources.json.lock",
+        }
         at += 1
     assert at > 2

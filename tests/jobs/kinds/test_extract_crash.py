@@ -80,12 +80,12 @@ def small_parts(monkeypatch):
 
 def saved_parts(store):
     """How many parts a killed extraction has recorded; none if it had not begun, or was at its end."""
-    return len(list((store.root / ".staging").glob("extract.*.0/.scratch/*.json")))
+    return len(list((store.root / ".staging").glob("extract.*.0/.scratch/[0-9]*.json")))
 
 
 def parts_to_do(store, job):
     """What the last try said when it began: (parts, of which to do)."""
-    said = re.findall(r"examples in (\d+) parts, (\d+) to do", store.log_path(job.request).read_text())
+    said = re.findall(r"examples in (\d+) \w+ parts, (\d+) to do", store.log_path(job.request).read_text())
     return tuple(map(int, said[-1]))
 
 

@@ -136,6 +136,7 @@ def test_offline_a_copy_in_place_of_a_link_is_read(fake_hub, monkeypatch, tmp_pa
 
 
 def test_offline_a_local_cache_with_some_of_the_files_is_known_by_its_commit(fake_hub, monkeypatch, tmp_path):
+    Store().root.mkdir()
     online = find_model(REPO, Store()).identity
     fake_hub.download(REPO, COMMIT, ["*.safetensors"])
     snapshot = fake_hub.cache / "snapshots" / COMMIT
@@ -177,6 +178,7 @@ def test_only_pickled_weights_are_refused_before_anything_is_downloaded(fake_hub
 
 
 def test_weights_are_read_once_while_they_stay_as_they_are(model, monkeypatch):
+    Store().root.mkdir()
     monkeypatch.setattr(digests, "SETTLED", -3600 * 10**9)  # they count as written long ago
     first = find_model(str(model), Store()).identity
     monkeypatch.setattr(hashlib, "file_digest", None)

@@ -63,11 +63,17 @@ def test_a_newer_store_is_refused_in_one_line(tmp_path, monkeypatch):
     assert artifact.path.is_dir()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "1"}', '{"format": true}', "\xff"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "1"}', '{"format": true}', "\xff"])
 def test_a_damaged_one_is_named_with_what_to_do(tmp_path, text):
     (tmp_path / STORE).write_text(text)
     with pytest.raises(StoreError, match=r'store.json is damaged. Write {"format": 1} into it'):
         Store(tmp_path)
+
+
+def test_an_empty_one_is_what_a_killed_writer_left_and_is_written_again(tmp_path):
+    (tmp_path / STORE).touch()
+    Store(tmp_path).remember({"model:a": "b"})
+    assert json.loads((tmp_path / STORE).read_text()) == {"format": 1}
 
 
 def test_an_artifact_of_an_earlier_version_is_listed_and_read(tmp_path, monkeypatch):
