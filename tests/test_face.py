@@ -113,7 +113,9 @@ def test_the_task_of_the_readme_is_one(tiny_models, tmp_path):
     task, model = str(tmp_path / "severity.yaml"), str(tiny_models / "bert")
     checked = CliRunner().invoke(main, ["task", "check", task])
     assert (checked.exit_code, "severe" in checked.output) == (0, True), checked.output
-    trained = CliRunner().invoke(main, ["finetune", "--task", task, "--model", model, "--epochs", "1"])
+    trained = CliRunner().invoke(
+        main, ["finetune", "--task", task, "--model", model, "--epochs", "1", "--max-length", "32"]
+    )
     assert (trained.exit_code, "accuracy" in trained.output) == (0, True), trained.output
     checkpoint = trained.output.strip().splitlines()[-1].removeprefix("id ")
     extracted = CliRunner().invoke(
