@@ -119,7 +119,7 @@ def test_the_task_of_the_readme_is_one(tiny_models, tmp_path):
     assert (trained.exit_code, "accuracy" in trained.output) == (0, True), trained.output
     checkpoint = trained.output.strip().splitlines()[-1].removeprefix("id ")
     extracted = CliRunner().invoke(
-        main, ["extract", "--checkpoint", checkpoint, "--task", task, "--split", "test"]
+        main, ["extract", "--checkpoint", checkpoint, "--task", task, "--split", "test", "--max-length", "32"]
     )
     assert extracted.exit_code == 0, extracted.output
 
