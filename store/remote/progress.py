@@ -1,0 +1,131 @@
+"""What a job has finished goes up as it is made, so that another machine goes on from there.
+
+Files lie where the artifact's own will lie, under their checksums: what becomes part of the artifact is sent
+once. An index, written last and only by who holds the claim, says which files belong together.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from pydantic import TypeAdapter, ValidationError
+
+from microtome.store.errors import StoreError
+from microtome.store.files.checksums import FileRecord, Stamp, checksum, stamp
+from microtome.store.files.locks import SUFFIX
+from microtome.store.files.operations import TEMPORARY
+from microtome.store.remote.claims import Claim
+from microtome.store.remote.failures import RemoteError
+from microtome.store.remote.objects import Objects
+from microtome.store.remote.remote import progress_key
+from microtome.store.remote.transfer import files_prefix, receive, records, send
+
+INDEX = TypeAdapter(dict[str, FileRecord])
+
+
+class Progress:
+    """Sends what is finished in a staging folder, in the background, as long as `claim` is held.
+
+    `kept` is the folder in it that holds what a job needs to go on and no artifact gets. Nothing that fails
+    here fails the job: what it makes is in its folder, and the commit sends it.
+    """
+
+    def __init__(self, objects: Objects, name: str, folder: Path, kept: str, claim: Claim) -> None:
+        self._objects, self._name, self._folder, self._kept, self._claim = objects, name, folder, kept, claim
+        self._records: dict[str, tuple[Stamp, FileRecord]] = {}  # of files that were read before
+        self._thread = ThreadPoolExecutor(1, "progress")
+        self._waiting: Future[None] | None = None
+        self._lock = threading.Lock()
+        there = objects.get(progress_key(name))
+        self._tag = None if there is None else there[1]
+
+    def send_soon(self) -> None:
+        """Send what is finished now; while it is under way, a further call is one call after it."""
+        with self._lock:
+            if self._waiting is None or self._waiting.running() or self._waiting.done():
+                self._waiting = self._thread.submit(self._send)
+
+    def close(self, *, send: bool) -> None:
+        """Until nothing is under way; with `send`, once more what is finished by now."""
+        if send:
+            self.send_soon()
+        self._thread.shutdown(wait=True, cancel_futures=not send)
+
+    def _send(self) -> None:
+        try:
+            if self._claim.renew():
+                self._send_index(self._finished())
+        except (
+            RemoteError,
+            StoreError,
+            OSError,
+        ) as error:  # a file that a job has just replaced, or no network
+            print(f"progress is not sent: {error}", flush=True)
+
+    def _send_index(self, files: dict[str, FileRecord]) -> None:
+        send(self._objects, files_prefix(self._name), records(self._name, self._folder, files))
+        key, index = progress_key(self._name), json.dumps(files, allow_nan=False).encode()
+        if self._tag is None:
+            self._tag = self._objects.put_new(key, index)
+        else:
+            self._tag = self._objects.put_unchanged(key, index, self._tag)
+        if self._tag is None:  # another process of this machine, or a successor, has written one since
+            there = self._objects.get(key)
+            self._tag = None if there is None else there[1]
+            return
+        current = {file.key for file in records(self._name, self._folder, files)}
+        states = f"/{self._kept}/"
+        stale = [e.key for e in self._objects.list(files_prefix(self._name)) if states in e.key]
+        self._objects.delete([key for key in stale if key not in current])
+
+    def _finished(self) -> dict[str, FileRecord]:
+        """What a job needs to go on is looked up first: a note of a part is written after the part."""
+        files = {}
+        for path in [*_files(self._folder / self._kept), *_files(self._folder)]:
+            file = path.relative_to(self._folder).as_posix()
+            if file not in files and _lasts(file, self._kept):
+                files[file] = self._record(file, path)
+        return files
+
+    def _record(self, file: str, path: Path) -> FileRecord:
+        now = stamp(path.stat())
+        before, record = self._records.get(file, (None, None))
+        if record is None or before != now:
+            record = FileRecord(bytes=now[2], checksum=checksum(path))
+            self._records[file] = now, record
+        return record
+
+
+def take_over(objects: Objects, name: str, folder: Path) -> bool:
+    """Put into an empty staging folder what a job on another machine had finished; False if there is nothing
+    that can be used."""
+    there = objects.get(progress_key(name))
+    if there is None or any(folder.iterdir()):
+        return False
+    try:
+        files = INDEX.validate_json(there[0])
+        if not all(_inside(file) for file in files):
+            return False
+        receive(objects, records(name, folder, files))
+    except (ValidationError, RemoteError) as error:
+        print(f"what another machine had finished cannot be used: {error}", flush=True)
+        return False
+    return True
+
+
+def _inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _lasts(file: str, kept: str) -> bool:
+    """Whether a file is whole by its name: no lock, and none that is being written."""
+    steps = PurePosixPath(file).parts
+    hidden = any(step.startswith(".") for step in (steps[1:] if steps[0] == kept else steps))
+    return not hidden and not file.endswith((SUFFIX, TEMPORARY))
