@@ -47,7 +47,7 @@ class Claim:
             return not self.lost
 
     def _renewed_by_another_process(self) -> str | None:
-        """Processes of one machine hold a claim together, each renews it, and the first to end gives it up."""
+        """Processes of one machine hold a claim together: each renews it, the first to end gives it up."""
         there = self.objects.get(self.key)
         if there is None:
             return self.objects.put_new(self.key, _content(self.holder))

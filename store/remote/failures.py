@@ -48,8 +48,8 @@ def _meaning(address: str, error: BaseException) -> RemoteError:
         return RefusedError(f"there is no bucket at {address}; make it, or correct MICROTOME_STORE")
     if "169.254.169.254" in text or "metadata.google" in text or "credential" in text.lower():
         return RefusedError(
-            f"no key for {address} was found; log in with the provider's own tool, or set its variables, such "
-            "as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"no key for {address} was found; log in with the provider's own tool, or set its variables, "
+            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if code in WRONG_KEY or status == "401":
         return RefusedError(f"{address} does not take this key ({provider}); renew it, or set another")

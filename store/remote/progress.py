@@ -10,19 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from pydantic import TypeAdapter, ValidationError
+from filelock import FileLock
 
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, Stamp, checksum, stamp
-from microtome.store.files.locks import SUFFIX
+from microtome.store.files.locks import SUFFIX, lock_path
 from microtome.store.files.operations import TEMPORARY
 from microtome.store.remote.claims import Claim
 from microtome.store.remote.failures import RemoteError
 from microtome.store.remote.objects import Objects
 from microtome.store.remote.remote import progress_key
 from microtome.store.remote.transfer import files_prefix, receive, records, send
-
-INDEX = TypeAdapter(dict[str, FileRecord])
 
 
 class Progress:
@@ -98,26 +96,38 @@ class Progress:
         return record
 
 
-def take_over(objects: Objects, name: str, folder: Path) -> bool:
+def take_over(objects: Objects, name: str, folder: Path, kept: str) -> bool:
     """Put into an empty staging folder what a job on another machine had finished; False if there is nothing
-    that can be used."""
+    that can be used. Of several processes that share the folder one does it, and the others wait."""
     there = objects.get(progress_key(name))
-    if there is None or any(folder.iterdir()):
+    if there is None:
         return False
-    try:
-        files = INDEX.validate_json(there[0])
-        if not all(_inside(file) for file in files):
+    (folder / kept).mkdir(exist_ok=True)
+    with FileLock(lock_path(folder / kept / "progress")):
+        if any(_lasts(path.relative_to(folder).as_posix(), kept) for path in _files(folder)):
             return False
-        receive(objects, records(name, folder, files))
-    except (ValidationError, RemoteError) as error:
-        print(f"what another machine had finished cannot be used: {error}", flush=True)
-        return False
+        try:
+            files = _index(there[0])
+            states = {file: record for file, record in files.items() if file.startswith(f"{kept}/")}
+            parts = {file: record for file, record in files.items() if file not in states}
+            for batch in (parts, states):  # a note of a part is never there before the part
+                receive(objects, records(name, folder, batch))
+        except (ValueError, KeyError, TypeError, RemoteError) as error:
+            print(f"what another machine had finished cannot be used: {error}", flush=True)
+            return False
     return True
 
 
-def _inside(file: str) -> bool:
-    path = PurePosixPath(file)
-    return not path.is_absolute() and ".." not in path.parts
+def _index(content: bytes) -> dict[str, FileRecord]:
+    """What `Progress` wrote; ValueError, KeyError or TypeError for anything else."""
+    files = {
+        file: FileRecord(bytes=int(record["bytes"]), checksum=str(record["checksum"]))
+        for file, record in json.loads(content).items()
+    }
+    outside = [f for f in files if PurePosixPath(f).is_absolute() or ".." in PurePosixPath(f).parts]
+    if outside:
+        raise ValueError(f"it names {outside[0]}")
+    return files
 
 
 def _files(folder: Path) -> Iterator[Path]:

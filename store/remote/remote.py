@@ -9,14 +9,20 @@ claims/<kind>/<folder>.json                who makes it
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord
 from microtome.store.files.permissions import PRIVATE_FOLDER
 from microtome.store.remote.claims import Claims, new_holder
-from microtome.store.remote.local_copies import MANIFEST_FILE, LocalCopies, RemoteFiles, stated_size
+from microtome.store.remote.local_copies import (
+    MANIFEST_FILE,
+    LocalCopies,
+    RemoteFiles,
+    noted_address,
+    stated_size,
+)
 from microtome.store.remote.objects import PARALLEL, Objects
 from microtome.store.remote.transfer import Say, files_prefix, receive, records, send
 
@@ -97,10 +103,6 @@ class Remote:
         temporary.write_bytes(there[0])
         temporary.replace(path)
 
-    def files(self, name: str, files: Mapping[str, FileRecord]) -> RemoteFiles:
-        """The files of an artifact, to be fetched when they are needed."""
-        return RemoteFiles(self.objects, self.copies, name, files)
-
     def send(
         self, name: str, folder: Path, files: Mapping[str, FileRecord], say: Say = lambda count: None
     ) -> bool:
@@ -147,3 +149,19 @@ def progress_key(name: str) -> str:
 
 def _manifest_key(name: str) -> str:
     return f"{ARTIFACTS}/{name}/{MANIFEST_FILE}"
+
+
+@cache
+def objects_at(address: str) -> Objects:
+    """The objects at an address; each process opens one connection to it."""
+    return Objects(address)
+
+
+def remote_files(folder: Path, files: Mapping[str, FileRecord]) -> RemoteFiles | None:
+    """The files of an artifact whose folder is a copy of a remote one; None for any other folder."""
+    copies = folder.absolute().parent.parent
+    address = noted_address(copies) if copies.name == COPIES else None
+    if address is None:
+        return None
+    name = f"{folder.parent.name}/{folder.name}"
+    return RemoteFiles(objects_at(address), LocalCopies(copies, stated_size()), name, files)

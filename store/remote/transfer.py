@@ -93,8 +93,8 @@ def _receive(objects: Objects, file: FileTransfer) -> None:
             return
     file.path.unlink()
     raise RemoteError(
-        f"{objects.address}: {file.key} arrived damaged {TRIES} times. Remove the artifact there, and run its "
-        "job again"
+        f"{objects.address}: {file.key} arrived damaged {TRIES} times. Remove the artifact there, and run "
+        "its job again"
     )
 
 
