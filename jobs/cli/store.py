@@ -8,6 +8,7 @@ import click
 
 from microtome.jobs.cli.analyses import named_cache
 from microtome.jobs.cli.options import Number
+from microtome.jobs.cli.remote import REMOTE_COMMANDS
 from microtome.jobs.kinds import KINDS
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.artifacts.verify import check, check_store
@@ -16,7 +17,11 @@ from microtome.store.errors import InputError, StoreError, model_packages
 
 @click.group("store")
 def store_group() -> None:
-    """Check the store as a whole."""
+    """Check the store as a whole, send it to object storage, fetch from there."""
+
+
+for _command in REMOTE_COMMANDS:
+    store_group.add_command(_command)
 
 
 @store_group.command("verify")

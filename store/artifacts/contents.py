@@ -52,6 +52,12 @@ class Contents:
             self._stamp(file) if file.endswith(unread) else self._check(file)
         return self.folder / name
 
+    def location(self, file: str) -> Path:
+        """Where a file is, if the artifact has it; it is not compared with anything."""
+        if self.remote is not None and file in self.files:
+            self.remote.fetch([file])
+        return self.folder / file
+
     def stamps(self, name: str) -> tuple[Stamp, ...]:
         """Of a file, or of all files below a folder."""
         files = [name] if name in self.files else self._below(name)

@@ -3,10 +3,10 @@ sends what it finishes on the way and the artifact."""
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from microtome.store.artifacts.artifact import Artifact, Request
 from microtome.store.artifacts.manifest import MANIFEST
@@ -17,14 +17,6 @@ from microtome.store.remote.failures import RemoteError
 from microtome.store.remote.progress import Progress, take_over
 
 POLL = 5.0  # seconds between two looks at what another machine makes
-
-
-class InTheMaking(Protocol):
-    """What a job gets of a store: `Staging`."""
-
-    path: Path
-    overtaken: bool
-    progress: Callable[[], None]
 
 
 class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
@@ -63,25 +55,29 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
                 self._claim.give_up()
 
     @contextlib.contextmanager
-    def progress_of(self, staging: InTheMaking, *, resumable: bool) -> Iterator[None]:
-        """Go on from what another machine had finished, and send what this one finishes."""
-        if self._remote is None or self._claim is None or staging.overtaken or not resumable:
+    def going_on_in(self, folder: Path) -> Iterator[None]:
+        """Go on in a folder from what another machine had finished, and send what this one finishes."""
+        if self._remote is None or self._claim is None:
             yield
             return
-        take_over(self._remote.objects, self._name, staging.path, self._kept)
-        self._progress = Progress(self._remote.objects, self._name, staging.path, self._kept, self._claim)
-        staging.progress = self._progress.send_soon
+        take_over(self._remote.objects, self._name, folder, self._kept)
+        self._progress = Progress(self._remote.objects, self._name, folder, self._kept, self._claim)
         try:
             yield
         except BaseException:
-            self.stop_progress(send=True)
+            self.stop_progress(wait=True)
             raise
         self.stop_progress()
 
-    def stop_progress(self, *, send: bool = False) -> None:
-        """Until nothing more of what is in the making is sent; with `send`, all that is finished is."""
+    def send_progress(self, paths: Sequence[Path]) -> None:
+        """Send these files, and all below these folders, in the background."""
         if self._progress is not None:
-            self._progress.close(send=send)
+            self._progress.send_soon(paths)
+
+    def stop_progress(self, *, wait: bool = False) -> None:
+        """Send nothing more of what is in the making; with `wait`, first all that was to be sent."""
+        if self._progress is not None:
+            self._progress.close(wait=wait)
             self._progress = None
 
     def send(self, remove: Callable[[Artifact], None]) -> None:

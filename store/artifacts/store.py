@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,9 +47,9 @@ class Staging:
     path: Path
     request: Request
     wait_for_others: Callable[[], None]  # of a shared folder: until no other process works in it
-    # To be called when something is finished: it is safe then, if this machine is lost.
-    progress: Callable[[], None] = field(default=lambda: None)
     overtaken: bool = False
+    # To be told of the files and folders that a job goes on from, in case this machine is lost.
+    send_progress: Callable[[Sequence[Path]], None] = field(default=lambda paths: None)
     outputs: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -94,9 +94,12 @@ class Store(SharedCatalogue):
                 make_exclusive(lock)
                 staging.overtaken = self.find(request) is not None
 
-            staging = Staging(folder, request, wait_for_others, overtaken=self.find(request) is not None)
+            overtaken = self.find(request) is not None
+            staging = Staging(folder, request, wait_for_others, overtaken, made_here.send_progress)
+            resumes = resumable and not overtaken
+            going_on = made_here.going_on_in(folder) if resumes else contextlib.nullcontext()
             try:
-                with self._in_our_words(folder), made_here.progress_of(staging, resumable=resumable):
+                with self._in_our_words(folder), going_on:
                     yield staging
                     made_here.stop_progress()
                     if staging.overtaken:
@@ -289,6 +292,8 @@ class Store(SharedCatalogue):
                 pass
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
+        if self.remote is not None:
+            self.remote.check()
 
     def remember(self, identities: Mapping[str, str]) -> None:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
@@ -297,10 +302,13 @@ class Store(SharedCatalogue):
             sources.remember(self.root, identities)
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
+        if self.remote is not None:
+            self.remote.remember(sources.remembered(self.root))
 
     def remembered(self) -> dict[str, str]:
         """What `remember` noted, by name."""
-        return sources.remembered(self.root)
+        there = {} if self.remote is None else self.remote.remembered()
+        return there | sources.remembered(self.root)
 
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""

@@ -18,7 +18,7 @@ from microtome.store.files.checksums import FileRecord, checksum
 from microtome.store.files.operations import TEMPORARY, write_json
 from microtome.store.files.removal import remove
 from microtome.store.remote.objects import Objects
-from microtome.store.remote.transfer import FileTransfer, file_key, is_here, receive, receive_range
+from microtome.store.remote.transfer import FileTransfer, file_key, is_here, receive, receive_checked
 
 ADDRESS_FILE = "address.json"
 LAYERS = ".layers"
@@ -112,9 +112,7 @@ class RemoteFiles:
         else:
             key = file_key(self._name, layer.file, self._files[layer.file])
             with self._written():
-                receive_range(self._objects, key, layer.start, layer.length, path)
-                if checksum(path) != layer.checksum:
-                    receive_range(self._objects, key, layer.start, layer.length, path)
+                receive_checked(self._objects, key, layer.start, layer.length, path, layer.checksum)
             new = True
         self._checked.add(layer.checksum)
         self._used([path], new=new)

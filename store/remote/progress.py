@@ -6,7 +6,7 @@ once. An index, written last and only by who holds the claim, says which files b
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -39,22 +39,22 @@ class Progress:
         there = objects.get(progress_key(name))
         self._tag = None if there is None else there[1]
 
-    def send_soon(self) -> None:
-        """Send what is finished now; while it is under way, a further call is one call after it."""
+    def send_soon(self, paths: Sequence[Path]) -> None:
+        """Send these files, and all below these folders. What was to be sent before and has not begun is
+        left out: this is newer."""
         with self._lock:
-            if self._waiting is None or self._waiting.running() or self._waiting.done():
-                self._waiting = self._thread.submit(self._send)
+            if self._waiting is not None:
+                self._waiting.cancel()
+            self._waiting = self._thread.submit(self._send, tuple(paths))
 
-    def close(self, *, send: bool) -> None:
-        """Until nothing is under way; with `send`, once more what is finished by now."""
-        if send:
-            self.send_soon()
-        self._thread.shutdown(wait=True, cancel_futures=not send)
+    def close(self, *, wait: bool) -> None:
+        """Until nothing is under way; with `wait`, what is still to be sent is sent first."""
+        self._thread.shutdown(wait=True, cancel_futures=not wait)
 
-    def _send(self) -> None:
+    def _send(self, paths: Sequence[Path]) -> None:
         try:
             if self._claim.renew():
-                self._send_index(self._finished())
+                self._send_index(self._finished(paths))
         except (
             RemoteError,
             StoreError,
@@ -78,14 +78,11 @@ class Progress:
         stale = [e.key for e in self._objects.list(files_prefix(self._name)) if states in e.key]
         self._objects.delete([key for key in stale if key not in current])
 
-    def _finished(self) -> dict[str, FileRecord]:
-        """What a job needs to go on is looked up first: a note of a part is written after the part."""
-        files = {}
-        for path in [*_files(self._folder / self._kept), *_files(self._folder)]:
-            file = path.relative_to(self._folder).as_posix()
-            if file not in files and _lasts(file, self._kept):
-                files[file] = self._record(file, path)
-        return files
+    def _finished(self, paths: Sequence[Path]) -> dict[str, FileRecord]:
+        """The files at the paths and below them; they are listed in this order, and read once all are."""
+        listed = [file for path in paths for file in ([path] if path.is_file() else _files(path))]
+        names = {path.relative_to(self._folder).as_posix(): path for path in listed}
+        return {file: self._record(file, path) for file, path in names.items() if _lasts(file, self._kept)}
 
     def _record(self, file: str, path: Path) -> FileRecord:
         now = stamp(path.stat())

@@ -31,6 +31,7 @@ COPIES = ".remote"  # the folder of copies, below that of a store
 HOLDER = ".holder"  # the name of this scratch folder in claims
 FORMAT_KEY = "store.json"
 FORMAT = 1
+SOURCES_KEY = "sources.json"
 
 
 class Remote:
@@ -68,6 +69,27 @@ class Remote:
                 newer = True
             if newer:
                 raise StoreError(f"the store {self.address} has another format; update microtome")
+
+    def remember(self, identities: Mapping[str, str]) -> None:
+        """Note identities by name, beside those that other machines have noted."""
+        while True:
+            there = self.objects.get(SOURCES_KEY)
+            before = {} if there is None else _names_and_identities(there[0], self.address)
+            after = before | dict(identities)
+            content = json.dumps(dict(sorted(after.items())), allow_nan=False).encode()
+            if after == before:
+                return
+            if there is None:
+                written = self.objects.put_new(SOURCES_KEY, content)
+            else:
+                written = self.objects.put_unchanged(SOURCES_KEY, content, there[1])
+            if written is not None:
+                return
+
+    def remembered(self) -> dict[str, str]:
+        """What `remember` noted, by name."""
+        there = self.objects.get(SOURCES_KEY)
+        return {} if there is None else _names_and_identities(there[0], self.address)
 
     def names(self, *, again: bool = False) -> set[str]:
         """Every artifact that is there, as of the first time that this was asked."""
@@ -145,6 +167,15 @@ class Remote:
 def progress_key(name: str) -> str:
     """Where it is noted what a job that makes an artifact needs to go on."""
     return f"progress/{name}.json"
+
+
+def _names_and_identities(content: bytes, address: str) -> dict[str, str]:
+    try:
+        return {str(name): str(identity) for name, identity in json.loads(content).items()}
+    except (ValueError, AttributeError):
+        raise StoreError(
+            f"{address}/{SOURCES_KEY} is damaged; remove it: the next run notes it again"
+        ) from None
 
 
 def _manifest_key(name: str) -> str:

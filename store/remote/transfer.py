@@ -69,7 +69,8 @@ def receive(objects: Objects, files: Iterable[FileTransfer], say: Say = lambda c
     """Read the objects of `files` into their paths, several at a time; each file appears whole or not."""
 
     def receive_one(file: FileTransfer) -> None:
-        _receive(objects, file)
+        record = file.record
+        receive_checked(objects, file.key, 0, record["bytes"], file.path, record["checksum"])
         say(file.record["bytes"])
 
     _all(receive_one, files)
@@ -86,19 +87,20 @@ def is_here(file: FileTransfer) -> bool:
         return False
 
 
-def _receive(objects: Objects, file: FileTransfer) -> None:
+def receive_checked(objects: Objects, key: str, start: int, length: int, path: Path, wanted: str) -> None:
+    """Some bytes of an object as a file, if they have the checksum `wanted`; RemoteError if they do not."""
     for _ in range(TRIES):
-        receive_range(objects, file.key, 0, file.record["bytes"], file.path)
-        if checksum(file.path) == file.record["checksum"]:
+        _receive_range(objects, key, start, length, path)
+        if checksum(path) == wanted:
             return
-    file.path.unlink()
+    path.unlink()
     raise RemoteError(
-        f"{objects.address}: {file.key} arrived damaged {TRIES} times. Remove the artifact there, and run "
+        f"{objects.address}: {key} arrived damaged {TRIES} times. Remove the artifact there, and run "
         "its job again"
     )
 
 
-def receive_range(objects: Objects, key: str, start: int, length: int, path: Path) -> None:
+def _receive_range(objects: Objects, key: str, start: int, length: int, path: Path) -> None:
     """Some bytes of an object as a file, which appears whole or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")

@@ -20,7 +20,7 @@ def s3_server():
 
 @pytest.fixture
 def s3(s3_server, tmp_path, monkeypatch):
-    """An address with nothing below it, and the environment that lets this process and its children use it."""
+    """An address with nothing below it, and an environment in which this process can use it."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "a-key",
         "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-may-see",
