@@ -34,6 +34,28 @@ GUARDS_BY_FILE = {
         ("Store.make_way", "remove_if_empty", "the staging folder of the store"),
         ("_record", "remove", "the manifest of a staging folder that this process holds"),
     ],
+    "store/artifacts/sharing.py": [
+        (
+            "pull",
+            "remove",
+            "a file in a staging folder that this process holds, of an artifact that is whole",
+        ),
+    ],
+    "store/remote/local_copies.py": [
+        ("LocalCopies.make_room", "remove", "a file below the folder of local copies"),
+    ],
+    "store/remote/progress.py": [
+        ("take_over", "remove", "its own mark in a staging folder that this process holds"),
+        ("_receive_all", "remove", "a file that it has just received into that folder"),
+    ],
+    "store/remote/remote.py": [
+        ("Remote._copy_manifest", "replace", "a file of its own, onto the copy of a manifest"),
+    ],
+    "store/remote/transfer.py": [
+        ("receive_checked", "unlink", "a file that it has just received"),
+        ("_receive_range", "replace", "a file of its own, onto the path it was asked to write"),
+        ("_receive_range", "unlink", "that file of its own"),
+    ],
     "store/artifacts/leftovers.py": [
         ("discard", "remove", "_checked: staging, scratch or artifact of this store, no lock"),
         ("discard", "remove_if_empty", "only what holds nothing"),

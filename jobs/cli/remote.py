@@ -9,8 +9,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from microtome.jobs.cli.options import console
 from microtome.store.artifacts.artifact import Artifact
-from microtome.store.artifacts.sharing import chosen, compare, pull, push
 from microtome.store.artifacts.shared_catalogue import remote_at
+from microtome.store.artifacts.sharing import chosen, compare, pull, push
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 from microtome.store.remote.addresses import is_address

@@ -16,6 +16,7 @@ from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, Stamp, checksum, stamp
 from microtome.store.files.locks import SUFFIX, lock_path
 from microtome.store.files.operations import TEMPORARY
+from microtome.store.files.removal import remove
 from microtome.store.remote.claims import Claim
 from microtome.store.remote.failures import RemoteError
 from microtome.store.remote.objects import Objects
@@ -100,18 +101,30 @@ def take_over(objects: Objects, name: str, folder: Path, kept: str) -> bool:
     if there is None:
         return False
     (folder / kept).mkdir(exist_ok=True)
+    begun = folder / kept / ".taking-over"  # left by a process that was killed on the way
     with FileLock(lock_path(folder / kept / "progress")):
-        if any(_lasts(path.relative_to(folder).as_posix(), kept) for path in _files(folder)):
+        if not begun.exists() and any(_lasts(p.relative_to(folder).as_posix(), kept) for p in _files(folder)):
             return False
-        try:
-            files = _index(there[0])
-            states = {file: record for file, record in files.items() if file.startswith(f"{kept}/")}
-            parts = {file: record for file, record in files.items() if file not in states}
-            for batch in (parts, states):  # a note of a part is never there before the part
-                receive(objects, records(name, folder, batch))
-        except (ValueError, KeyError, TypeError, RemoteError) as error:
-            print(f"what another machine had finished cannot be used: {error}", flush=True)
-            return False
+        begun.touch()
+        taken = _receive_all(objects, name, folder, kept, there[0])
+        remove(begun, inside=folder)
+    return taken
+
+
+def _receive_all(objects: Objects, name: str, folder: Path, kept: str, index: bytes) -> bool:
+    """Every file of an index, or none."""
+    files: dict[str, FileRecord] = {}
+    try:
+        files = _index(index)
+        states = {file: record for file, record in files.items() if file.startswith(f"{kept}/")}
+        parts = {file: record for file, record in files.items() if file not in states}
+        for batch in (parts, states):  # a note of a part is never there before the part
+            receive(objects, records(name, folder, batch))
+    except (ValueError, KeyError, TypeError, AttributeError, RemoteError) as error:
+        print(f"what another machine had finished cannot be used: {error}", flush=True)
+        for file in files:
+            remove(folder / file, inside=folder)
+        return False
     return True
 
 

@@ -7,10 +7,11 @@ import signal
 import numpy as np
 import pytest
 
-from microtome.store.artifacts.sharing import compare, pull, push
 from microtome.store.artifacts.shared_catalogue import remote_at
+from microtome.store.artifacts.sharing import compare, pull, push
 from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache
+from microtome.store.errors import StoreError
 from microtome.store.remote.objects import Objects
 from tests.store.remote.caches import write_cache
 
@@ -80,9 +81,8 @@ def test_a_killed_push_leaves_no_artifact_or_a_whole_one(places, tmp_path, monke
 
 
 def test_a_killed_pull_leaves_no_artifact_or_a_whole_one(places, tmp_path):
-    store, local, made, address = places
-    push_all_here = remote_at(address)
-    push(made, push_all_here, lambda count: None)
+    _, local, made, address = places
+    push(made, remote_at(address), lambda count: None)
     target = tmp_path / "target"
     requests = np.random.default_rng(1).choice(np.arange(1, 16), TRIES, replace=False)
     codes = []
@@ -100,7 +100,7 @@ def test_a_killed_pull_leaves_no_artifact_or_a_whole_one(places, tmp_path):
 
 
 def test_a_second_push_sends_only_what_is_not_there(places, monkeypatch):
-    store, _, made, address = places
+    _, _, made, address = places
     remote = remote_at(address)
     sent = []
     real = Objects.put
@@ -127,8 +127,6 @@ def test_a_second_push_sends_only_what_is_not_there(places, monkeypatch):
 def test_a_damaged_artifact_is_not_sent(places):
     _, _, made, address = places
     (made.path / "examples.npz").write_bytes(b"x")
-    from microtome.store.errors import StoreError
-
     with pytest.raises(StoreError, match="examples.npz has 1 bytes"):
         push(made, remote_at(address), lambda count: None)
     assert Objects(address).list("") == []

@@ -123,3 +123,29 @@ def test_a_folder_that_holds_work_is_kept(staged, tmp_path):
     (own / ".scratch" / "mine").write_text("mine")
     assert not take_over(objects, "finetune/a-00000000", own, ".scratch")
     assert [p.name for p in (own / ".scratch").iterdir() if p.suffix != ".lock"] == ["mine"]
+
+
+def test_a_take_over_that_was_killed_is_begun_again(staged, tmp_path):
+    """A state with some of its files would look whole to a training."""
+    objects, folder, progress = staged
+    progress.send_soon([save(folder, 1)])
+    progress.close(wait=True)
+    own = tmp_path / "own"
+    state = own / ".scratch" / "checkpoint-1"
+    state.mkdir(parents=True)
+    (state / "weights").write_text("half")
+    (own / ".scratch" / ".taking-over").touch()
+    assert take_over(objects, "finetune/a-00000000", own, ".scratch")
+    assert (state / "weights").read_text() == "w1"
+
+
+def test_of_a_state_that_is_not_all_there_nothing_is_left(staged, tmp_path, capsys):
+    objects, folder, progress = staged
+    state = save(folder, 1)
+    (state / "optimizer").write_text("o")
+    progress.send_soon([state])
+    progress.close(wait=True)
+    objects.delete([e.key for e in objects.list("files") if e.key.endswith("optimizer")])
+    assert taken(objects, tmp_path / "other") is None
+    assert not any(p.is_file() for p in (tmp_path / "other").rglob("weights"))
+    assert "cannot be used" in capsys.readouterr().out
