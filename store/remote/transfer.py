@@ -4,12 +4,13 @@ An object's key holds the checksum of the file. So two that send different files
 each other, what is there already is not sent again, and what comes back is known to be what was sent.
 """
 
-import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import xxhash
 
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, checksum, stamp
@@ -88,37 +89,36 @@ def is_here(file: FileTransfer) -> bool:
 
 
 def receive_checked(objects: Objects, key: str, start: int, length: int, path: Path, wanted: str) -> None:
-    """Some bytes of an object as a file, if they have the checksum `wanted`; RemoteError if they do not."""
-    for _ in range(TRIES):
-        _receive_range(objects, key, start, length, path)
-        if checksum(path) == wanted:
-            return
-    path.unlink()
+    """Some bytes of an object as a file, if they have the checksum `wanted`; RemoteError if they do not. The
+    file appears whole or not; its checksum is taken from memory, as the bytes arrive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        for _ in range(TRIES):
+            if _receive(objects, key, start, length, temporary) == wanted:
+                temporary.replace(path)
+                return
+    finally:
+        temporary.unlink(missing_ok=True)
     raise RemoteError(
         f"{objects.address}: {key} arrived damaged {TRIES} times. Remove the artifact there, and run "
         "its job again"
     )
 
 
-def _receive_range(objects: Objects, key: str, start: int, length: int, path: Path) -> None:
-    """Some bytes of an object as a file, which appears whole or not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    try:
-        with temporary.open("xb", buffering=0) as stream:
-            for begin in range(0, length, CHUNK):
-                size = min(CHUNK, length - begin)
-                block = objects.get_range(key, start + begin, size)
-                if len(block) != size:
-                    raise RemoteError(f"{objects.address}: {key} ends too early; run its job again")
-                os.pwrite(stream.fileno(), block, begin)
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise RemoteError(
-            f"{objects.address} has no {key}, which a manifest names; run its job again"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+def _receive(objects: Objects, key: str, start: int, length: int, path: Path) -> str:
+    """Write some bytes of an object into a file; their checksum."""
+    total = xxhash.xxh3_128()
+    with path.open("wb") as stream:
+        try:
+            for block in objects.stream(key, start, length):
+                total.update(block)
+                stream.write(block)
+        except FileNotFoundError:
+            raise RemoteError(
+                f"{objects.address} has no {key}, which a manifest names; run its job again"
+            ) from None
+    return total.hexdigest()
 
 
 def records(name: str, folder: Path, files: Mapping[str, FileRecord]) -> list[FileTransfer]:

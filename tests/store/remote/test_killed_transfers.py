@@ -33,7 +33,7 @@ def killed_at(request):
 
         return call
 
-    for name in ("put", "put_new", "get", "get_range", "list", "size", "delete"):
+    for name in ("put", "put_new", "get", "stream", "list", "size", "delete"):
         setattr(Objects, name, counted(getattr(Objects, name)))
 
 

@@ -26,7 +26,7 @@ def test_what_is_written_is_listed_and_read(objects):
     objects.put("ab/three", b"8")
     assert [(e.key, e.bytes) for e in objects.list("a")] == [("a/b/one", 5), ("a/two", 2)]
     assert objects.get("a/two")[0] == b"67"
-    assert bytes(objects.get_range("a/b/one", 1, 3)) == b"234"
+    assert b"".join(objects.stream("a/b/one", 1, 3)) == b"234"
     assert objects.size("a/b/one") == 5
 
 

@@ -196,10 +196,10 @@ def test_one_layer_is_one_range_of_each_part(machine, address, monkeypatch, form
     local, made = write_cache(machine("one"), form, "none")
     machine("two")
     fetched = []
-    real = Objects.get_range
+    real = Objects.stream
     monkeypatch.setattr(
         Objects,
-        "get_range",
+        "stream",
         lambda self, key, start, length: fetched.append(length) or real(self, key, start, length),
     )
     cache = open_cache(f"{address}/{made.name}")
