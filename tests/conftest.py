@@ -97,16 +97,29 @@ def small_suite(tmp_path, small_tasks, tiny_models, monkeypatch):
 @pytest.fixture(scope="session")
 def s3_server():
     """The address of moto's server of S3, on the loopback."""
-    import logging
+    import threading
 
-    from moto.server import ThreadedMotoServer
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    class Quiet(WSGIRequestHandler):
+        def log(self, *args):
+            pass
+
+    moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def app(environ, start_response):
+        # moto looks at a condition and writes later; S3 does both at once.
+        with one_at_a_time:
+            return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture
