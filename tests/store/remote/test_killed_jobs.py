@@ -1,4 +1,4 @@
-"""A machine that is killed while it makes a cache: another goes on after the lease, and one artifact is made."""
+"""A machine is killed while it makes a cache: another goes on after the lease, and one artifact is made."""
 
 import multiprocessing
 import os
