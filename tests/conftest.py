@@ -195,3 +195,53 @@ def demo_store(demo, monkeypatch):
     monkeypatch.setattr(include, "SUITES", demo / "suites")
     monkeypatch.setenv("MICROTOME_STORE", str(demo / "artifacts"))
     return demo / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The address of moto's server of S3, on the loopback."""
+    import threading
+
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log(self, *args):
+            pass
+
+    moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def app(environ, start_response):
+        # moto looks at a condition and writes later; S3 does both at once.
+        with one_at_a_time:
+            return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def s3(s3_server, tmp_path, monkeypatch):
+    """An address with nothing below it, and an environment in which this process can use it."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-may-see",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MICROTOME_SCRATCH", str(tmp_path / "scratch"))
+    import boto3
+
+    from microtome.store.remote.remote import objects_at
+
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.create_bucket(Bucket="studies")
+    objects_at.cache_clear()
+    return f"s3://studies/{tmp_path.name}"

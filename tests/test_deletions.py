@@ -27,12 +27,43 @@ GUARDS_BY_FILE = {
         ("Store._put", "rename", "check_inside before; a folder that is not empty stays"),
         ("Store._put", "remove", "scratch of the new artifact, or own staging"),
         ("Store._clear", "remove", "a folder named as the artifact, that read says is none"),
-        ("Store.remove", "remove", "Catalogue.own: <root>/<kind>/<name>-<id8> of this store"),
+        ("Store.remove", "remove", "the objects below the name of an artifact of this store"),
+        ("Store._remove_folder", "remove", "Catalogue.own: <root>/<kind>/<name>-<id8> of this store"),
         ("Store.discard", "discard", "store/artifacts/leftovers.py"),
         ("Store.make_way", "rename", "an artifact of this store, found by its manifest"),
         ("Store.make_way", "remove", "that artifact, if it is still not whole"),
         ("Store.make_way", "remove_if_empty", "the staging folder of the store"),
         ("_record", "remove", "the manifest of a staging folder that this process holds"),
+    ],
+    "store/artifacts/remote_work.py": [
+        (
+            "RemoteWork.send",
+            "remove",
+            "Store._remove_here: an artifact of this store, of which another counts",
+        ),
+    ],
+    "store/artifacts/sharing.py": [
+        (
+            "pull",
+            "remove",
+            "a file in a staging folder that this process holds, of an artifact that is whole",
+        ),
+    ],
+    "store/remote/local_copies.py": [
+        ("LocalCopies.make_room", "remove", "a file below the folder of local copies"),
+    ],
+    "store/remote/progress.py": [
+        ("take_over", "remove", "its own mark in a staging folder that this process holds"),
+        ("_receive_all", "remove", "a file that it has just received into that folder"),
+    ],
+    "store/remote/remote.py": [
+        ("Remote.remove", "discard", "no file: a name in a set"),
+        ("Remote._copy_manifest", "replace", "a file of its own, onto the copy of a manifest"),
+    ],
+    "store/remote/transfer.py": [
+        ("receive_checked", "unlink", "a file that it has just received"),
+        ("_receive_range", "replace", "a file of its own, onto the path it was asked to write"),
+        ("_receive_range", "unlink", "that file of its own"),
     ],
     "store/artifacts/leftovers.py": [
         ("discard", "remove", "_checked: staging, scratch or artifact of this store, no lock"),

@@ -78,7 +78,7 @@ COMMANDS: LazyTable[click.Command] = LazyTable(
         ),
         "store": LazyImport(
             f"{_CLI}.commands:store_group",
-            "Check the store as a whole.",
+            "Check the store as a whole, send it to object storage, fetch from there.",
         ),
     }
 )
@@ -168,6 +168,22 @@ CACHE: LazyTable[click.Command] = LazyTable(
 
 STORE: LazyTable[click.Command] = LazyTable(
     {
+        "push": LazyImport(
+            f"{_CLI}.remote:store_push",
+            "Send artifacts to object storage; all that are here if none is named.",
+        ),
+        "pull": LazyImport(
+            f"{_CLI}.remote:store_pull",
+            "Fetch artifacts from object storage into the local store; all that are there if none is named.",
+        ),
+        "sync": LazyImport(
+            f"{_CLI}.remote:store_sync",
+            "Send what is only here, and fetch what is only on object storage.",
+        ),
+        "status": LazyImport(
+            f"{_CLI}.remote:store_status",
+            "Show what is only here, only on object storage, and in both places.",
+        ),
         "verify": LazyImport(
             f"{_CLI}.store:store_verify",
             "Compare every file of artifacts with its checksum; the whole store if no artifact is named.",
@@ -198,4 +214,4 @@ def cache_group() -> None:
 
 @click.group("store", cls=LazyGroup, commands=STORE)
 def store_group() -> None:
-    """Check the store as a whole."""
+    """Check the store as a whole, send it to object storage, fetch from there."""

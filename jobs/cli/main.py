@@ -82,6 +82,7 @@ def main() -> None:
     \b
     Data and models are found in MICROTOME_DATA/<task>/ and MICROTOME_MODELS/<name>/,
     then on the hub unless HF_HUB_OFFLINE=1.
-    Results are kept in MICROTOME_STORE (default: artifacts/).
+    Results are kept in MICROTOME_STORE (default: artifacts/), a folder or s3://BUCKET/PREFIX (also gs://, az://);
+    the work of the latter lies in MICROTOME_SCRATCH.
     With MICROTOME_DEBUG=1 an error shows its traceback.
     """

@@ -21,7 +21,7 @@ def run_by_hand(job: AnyJob, store: Store, screen: Console) -> Artifact:
         raise InputError(job.refused)
     store.check_writable()
     with Screen(screen, store, total=1) as watcher:
-        outcome = execute([job], set(job.needs), {}, LocalRunner(store.root), watcher)
+        outcome = execute([job], set(job.needs), {}, LocalRunner(store.reference), watcher)
     if not outcome.ok:
         reason = (outcome.failed + outcome.skipped)[0][1]
         raise MicrotomeError(f"{reason} (log: {store.log_path(job.request)})")

@@ -110,7 +110,7 @@ def suite_run(
     tasks_per_extraction: int,
 ) -> None:
     """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
-    store, out = Store(os.path.realpath(Store().root)), console()
+    store, out = _store_of_run(), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)
     _refuse_kinds_without_jobs(plan, only)
@@ -129,14 +129,14 @@ def suite_run(
     store.remember(plan.identities)
     runner: Runner
     if local:
-        runner = LocalRunner(store.root)
+        runner = LocalRunner(store.reference)
     else:
         with model_packages("running without --local"):
             from microtome.jobs.run.ray_executor import RayRunner
 
         out.print(f"waiting for Ray {'at ' + address if address else 'on this machine'} ...")
         runner = RayRunner(
-            store.root,
+            store.reference,
             address=address,
             gpus_per_job=gpus_per_job,
             cpus_per_job=cpus_per_job,
@@ -150,6 +150,12 @@ def suite_run(
     _print_outcome(plan, outcome, store, out)
     if not outcome.ok:
         sys.exit(1)
+
+
+def _store_of_run() -> Store:
+    """The default store; one in a folder by the path that it has on every node."""
+    store = Store()
+    return store if store.remote is not None else Store(os.path.realpath(store.root))
 
 
 def _print_counts(plan: Plan, done: set[str], out: Console) -> None:

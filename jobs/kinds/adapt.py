@@ -211,7 +211,16 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     )
     collator = language.collator(config.objective, tokenizer, config.mask_share, config.seed)
     features = language.Features(blocks["training"])
-    history = training.train(model, features, collator, evaluate, schedule, scratch / "trainer", log_progress)
+    history = training.train(
+        model,
+        features,
+        collator,
+        evaluate,
+        schedule,
+        scratch / "trainer",
+        log_progress,
+        saved=staging.send_progress,
+    )
     after = {name: value for name, value in history[-1].items() if name != "epoch"}
     write_rows(staging.path, _rows(before, history, len(scored_blocks)))
     checkpoint = staging.path / CHECKPOINT

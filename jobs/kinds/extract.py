@@ -301,6 +301,7 @@ def _write(
         compression=options.compression,
         part_bytes=options.part_megabytes << 20,
         allocate=pinned_memory if device.type == "cuda" else None,
+        written=staging.send_progress,
     ) as writer:
         count, parts = len(prepared.encodings), len(writer.parts)
         log_progress(f"{count} examples in {parts} {writer.form.format} parts, {len(writer.missing())} to do")

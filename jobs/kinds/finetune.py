@@ -154,7 +154,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
-    history = _train(model, splits, config, staging.scratch) if training_rows else []
+    history = _train(model, splits, config, staging) if training_rows else []
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
@@ -192,7 +192,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
 
 
 def _train(
-    model: Any, splits: Mapping[str, Any], config: FinetuneConfig, folder: Path
+    model: Any, splits: Mapping[str, Any], config: FinetuneConfig, staging: Staging
 ) -> list[dict[str, float]]:
     from microtome.jobs.models import training
 
@@ -210,9 +210,10 @@ def _train(
         model.collator,
         lambda: model.score(splits["dev"]),
         schedule,
-        folder,
+        staging.scratch,
         log_progress,
         model.loss(recipe.positive_weight),
+        staging.send_progress,
     )
 
 

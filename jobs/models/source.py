@@ -209,7 +209,7 @@ def _checkpoint(artifact: Artifact) -> ModelSource:
         artifact.id,
         artifact=artifact.id,
         private=artifact.private,
-        architecture=read_architecture(artifact.path / CHECKPOINT),
+        architecture=read_architecture(artifact.contents.location(f"{CHECKPOINT}/config.json").parent),
     )
 
 

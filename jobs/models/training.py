@@ -96,12 +96,14 @@ def train(
     folder: Path,
     log_progress: Callable[[str], None],
     loss: Loss | None = None,
+    saved: Callable[[Sequence[Path]], None] = lambda paths: None,
 ) -> list[dict[str, float]]:
     """Train in place; `folder` holds the state to resume from. Returns the scores of each scored epoch.
 
     Out of GPU memory: the examples of a step go through the model in smaller pieces, and training goes on
     from the last state. A step still sees the same examples and each of their targets weighs the same; only
     dropout is drawn anew for each piece. `loss` stands in for the model's own; both are means over targets.
+    `saved` is told of the folder of each state that is complete.
     Raises MicrotomeError if a loss, a gradient, a score or a weight is not finite.
     """
     check_weights(model, "before training")
@@ -115,7 +117,7 @@ def train(
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
-            callbacks=[_LogProgress(log_progress), _Saving(), _Epochs(collator)],
+            callbacks=[_LogProgress(log_progress), _Saving(saved), _Epochs(collator)],
         )
         trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
@@ -287,8 +289,9 @@ class _Saving(TrainerCallback):
     After the last step of an epoch the scores come first: a state says that they are taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Sequence[Path]], None]) -> None:
         self.saved = time.monotonic()
+        self.tell = tell
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.epoch % 1 and state.global_step < state.max_steps:
@@ -302,6 +305,7 @@ class _Saving(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
+        self.tell([Path(args.output_dir) / f"checkpoint-{state.global_step}"])
         stopping.stop_if_heard()
 
     def _due(self) -> bool:

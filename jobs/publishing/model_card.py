@@ -108,7 +108,7 @@ def model_card(
 
 def _has_made_head(artifact: Artifact) -> bool:
     """Whether the head is one that transformers has no class for; the config says so."""
-    config = artifact.path / CHECKPOINT / "config.json"
+    config = artifact.contents.location(f"{CHECKPOINT}/config.json")
     return config.is_file() and "microtome_head" in json.loads(config.read_text("utf-8"))
 
 

@@ -69,7 +69,7 @@ class LocalRunner:
 
     capacity = 1
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | Path) -> None:
         self.store = Store(root)
         self._queue: deque[AnyJob] = deque()
 
@@ -78,13 +78,13 @@ class LocalRunner:
 
     def next_finished(self) -> Finished | None:
         job = self._queue.popleft()
-        return Finished(job, *run_job(job, self.store.root), socket.gethostname())
+        return Finished(job, *run_job(job, self.store.reference), socket.gethostname())
 
     def close(self) -> None:
         pass
 
 
-def run_job(job: AnyJob, root: Path) -> tuple[Failure, float]:
+def run_job(job: AnyJob, root: str | Path) -> tuple[Failure, float]:
     """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
 
     A job whose artifact is there does nothing; one that has lost files is made again. Everything it prints
@@ -208,6 +208,8 @@ def _not_found(finished: Finished, store: Store) -> Failure:
     except MicrotomeError as error:
         return one_line(error)
     folder = store.root.resolve() / finished.job.kind / finished.job.request.folder
+    if store.remote is not None:
+        return f"{finished.node} says that it is done, and it is not in {store.reference}; run the same again"
     return (
         f"{finished.node} wrote {folder}, which is not there on {socket.gethostname()}. "
         "Set MICROTOME_STORE to a folder that every node sees"

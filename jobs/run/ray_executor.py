@@ -61,14 +61,14 @@ class RayRunner:
 
     def __init__(
         self,
-        root: Path,
+        root: str | Path,
         *,
         address: str | None,
         gpus_per_job: float,
         cpus_per_job: int,
         tasks_per_extraction: int = 1,
     ) -> None:
-        self.store = Store(root.absolute())
+        self.store = Store(root.absolute() if isinstance(root, Path) else root)
         self._gpus, self._cpus, self._tasks = gpus_per_job, cpus_per_job, tasks_per_extraction
         self._running: dict[Any, _Running] = {}  # by Ray task
         address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -95,7 +95,7 @@ class RayRunner:
             max_retries=RETRIES,
         )
         count = self._tasks if kind.shared else 1
-        running = _Running(job, {task.remote(job, self.store.root) for _ in range(count)}, [])
+        running = _Running(job, {task.remote(job, self.store.reference) for _ in range(count)}, [])
         self._running |= dict.fromkeys(running.tasks, running)
 
     def next_finished(self) -> Finished | None:
@@ -145,7 +145,7 @@ class RayRunner:
             time.sleep(WAIT_SECONDS)
 
 
-def _work(job: AnyJob, root: Path) -> _Answer:
+def _work(job: AnyJob, root: str | Path) -> _Answer:
     """One Ray task. When its driver cancels it, or its worker gets a SIGTERM of its own, the job saves what
     it can; after a SIGTERM the worker is gone, and Ray tries again elsewhere."""
     node = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"

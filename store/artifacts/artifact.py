@@ -13,6 +13,7 @@ from microtome.store.errors import DamagedError, MissingError, StoreError
 from microtome.store.files.names import folder_name
 from microtome.store.files.paths import place, shown
 from microtome.store.identity import SHORT, artifact_id
+from microtome.store.remote.remote import remote_files
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Artifact:
     @cached_property
     def contents(self) -> Contents:
         """Its files, to be read."""
-        return Contents(self.path, self.name, self.id, self.manifest["files"])
+        files = self.manifest["files"]
+        return Contents(self.path, self.name, self.id, files, remote_files(self.path, files))
 
     @property
     def whole(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from microtome.store.artifacts.manifest import MANIFEST
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import FileRecord, Stamp, checksum, checksum_of, stamp
+from microtome.store.remote.local_copies import LAYERS, RemoteFiles
 
 _CHECKED: set[tuple[Stamp, str]] = set()  # files that this process has read whole and found right
 
@@ -16,13 +17,15 @@ class Contents:
     """The files in the folder of an artifact; `files` is what its manifest says of them.
 
     Whatever is asked for has been compared with the manifest: its existence and size always, its checksum
-    where it is read whole. StoreError names artifact and file, and what to do.
+    where it is read whole. StoreError names artifact and file, and what to do. Files that are `remote` come
+    into the folder when they are asked for.
     """
 
     folder: Path
     name: str  # of the artifact
     id: str
     files: Mapping[str, FileRecord]
+    remote: RemoteFiles | None = None
 
     def has(self, name: str) -> bool:
         """Whether the artifact was made with this file, or with files in this folder."""
@@ -41,17 +44,31 @@ class Contents:
 
     def path(self, name: str, *, unread: tuple[str, ...] = ()) -> Path:
         """Where a file or a folder is that another library will read whole, but for what ends in `unread`."""
-        for file in [name] if name in self.files else self._below(name):
+        files = [name] if name in self.files else self._below(name)
+        if self.remote is not None:
+            self.remote.fetch([file for file in files if not file.endswith(unread)])
+            return self.folder / name
+        for file in files:
             self._stamp(file) if file.endswith(unread) else self._check(file)
         return self.folder / name
 
+    def location(self, file: str) -> Path:
+        """Where a file is, if the artifact has it; it is not compared with anything."""
+        if self.remote is not None and file in self.files:
+            self.remote.fetch([file])
+        return self.folder / file
+
     def stamps(self, name: str) -> tuple[Stamp, ...]:
         """Of a file, or of all files below a folder."""
-        return tuple(self._stamp(file) for file in ([name] if name in self.files else self._below(name)))
+        files = [name] if name in self.files else self._below(name)
+        if self.remote is not None:
+            self.remote.fetch(files)
+        return tuple(self._stamp(file) for file in files)
 
     def check_sizes(self) -> None:
-        """StoreError for the first file that is missing or of another size. Cheap: nothing is read."""
-        for file in self.files:
+        """StoreError for the first file that is missing or of another size. Cheap: nothing is read. Remote
+        files were all there before their manifest was."""
+        for file in self.files if self.remote is None else ():
             self._stamp(file)
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -66,7 +83,7 @@ class Contents:
         """Files that are in the folder and not of the artifact."""
         for path in sorted(p for p in self.folder.rglob("*") if not p.is_dir() or p.is_symlink()):
             file = path.relative_to(self.folder).as_posix()
-            if file not in self.files and file != MANIFEST:
+            if file not in self.files and file != MANIFEST and not file.startswith(f"{LAYERS}/"):
                 yield file
 
     def error(self, file: str, reason: str) -> StoreError:
@@ -94,6 +111,8 @@ class Contents:
 
     def _looked_up(self, file: str) -> Stamp | str:
         """Its stamp, or what is wrong with its size."""
+        if self.remote is not None:
+            self.remote.fetch([file])
         try:
             found = (self.folder / file).stat()
         except OSError:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,24 +12,28 @@ from typing import Any
 
 from microtome.store.artifacts import leftovers, sources
 from microtome.store.artifacts.artifact import Artifact, Request, read_artifact
-from microtome.store.artifacts.catalogue import SCRATCH, STAGING, Catalogue
+from microtome.store.artifacts.catalogue import SCRATCH, STAGING
 from microtome.store.artifacts.digests import Digests
 from microtome.store.artifacts.format import check_format, write_format
 from microtome.store.artifacts.manifest import MANIFEST, write_manifest
+from microtome.store.artifacts.remote_work import RemoteWork
+from microtome.store.artifacts.shared_catalogue import SharedCatalogue, default_reference, remote_at
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
 from microtome.store.files.locks import lock_first_unused, lock_shared, make_exclusive, release
 from microtome.store.files.operations import remove_if_empty, remove_unfinished_writes, why_unwritable
-from microtome.store.files.paths import place, place_from, there
+from microtome.store.files.paths import place, there
 from microtome.store.files.permissions import make_folder, settle
 from microtome.store.files.removal import check_inside, remove
+from microtome.store.remote.addresses import is_address, scratch_root
 
 __all__ = ["MANIFEST", "Artifact", "Request", "Staging", "Store", "default_root", "read_artifact"]
 
 
 def default_root() -> Path:
-    """`MICROTOME_STORE`, or `artifacts` in the working directory."""
-    return place_from("MICROTOME_STORE") or Path("artifacts")
+    """The folder of the default store: of one on object storage, where it is worked in."""
+    reference = default_reference()
+    return reference if isinstance(reference, Path) else scratch_root(reference)
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Staging:
     request: Request
     wait_for_others: Callable[[], None]  # of a shared folder: until no other process works in it
     overtaken: bool = False
+    # To be told of the files and folders that a job goes on from, in case this machine is lost.
+    send_progress: Callable[[Sequence[Path]], None] = field(default=lambda paths: None)
     outputs: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -56,11 +62,17 @@ class Staging:
         return folder
 
 
-class Store(Catalogue):
-    """A folder of artifacts, `<root>/<kind>/<slug>-<id8>/`, with work in progress under `<root>/.staging`."""
+class Store(SharedCatalogue):
+    """A folder of artifacts, `<root>/<kind>/<slug>-<id8>/`, with work in progress under `<root>/.staging`.
+
+    Of an address on object storage, `root` is the local folder that work is done in; what is finished in it
+    is sent, and what is there is found.
+    """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        super().__init__(place(root) if root is not None else default_root())
+        reference = default_reference() if root is None else root
+        remote = remote_at(str(reference)) if is_address(reference) else None
+        super().__init__(place(reference) if remote is None else remote.root, remote)
         check_format(self.root)
         self.digests = Digests(self.root)
 
@@ -73,7 +85,7 @@ class Store(Catalogue):
         job is `shared` they work in one folder, and each calls `staging.wait_for_others()` before it ends.
         """
         started = time.time()
-        with self._claimed_folder(request, shared) as (folder, lock):
+        with self._claimed_folder(request, shared) as (folder, lock), self._made_here(request) as made_here:
             if not resumable:
                 remove(folder, inside=self.root)
                 make_folder(folder, private=request.private)
@@ -82,15 +94,20 @@ class Store(Catalogue):
                 make_exclusive(lock)
                 staging.overtaken = self.find(request) is not None
 
-            staging = Staging(folder, request, wait_for_others, overtaken=self.find(request) is not None)
+            overtaken = self.find(request) is not None
+            staging = Staging(folder, request, wait_for_others, overtaken, made_here.send_progress)
+            resumes = resumable and not overtaken
+            going_on = made_here.going_on_in(folder) if resumes else contextlib.nullcontext()
             try:
-                with self._in_our_words(folder):
+                with self._in_our_words(folder), going_on:
                     yield staging
+                    made_here.stop_progress()
                     if staging.overtaken:
                         remove_if_empty(folder)
                     else:
                         staging.provenance.setdefault("seconds", round(time.time() - started, 3))
                         self._commit(staging)
+                made_here.send(self._remove_here)
             except BaseException:
                 if not resumable:
                     with contextlib.suppress(OSError, StoreError):
@@ -98,6 +115,13 @@ class Store(Catalogue):
                 remove_if_empty(folder / SCRATCH)
                 remove_if_empty(folder)
                 raise
+
+    @contextlib.contextmanager
+    def _made_here(self, request: Request) -> Iterator[RemoteWork]:
+        """While this machine is the one that makes an artifact of a remote store; it waits for another that
+        does, until the artifact is there."""
+        with RemoteWork(self, request, SCRATCH) as work:
+            yield work
 
     @contextlib.contextmanager
     def _claimed_folder(self, request: Request, shared: bool) -> Iterator[tuple[Path, int]]:
@@ -142,6 +166,15 @@ class Store(Catalogue):
             if reason is None:
                 raise
             raise StoreError(_unwritable(self.root, reason)) from error
+
+    @contextlib.contextmanager
+    def adopt(self, request: Request) -> Iterator[Path]:
+        """A folder for an artifact that was finished elsewhere, as far as an earlier try has filled it. On a
+        clean exit it has all files and the manifest, and is moved into place."""
+        with self._claimed_folder(request, False) as (folder, _):
+            yield folder
+            with self._in_our_words(folder):
+                self._put(Staging(folder, request, lambda: None))
 
     def _commit(self, staging: Staging) -> None:
         """Write the manifest last, then move the folder into place in one step."""
@@ -201,7 +234,7 @@ class Store(Catalogue):
     def done(self, request: Request) -> Artifact | None:
         """The artifact of this request, if none of its files is missing or of another size."""
         artifact = self.find(request)
-        return artifact if artifact is not None and artifact.whole else None
+        return artifact if artifact is not None and artifact.whole and self.sent(artifact) else None
 
     def make_way(self, request: Request) -> None:
         """Remove the artifact of this request if it is not whole, so that it can be made again."""
@@ -226,7 +259,16 @@ class Store(Catalogue):
     def remove(self, artifact: Artifact | Path) -> None:
         """Delete an artifact of this store, or the folder of one that is damaged; its manifest goes first,
         so that a half-removed one is never read. InputError for a folder that is not in this store."""
-        folder = self.own(artifact if isinstance(artifact, Path) else artifact.path)
+        given = artifact if isinstance(artifact, Path) else artifact.path
+        folder = self.own_copy(given) or self.own(given)
+        if self.remote is not None:
+            self.remote.remove(f"{folder.parent.name}/{folder.name}")
+        self._remove_folder(folder)
+
+    def _remove_here(self, artifact: Artifact) -> None:
+        self._remove_folder(self.own(artifact.path))
+
+    def _remove_folder(self, folder: Path) -> None:
         try:
             if not (folder / MANIFEST).is_symlink():  # a link goes with the folder
                 remove(folder / MANIFEST, inside=self.root)
@@ -250,6 +292,8 @@ class Store(Catalogue):
                 pass
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
+        if self.remote is not None:
+            self.remote.check()
 
     def remember(self, identities: Mapping[str, str]) -> None:
         """Note the identities of models and datasets, for a machine that has the store but not them."""
@@ -258,10 +302,13 @@ class Store(Catalogue):
             sources.remember(self.root, identities)
         except OSError as error:
             raise StoreError(_unwritable(self.root, error.strerror)) from None
+        if self.remote is not None:
+            self.remote.remember(sources.remembered(self.root))
 
     def remembered(self) -> dict[str, str]:
         """What `remember` noted, by name."""
-        return sources.remembered(self.root)
+        there = {} if self.remote is None else self.remote.remembered()
+        return there | sources.remembered(self.root)
 
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""

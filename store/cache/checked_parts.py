@@ -14,6 +14,7 @@ from microtome.store.cache.description import StoredPart
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import Part, Place, PlainPart
 from microtome.store.cache.layout import RAGGED_AXIS
+from microtome.store.cache.remote_parts import RemotePart
 from microtome.store.files.checksums import Stamp, checksum_of
 
 _CHECKED: set[tuple[tuple[Stamp, ...], str, int]] = set()  # layers that this process has checked
@@ -41,10 +42,15 @@ class CheckedPart:
         self._shapes = shapes
         self._dtype = dtype
         self._verify = verify
-        self._stamps = contents.stamps(stored.file)
         path = contents.folder / stored.file
         places = _places(path, stored)
-        self._part: Part = (
+        if contents.remote is not None and places is not None:
+            self._stamps: tuple[Stamp, ...] = ()
+            self._part: Part = RemotePart(contents.remote, stored, shapes, dtype)
+            self._verify = False  # a layer is compared when it arrives
+            return
+        self._stamps = contents.stamps(stored.file)
+        self._part = (
             PART_FORMATS[part_format].open(path, stored.arrays)
             if places is None
             else PlainPart(places, shapes, dtype)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from microtome.store.artifacts.shared_catalogue import split_reference
 from microtome.store.artifacts.store import Store, read_artifact
 from microtome.store.cache.checked_parts import CheckedPart
 from microtome.store.cache.conversions import (
@@ -27,7 +28,10 @@ from microtome.store.cache.conversions import (
 from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.layout import ATTENTION, HIDDEN, starts, unpack_attention
+from microtome.store.cache.remote_parts import fetch_ahead, layer_range
 from microtome.store.errors import MissingError
+from microtome.store.remote.addresses import is_address
+from microtome.store.remote.local_copies import LayerRange
 
 if TYPE_CHECKING:
     from microtome.store.cache.conversions import Dataset, Tensor
@@ -200,6 +204,8 @@ class ActivationCache:
         if example is not None:
             return self._read(HIDDEN, index, example)
         packed = np.empty((self.tokens, self.dim), self.dtype)
+        if self._contents.remote is not None:
+            fetch_ahead(self._contents, self._ranges(HIDDEN, index))
         for number, part in enumerate(self._parts):
             first, last = self.offsets[part.start], self.offsets[part.stop]
             self._open(number).read(HIDDEN, index, 0, int(last - first), out=packed[first:last])
@@ -274,17 +280,27 @@ class ActivationCache:
     def _length(self, example: int) -> int:
         return int(self.offsets[example + 1] - self.offsets[example])
 
-    def _open_part(self, number: int) -> CheckedPart:
+    def _shapes(self, number: int) -> dict[str, tuple[int, ...]]:
         part = self._parts[number]
-        shapes = {
+        return {
             name: self.layout.shape(name, int(begin[part.stop] - begin[part.start]))
             for name, begin in self._starts.items()
         }
+
+    def _ranges(self, name: str, index: int) -> list[LayerRange]:
+        """Where a layer lies in the parts that are not compressed."""
+        return [
+            layer_range(part, name, index, self._shapes(number)[name], self.dtype)
+            for number, part in enumerate(self.description.parts)
+            if part.arrays[name].file is not None
+        ]
+
+    def _open_part(self, number: int) -> CheckedPart:
         return CheckedPart(
             self._contents,
             self.description.parts[number],
             self.description.format,
-            shapes,
+            self._shapes(number),
             self.dtype,
             verify=self._verify,
         )
@@ -298,6 +314,12 @@ def _ranges(layers: Sequence[int]) -> str:
 
 
 def open_cache(path_or_id: str | Path, *, verify: bool = True) -> ActivationCache:
-    """A cache by folder, or by id or readable name in the default store. With `verify` false, what is read is
-    not compared with its checksums."""
+    """A cache by folder, by id or readable name in the default store, or by an address on object storage with
+    its id, `s3://bucket/prefix/ID`: there a layer is fetched when it is first read.
+
+    With `verify` false, what is read is not compared with its checksums.
+    """
+    if is_address(path_or_id):
+        address, reference = split_reference(str(path_or_id))
+        return ActivationCache(Store(address).open(reference).path, verify=verify)
     return ActivationCache(Store().open(path_or_id).path, verify=verify)

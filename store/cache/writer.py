@@ -7,7 +7,7 @@ writer that comes later, or another at the same time, does not do it again.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,7 +78,8 @@ class CacheWriter:
             description, files = writer.finish(split)
 
     A cache that another writer began goes on in the form that was begun: `form`, whatever is asked for.
-    `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it).
+    `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it). `written` is
+    told, after each part, of all that another writer needs to go on.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class CacheWriter:
         compression: str = "none",
         part_bytes: int = PART_BYTES,
         allocate: Allocate | None = None,
+        written: Callable[[Sequence[Path]], None] = lambda paths: None,
     ) -> None:
         self.folder = folder
         self.scratch = scratch
@@ -101,6 +103,7 @@ class CacheWriter:
         self.format = PART_FORMATS[self.form.format]
         self.parts = plan_parts(layout.bytes_per_example(examples.lengths), self.form.part_bytes)
         self._allocate = allocate or aligned_memory
+        self._written = written
         self._memory: list[np.ndarray] = []
         self._claims: dict[int, BaseFileLock] = {}  # by number of the part
         self._thread = ThreadPoolExecutor(1, "write")
@@ -234,6 +237,8 @@ class CacheWriter:
         record = {"part": part_to_json(part), "dtype": self.layout.dtype, "files": part_files}
         write_json(self._record_path(buffer.number), record)
         self._release(buffer.number)
+        # A record is listed before its part, so that none is there without it.
+        self._written([*sorted(self.scratch.glob("*.json")), self.folder / "parts"])
 
     def _is_written(self, number: int) -> bool:
         """Whether a part is recorded as it is to be, and its files are there with their sizes."""

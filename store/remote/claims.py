@@ -1,0 +1,142 @@
+"""Who makes what, between machines that have no disk in common.
+
+A claim is an object that is created if it is not there. Its holder rewrites it, which gives it another
+version tag, long before its lease is over. Whoever sees one version for a whole lease on a clock of his own
+takes the claim over, by a write that succeeds only while that version is the newest: no two clocks are ever
+compared. A claim saves work and nothing else depends on it: two that finish the same artifact end with one.
+"""
+
+import contextlib
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from microtome.store.remote.failures import RemoteError
+from microtome.store.remote.objects import Objects
+
+LEASE = 60.0  # seconds
+RENEWALS = 4  # per lease
+Clock = Callable[[], float]
+
+
+@dataclass
+class Claim:
+    """One that this machine holds, until `lost`."""
+
+    objects: Objects
+    key: str
+    holder: str
+    tag: str
+    lost: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def renew(self) -> bool:
+        """Whether it is still held; a network that is gone decides nothing."""
+        with self._lock:
+            if self.lost:
+                return False
+            tag = self.objects.put_unchanged(self.key, _content(self.holder), self.tag)
+            if tag is None:
+                tag = self._renewed_by_another_process()
+            self.lost = tag is None
+            self.tag = tag or self.tag
+            return not self.lost
+
+    def _renewed_by_another_process(self) -> str | None:
+        """Processes of one machine hold a claim together: each renews it, the first to end gives it up."""
+        there = self.objects.get(self.key)
+        if there is None:
+            return self.objects.put_new(self.key, _content(self.holder))
+        if _holder(there[0]) in (self.holder, ""):
+            return self.objects.put_unchanged(self.key, _content(self.holder), there[1])
+        return None
+
+    def give_up(self) -> None:
+        """Let the next one have it at once; it is rewritten and not removed, so that a successor's stays."""
+        with self._lock:
+            if not self.lost:
+                self.objects.put_unchanged(self.key, _content(""), self.tag)
+                self.lost = True
+
+    @contextlib.contextmanager
+    def kept(self, lease: float = LEASE) -> Iterator[None]:
+        """Renew it from a thread of its own for as long as the block runs."""
+        over = threading.Event()
+
+        def renew_until_over() -> None:
+            while not over.wait(lease / RENEWALS):
+                with contextlib.suppress(RemoteError):
+                    if not self.renew():
+                        return
+
+        thread = threading.Thread(target=renew_until_over, name="claim", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+class Claims:
+    """Claims below `claims/`, as one machine sees them."""
+
+    def __init__(
+        self, objects: Objects, holder: str, *, lease: float = LEASE, clock: Clock = time.monotonic
+    ) -> None:
+        self._objects, self._holder, self._lease, self._clock = objects, holder, lease, clock
+        self._seen: dict[str, tuple[str, float]] = {}  # of others' claims: the version, and since when
+
+    def take(self, name: str) -> Claim | None:
+        """The claim of `name`, or None as long as another machine holds it."""
+        key, content = claim_key(name), _content(self._holder)
+        tag = self._objects.put_new(key, content)
+        if tag is None:
+            there = self._objects.get(key)
+            if there is None or not self._free(key, *there):
+                return None
+            tag = self._objects.put_unchanged(key, content, there[1])
+        if tag is None:
+            return None
+        self._seen.pop(key, None)
+        return Claim(self._objects, key, self._holder, tag)
+
+    def holder_of(self, name: str) -> str:
+        """Who holds a claim, for a message; nothing if nobody does."""
+        there = self._objects.get(claim_key(name))
+        return "" if there is None else _holder(there[0]).partition(" ")[0]
+
+    def _free(self, key: str, content: bytes, tag: str) -> bool:
+        if _holder(content) in (self._holder, ""):
+            return True
+        version, since = self._seen.get(key, ("", 0.0))
+        if version != tag:
+            self._seen[key] = tag, self._clock()
+            return False
+        return self._clock() - since >= self._lease
+
+
+def claim_key(name: str) -> str:
+    """Where the claim of the artifact `<kind>/<folder>` lies."""
+    return f"claims/{name}.json"
+
+
+def new_holder() -> str:
+    """A name for this machine's scratch folder that no other has."""
+    return f"{socket.gethostname()} {secrets.token_hex(8)}"
+
+
+def _content(holder: str) -> bytes:
+    """No two are alike, so that each write makes a new version."""
+    return json.dumps({"holder": holder, "write": secrets.token_hex(8)}, allow_nan=False).encode()
+
+
+def _holder(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["holder"])
+    except (ValueError, KeyError, TypeError):
+        return ""
