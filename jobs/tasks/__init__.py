@@ -11,7 +11,7 @@ from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.jobs.training_settings import TrainingSettings
-from microtome.jobs.yaml_files import load_yaml
+from microtome.jobs.yaml_files import read_yaml
 from microtome.store.config import Config, OneOf
 from microtome.store.errors import unknown
 from microtome.store.files.paths import place
@@ -127,10 +127,11 @@ def task_names() -> list[str]:
 def load_task(name_or_path: str) -> Task:
     """A task by name, or from a YAML file of the user's own."""
     path = task_file(name_or_path)
-    values = load_yaml(path, "task file")
+    file = read_yaml(path, "task file")
+    values = file.values
     if isinstance(values.get("data"), dict) and isinstance(values["data"].get("root"), str):
         values["data"]["root"] = str((path.parent / place(values["data"]["root"])).absolute())
-    task = Task.parse(values, where=str(path))
+    task = Task.parse(values, where=file.place)
     if task.type not in TASK_TYPES:
         raise unknown("task type", task.type, TASK_TYPES)
     return task

@@ -167,7 +167,7 @@ def test_the_identity_of_a_dataset_is_its_rows(tmp_path):
             "x",
             "unknown data format 'josnl'; did you mean 'jsonl'",
         ),
-        (OWN.replace("title", "titel"), "x", "unknown key in .*own.yaml 'titel'; did you mean 'title'"),
+        (OWN.replace("title", "titel"), "x", "unknown key in .*own.yaml:4 'titel'; did you mean 'title'"),
         (OWN + "recipe: {epoch: 1}\n", "x", "under 'recipe' 'epoch'; did you mean 'epochs'"),
         (OWN + "recipe: {epochs: -1}\n", "x", "recipe.epochs: input should be greater than 0"),
         (OWN.replace("pair-classification", "pairs"), "x", "unknown task type 'pairs'"),

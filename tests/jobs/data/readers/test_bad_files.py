@@ -352,7 +352,10 @@ def test_a_column_that_the_task_names_and_the_file_lacks_is_an_error(tmp_path, f
         ({"document": "(a)(b)"}, "has 2 groups"),
         ({"files": {"train": "a", "test": "a"}, "hold_out": {"dev": 0.1}}, "which is another split too"),
         ({"entity": "Gene"}, "format: tsv does not use entity"),
-        ({"format": "conll", "columns": {"label": "y"}}, "format: conll does not use columns.label"),
+        (
+            {"format": "conll", "columns": {"label": "y"}},
+            "columns.label: a conll file has no names of columns",
+        ),
         ({"format": "hoc", "target": "classes"}, "format: hoc does not use target"),
         ({"marks": "bracket"}, "unknown convention 'bracket'; did you mean 'brackets'"),
         ({"marks": ["(", "x"]}, "is no regular expression"),
