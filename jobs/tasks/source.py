@@ -39,19 +39,23 @@ class TaskData:
         """The examples of a split in file order; InputError if it is empty or has unknown labels."""
         if self.absence is not None:
             raise AbsentError(self.absence)
-        if split in self.spec.unlabelled:
-            raise InputError(
-                f"the {split} split of '{self.task.name}' is unlabelled: it can be predicted, but not scored "
-                f"or probed. Leave its file out and hold a part of train out: hold_out: {{{split}: 0.2}}"
-            )
+        self._refuse_unlabelled(split)
         return self.read_texts(split)
 
     def read_texts(self, split: str) -> list[Example]:
         """The same, also of a split without labels, whose labels are then blank."""
         return list(_read(self, split, self._times(split)).examples)
 
+    def _refuse_unlabelled(self, split: str) -> None:
+        if split in self.spec.unlabelled:
+            raise InputError(
+                f"the {split} split of '{self.task.name}' is unlabelled: it can be predicted, but not scored "
+                f"or probed. Leave its file out and hold a part of train out: hold_out: {{{split}: 0.2}}"
+            )
+
     def digest(self, split: str) -> str:
         """The identity of a split: its rows after reading. The files are not read if it is remembered."""
+        self._refuse_unlabelled(split)
         if self.absence is not None:
             return self.identities[split]
         if split not in self._by_split:

@@ -25,14 +25,11 @@ def read_bioc(path: Path, spec: DataSpec) -> list[Example]:
 
 
 def _documents(file: Path, spec: DataSpec) -> Iterator[StandoffDocument]:
+    nodes: Any = None
     if file.suffix == ".json":
-        found = read_json(file)
-        if isinstance(found, dict) and "passages" in found:
-            nodes = [found]
-        else:  # PubTator calls its list by its own name
-            nodes = next(
-                (found[k] for k in ("documents", "PubTator3") if isinstance(found, dict) and k in found), None
-            )
+        value = read_json(file)
+        if isinstance(value, dict):  # PubTator calls its list by its own name
+            nodes = value.get("documents", value.get("PubTator3", [value] if "passages" in value else None))
     else:
         nodes = [_as_json(element) for element in xml_root(file).iter("document")]
     if not isinstance(nodes, list):
@@ -42,9 +39,9 @@ def _documents(file: Path, spec: DataSpec) -> Iterator[StandoffDocument]:
 
 
 def _document(node: Node, file: Path, spec: DataSpec) -> StandoffDocument:
-    where = f"{file}: document {node.get('id')}"
-    if not isinstance(node, dict) or not str(node.get("id", "")).strip():
-        raise InputError(f"{where}: a document without an id")
+    if not isinstance(node, dict) or not str(node.get("id") or "").strip():
+        raise InputError(f"{file}: a document without an id")
+    where = f"{file}: document {node['id']}"
     blocks = [block for passage in _list(node, "passages", where) for block in _blocks(passage, where)]
     text, ends = "", set()
     for block in blocks:

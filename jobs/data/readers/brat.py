@@ -51,7 +51,7 @@ def _annotate(document: StandoffDocument, file: Path) -> None:
             match = RELATION.fullmatch(line)
             if match is None:
                 raise InputError(f"{where}: expected 'R1<TAB>Type Arg1:T1 Arg2:T2', found {line[:60]!r}")
-            arguments.append((where, *match.groups()))
+            arguments.append((where, match[1], match[2], match[3]))
     for where, kind, first, second in arguments:
         for id in (first, second):
             if id not in document.mentions:

@@ -66,8 +66,8 @@ class DataSpec(Config):
     )
     record: str | None = Field(
         None,
-        description="path to the rows: of xml, such as .//note; of json, the keys that lead to the list, such "
-        "as data.rows",
+        description="path to the rows: of xml, such as .//note; of json, the keys that lead to the list, "
+        "such as data.rows",
     )
     annotations: Literal["entities", "relations"] = Field(
         "entities", description="of brat and bioc: what is read of them"
@@ -134,7 +134,7 @@ class DataSpec(Config):
         try:
             "".encode(name)
         except (LookupError, ValueError):
-            raise ValueError(f"Python knows no text encoding '{name}'") from None
+            raise ValueError(f"no text encoding is called '{name}'") from None
         return name
 
     @field_validator("document_mark")

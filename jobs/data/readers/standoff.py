@@ -1,4 +1,4 @@
-"""Documents whose mentions and relations are given by character offsets: sentences with tags, or pairs of mentions.
+"""Documents with mentions and relations by character offsets: sentences with tags, or pairs of mentions.
 
 What cannot become an example is counted and warned of: mentions in several parts, mentions inside others, and
 relations that no sentence holds.
@@ -63,7 +63,7 @@ class StandoffDocument:
         at_offsets = " ".join(self.text[start:end] for start, end in mention.parts)
         if surface is not None and surface.split() != at_offsets.split():
             raise InputError(
-                f"{where}: expected '{surface}' at its offsets, where the text is '{at_offsets}'"
+                f"{where}: expected {surface!r:.60} at its offsets, where the text is {at_offsets!r:.60}"
             )
         self.mentions[mention.id] = mention
 
@@ -86,9 +86,9 @@ def standoff_examples(documents: Iterable[StandoffDocument], spec: DataSpec, pat
 
 
 def _tagged(document: StandoffDocument, spec: DataSpec, lost: Counter[str]) -> Iterator[Example]:
-    """An example per sentence, `<document>.<number>`. A mention covers every word that it touches; of those that
-    overlap, the one that starts first stays, the longer if they start together."""
-    whole = []
+    """An example per sentence, `<document>.<number>`. A mention covers every word that it touches; of those
+    that overlap, the one that starts first stays, the longer if they start together."""
+    whole: list[Mention] = []
     for mention in sorted(document.mentions.values(), key=lambda m: (m.span[0], -m.span[1])):
         if len(mention.parts) > 1:
             lost["mentions in several parts are left out"] += 1

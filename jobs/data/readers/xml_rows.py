@@ -14,8 +14,8 @@ from microtome.store.errors import InputError
 def read_xml(path: Path, spec: DataSpec) -> list[Example]:
     """The elements at `record` of a file, or of every *.xml below a folder, in order.
 
-    A column is a path below that element: `title`, `note/text`, `@id`, `note/@lang`, or `.` for its own text. Of
-    several elements at one path the first counts; its text is that of all in it.
+    A column is a path below that element: `title`, `note/text`, `@id`, `note/@lang`, or `.` for its own text.
+    Of several elements at one path the first counts; its text is that of all in it.
     """
     files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
     examples: list[Example] = []

@@ -33,9 +33,12 @@ PAIRED = {"id": "id", "text_a": "a", "text_b": "b", "label": "y"}
 BRAT = "T1\tDrug 0 5\tZinol\nT2\tGene 13 17\tABC1\nR1\tblocks Arg1:T1 Arg2:T2\n"
 BIOC = """<?xml version="1.0"?>
 <collection><source/><document><id>d1</id><passage><offset>0</offset><text>Zinol blocks ABC1.</text>
-<annotation id="T1"><infon key="type">Drug</infon><location offset="0" length="5"/><text>Zinol</text></annotation>
-<annotation id="T2"><infon key="type">Gene</infon><location offset="13" length="4"/><text>ABC1</text></annotation>
-<relation id="R1"><infon key="type">blocks</infon><node refid="T1" role="a"/><node refid="T2" role="b"/></relation>
+<annotation id="T1"><infon key="type">Drug</infon>
+<location offset="0" length="5"/><text>Zinol</text></annotation>
+<annotation id="T2"><infon key="type">Gene</infon>
+<location offset="13" length="4"/><text>ABC1</text></annotation>
+<relation id="R1"><infon key="type">blocks</infon>
+<node refid="T1" role="a"/><node refid="T2" role="b"/></relation>
 </passage></document></collection>
 """
 NOTES = '<?xml version="1.0"?><notes><note id="1" y="no"><text>one word</text></note></notes>'
