@@ -22,9 +22,8 @@ def read_xml(path: Path, spec: DataSpec) -> list[Example]:
     for file in files:
         for number, element in enumerate(_records(file, str(spec.record))):
             where = f"{file}: {spec.record} {number}"
-            row = {
-                name: value for name in _paths(spec) if (value := _value(element, name, where)) is not None
-            }
+            values = {name: _value(element, name, where) for name in _paths(spec)}
+            row = _directly_in(element) | {name: v for name, v in values.items() if v is not None}
             examples.append(example_of(row, spec, len(examples), where))
     if not examples:
         raise InputError(f"{path}: nothing at record '{spec.record}'")
@@ -36,6 +35,12 @@ def _records(file: Path, record: str) -> list[ElementTree.Element]:
         return xml_root(file).findall(record)
     except (SyntaxError, KeyError) as error:
         raise InputError(f"record: '{record}' is no path to elements ({error})") from None
+
+
+def _directly_in(element: ElementTree.Element) -> dict[str, str]:
+    """The attributes and children of an element by their paths, for messages that say what there is."""
+    children = {child.tag: "".join(child.itertext()).strip() for child in element}
+    return {f"@{name}": value for name, value in element.attrib.items()} | children
 
 
 def _paths(spec: DataSpec) -> list[str]:
