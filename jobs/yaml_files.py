@@ -49,6 +49,15 @@ class YamlFile:
     values: dict[str, Any]
     lines: Mapping[Location, int]
 
+    def value(self, location: Location) -> Any:
+        """The value at a location, or None."""
+        value: Any = self.values
+        for key in location:
+            inside = isinstance(value, dict) and key in value
+            inside = inside or (isinstance(value, list) and isinstance(key, int) and key < len(value))
+            value = value[key] if inside else None
+        return value
+
     def place(self, location: Location) -> str:
         """File and line of the value at a location, or of what it would stand in."""
         ends = (tuple(location[:length]) for length in range(len(location), -1, -1))

@@ -10,6 +10,7 @@ from click.exceptions import NoArgsIsHelpError
 from microtome.jobs.cli.analyses import attention_command, probe_command, similarity_command
 from microtome.jobs.cli.cache import cache_group
 from microtome.jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
+from microtome.jobs.cli.drafts import task_init
 from microtome.jobs.cli.generation import generate_command
 from microtome.jobs.cli.listings import model_group, task_group
 from microtome.jobs.cli.publishing import export_command, push_command
@@ -93,6 +94,7 @@ def main() -> None:
     """
 
 
+task_group.add_command(task_init)
 for _command in (
     suite_group,
     finetune_command,

@@ -11,11 +11,12 @@ from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.jobs.training_settings import TrainingSettings
-from microtome.jobs.yaml_files import read_yaml
+from microtome.jobs.yaml_files import YamlFile, read_yaml
 from microtome.store.config import Config, OneOf
-from microtome.store.errors import unknown
+from microtome.store.errors import InputError, unknown
 from microtome.store.files.paths import place
 
+OPEN_QUESTION = "?"  # a value that `task init` could not see in the files
 TASKS = Path(__file__).parent
 
 
@@ -131,10 +132,19 @@ def load_task(name_or_path: str) -> Task:
     values = file.values
     if isinstance(values.get("data"), dict) and isinstance(values["data"].get("root"), str):
         values["data"]["root"] = str((path.parent / place(values["data"]["root"])).absolute())
+    _refuse_open_questions(file)
     task = Task.parse(values, where=file.place)
     if task.type not in TASK_TYPES:
         raise unknown("task type", task.type, TASK_TYPES)
     return task
+
+
+def _refuse_open_questions(file: YamlFile) -> None:
+    """InputError for values that `task init` has left for a person to give."""
+    places = [location for location in file.lines if file.value(location) == OPEN_QUESTION]
+    if places:
+        keys = ", ".join(f"{'.'.join(map(str, at))} (line {file.lines[at]})" for at in places)
+        raise InputError(f"{file.path}: still to be answered: {keys}; the comments there say what is asked")
 
 
 def task_file(name_or_path: str, beside: Path | None = None) -> Path:
