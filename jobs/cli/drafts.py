@@ -29,6 +29,7 @@ def task_init(
     A folder may hold these, or BRAT, BioC or XML files. What the files do not say is a question
     in the task file.
     """
+    from microtome.jobs.schemas import schema_file
     from microtome.jobs.tasks.drafting.draft import as_yaml, draft_task
     from microtome.jobs.tasks.drafting.splits import splits_of
 
@@ -40,7 +41,7 @@ def task_init(
     draft = draft_task(
         splits, name=name, folder=target.absolute().parent, type=task_type, columns=_roles(columns)
     )
-    write_whole(target, as_yaml(draft))
+    write_whole(target, as_yaml(draft, str(schema_file("task"))))
     values = draft.values
     click.echo(
         f"{values['type']}, {values['data']['format']}, labels: {', '.join(map(str, values['labels']))}"
@@ -50,6 +51,35 @@ def task_init(
     for question in draft.questions:
         click.echo(f"  {question}")
     click.echo(f"wrote {target}; next: microtome task check {target}")
+
+
+@click.command("init")
+@click.option("--task", "tasks", multiple=True, required=True, help="name or task file; may be repeated")
+@click.option(
+    "--model", "models", multiple=True, required=True, help="name, hub id or folder; may be repeated"
+)
+@click.option("--name", help="of the suite; task and model if it is not given")
+@click.option("--out", type=UserPath(dir_okay=False), help="file to write; <name>.yaml if it is not given")
+@click.pass_context
+def suite_init(
+    ctx: click.Context, tasks: tuple[str, ...], models: tuple[str, ...], name: str | None, out: str | None
+) -> None:
+    """Write a small suite that runs as it is, and say what it would take, as `suite plan` does.
+
+    Each model is fine-tuned on all training data of each task, probed before and after, and its attentions and
+    layers are compared.
+    """
+    from microtome.jobs.cli.suites import suite_plan
+    from microtome.jobs.suite.draft import suite_text
+    from microtome.jobs.tasks import load_task
+
+    name = name or "-".join([load_task(tasks[0]).name, Path(models[0]).name, "suite"])
+    target = Path(out or f"{name}.yaml")
+    if target.exists():
+        raise InputError(f"{target} is there already; give another name with --out")
+    write_whole(target, suite_text(name, tasks, models, target.absolute().parent))
+    ctx.invoke(suite_plan, suite=str(target), overrides=(), form="table")
+    click.echo(f"\nwrote {target}; next: microtome suite run {target}, then: microtome report {target}")
 
 
 def _roles(columns: tuple[str, ...]) -> dict[str, str]:

@@ -10,10 +10,11 @@ from click.exceptions import NoArgsIsHelpError
 from microtome.jobs.cli.analyses import attention_command, probe_command, similarity_command
 from microtome.jobs.cli.cache import cache_group
 from microtome.jobs.cli.checkpoints import adapt_command, extract_command, finetune_command, predict_command
-from microtome.jobs.cli.drafts import task_init
+from microtome.jobs.cli.drafts import suite_init, task_init
 from microtome.jobs.cli.generation import generate_command
 from microtome.jobs.cli.listings import model_group, task_group
 from microtome.jobs.cli.publishing import export_command, push_command
+from microtome.jobs.cli.schema import schema_command
 from microtome.jobs.cli.store import store_group
 from microtome.jobs.cli.suites import report_command, results_command, suite_group
 from microtome.jobs.process import stopping
@@ -95,6 +96,7 @@ def main() -> None:
 
 
 task_group.add_command(task_init)
+suite_group.add_command(suite_init)
 for _command in (
     suite_group,
     finetune_command,
@@ -109,6 +111,7 @@ for _command in (
     report_command,
     task_group,
     model_group,
+    schema_command,
     cache_group,
     store_group,
     export_command,

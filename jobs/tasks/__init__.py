@@ -54,10 +54,12 @@ class HubSpec(DataSpec):
 class Published(Config):
     """A score that others reported, to compare with."""
 
-    metric: Annotated[str, OneOf("metric", lambda: SCORES)]
+    metric: Annotated[str, OneOf("metric", lambda: SCORES)] = Field(
+        description="of the scores that are known"
+    )
     value: float = Field(description="as a share, not in per cent")
-    model: str
-    source: str
+    model: str = Field(description="which model had it")
+    source: str = Field(description="where it was reported")
 
     @model_validator(mode="after")
     def _is_a_value_of_the_metric(self) -> "Published":
@@ -70,29 +72,29 @@ class Published(Config):
 class Task(Config):
     """One task file. `name` is also its folder under MICROTOME_DATA."""
 
-    name: str
-    type: str = Field(description="task type, by its name in jobs/tasks/types")
-    title: str
+    name: str = Field(description="of the task, and of its folder below MICROTOME_DATA")
+    type: str = Field(description=f"task type: {', '.join(TASK_TYPES)}")
+    title: str = Field(description="what the task is, in one line")
     labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
-    licence: str
+    licence: str = Field(description="of the data")
     credentialed: bool = Field(
         False, description="needs an agreement: never quoted, never pushed, its owner's alone to read"
     )
     obtain: str = Field(description="how to get the files, in one line")
-    citation: str = ""
-    data: DataSpec
+    citation: str = Field("", description="the paper that describes the data")
+    data: DataSpec = Field(description="where the data are and how to read them")
     also: tuple[DataSpec, ...] = Field(
         (), description="other published forms of the same data, tried in order"
     )
-    hub: HubSpec | None = None
+    hub: HubSpec | None = Field(None, description="the same data on the hub, for when no folder has it")
     max_overlap: float = Field(
         0.05,
         ge=0,
         le=1,
         description="share of the test texts that may be training texts word for word; more is refused",
     )
-    recipe: Recipe = Recipe.model_validate({})
-    published: tuple[Published, ...] = ()
+    recipe: Recipe = Field(Recipe.model_validate({}), description="how a model is fine-tuned on it")
+    published: tuple[Published, ...] = Field((), description="scores that others reported, to compare with")
 
     @model_validator(mode="after")
     def _labels_suit_the_type(self) -> "Task":
