@@ -18,7 +18,7 @@ from microtome.store.files.outputs import write_whole
 @click.option(
     "--column", "columns", multiple=True, metavar="ROLE=NAME", help="such as label=severity; may be repeated"
 )
-@click.option("--name", help="of the task; that of the folder of the files if it is not given")
+@click.option("--name", help="of the task; that of --out, or of the folder of the files, if it is not given")
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; <name>.yaml if it is not given")
 def task_init(
     files: tuple[str, ...], task_type: str | None, columns: tuple[str, ...], name: str | None, out: str | None
@@ -34,7 +34,7 @@ def task_init(
     from microtome.jobs.tasks.drafting.splits import splits_of
 
     splits = splits_of(files)
-    name = name or splits["train"].absolute().parent.name.lower() or "task"
+    name = name or (Path(out).stem if out else splits["train"].absolute().parent.name.lower() or "task")
     target = Path(out or f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target} is there already; give another name with --out")
@@ -58,7 +58,7 @@ def task_init(
 @click.option(
     "--model", "models", multiple=True, required=True, help="name, hub id or folder; may be repeated"
 )
-@click.option("--name", help="of the suite; task and model if it is not given")
+@click.option("--name", help="of the suite; that of --out, or task and model, if it is not given")
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; <name>.yaml if it is not given")
 @click.pass_context
 def suite_init(
@@ -66,14 +66,15 @@ def suite_init(
 ) -> None:
     """Write a small suite that runs as it is, and say what it would take, as `suite plan` does.
 
-    Each model is fine-tuned on all training data of each task, probed before and after, and its attentions and
-    layers are compared.
+    Each model is fine-tuned on all training data of each task, probed before and after, and its attentions
+    and layers are compared.
     """
     from microtome.jobs.cli.suites import suite_plan
     from microtome.jobs.suite.draft import suite_text
     from microtome.jobs.tasks import load_task
 
-    name = name or "-".join([load_task(tasks[0]).name, Path(models[0]).name, "suite"])
+    usual = "-".join([load_task(tasks[0]).name, Path(models[0]).name, "suite"])
+    name = name or (Path(out).stem if out else usual)
     target = Path(out or f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target} is there already; give another name with --out")

@@ -23,8 +23,34 @@ from microtome.store.config import Config, OneOf
 FILES: dict[str, Callable[[], type[Config]]] = {"task": lambda: Task, "suite": suite_class}
 INTRODUCTIONS = {
     "task": "`microtome task init FILE...` drafts a task file, `microtome task check FILE` reads what it names.",
-    "suite": "`microtome suite init --task FILE --model NAME` drafts a suite file, `microtome suite plan FILE` says "
-    "what it would run.",
+    "suite": "`microtome suite init --task FILE --model NAME` drafts a suite file, `microtome suite plan FILE` "
+    "says what it would run.",
+}
+EXAMPLES = {
+    "task": """\
+name: severity
+type: classification
+title: How severe a reported event is
+labels: [mild, severe]
+licence: ours
+obtain: ask the authors
+data:
+  format: tsv
+  root: .  # relative to this file
+  files: {train: train.tsv, test: test.tsv}  # dev is then a part of train
+  columns: {id: id, text_a: report, label: [severity, grade]}  # the one or the other
+""",
+    "suite": """\
+name: severity-study
+description: Two encoders on our reports, before and after fine-tuning
+models: [bert, biobert]
+tasks: [severity.yaml]
+fractions: [0, 100]
+extract:
+  layers: {splits: {train: 2000, dev: 500, test: 1000}, options: {keep: [hidden]}}
+probe: [{view: layers, dev: dev}]
+similarity: [{view: layers}]
+""",
 }
 
 
@@ -48,7 +74,7 @@ def schema_text(what: str) -> str:
 
 def page_text(what: str) -> str:
     """Every key of a kind of file, with its default and meaning, as Markdown."""
-    parts = [f"# The keys of a {what} file\n", f"{INTRODUCTIONS[what]}\n"]
+    parts = [f"# The keys of a {what} file\n", f"{INTRODUCTIONS[what]}\n", f"```yaml\n{EXAMPLES[what]}```"]
     classes = dict(_classes(FILES[what](), "", set()))
     for path, settings in classes.items():
         parts.append(f"\n## {f'`{path}`' if path else 'At the top'}\n")

@@ -1,4 +1,4 @@
-"""A small suite to start from: a few models on a few tasks, before and after fine-tuning, and every analysis."""
+"""A small suite to start from: models on tasks, before and after fine-tuning, with every analysis."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ extract:
   layers: {{splits: {{train: 2000, dev: 500, test: 1000}}, options: {{keep: [hidden]{segments}}}}}
   heads: {{splits: {{test: 100}}, options: {{keep: [attention]}}}}
 # what each layer knows of the labels, which heads change, and which layers are alike
-probe: [{{view: layers}}]
+probe: [{{view: layers, dev: dev}}]
 attention: [{{view: heads}}]
 similarity: [{{view: layers}}]
 """
