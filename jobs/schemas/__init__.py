@@ -22,9 +22,10 @@ from microtome.store.config import Config, OneOf
 
 FILES: dict[str, Callable[[], type[Config]]] = {"task": lambda: Task, "suite": suite_class}
 INTRODUCTIONS = {
-    "task": "`microtome task init FILE...` drafts a task file, `microtome task check FILE` reads what it names.",
-    "suite": "`microtome suite init --task FILE --model NAME` drafts a suite file, `microtome suite plan FILE` "
-    "says what it would run.",
+    "task": "`microtome task init FILE...` drafts a task file, `microtome task check FILE` reads what it "
+    "names.",
+    "suite": "`microtome suite init --task FILE --model NAME` drafts a suite file, `microtome suite plan "
+    "FILE` says what it would run.",
 }
 EXAMPLES = {
     "task": """\
@@ -102,6 +103,8 @@ def _allow_short_forms(schema: dict[str, Any]) -> None:
     schema["required"] = ["name"]
     schema["anyOf"] = [{"required": ["include"]}, {"required": complete}]
     for key, value in schema["properties"].items():
+        if isinstance(value.get("additionalProperties"), dict):
+            value["additionalProperties"] = {"anyOf": [value["additionalProperties"], {"type": "null"}]}
         if key not in ("include", "name"):
             schema["properties"][key] = {"anyOf": [value, {"type": "null"}]}
 
@@ -131,7 +134,8 @@ def _inner(annotation: Any, suffix: str) -> Iterator[tuple[type[BaseModel], str]
 
 def _row(name: str, field: FieldInfo) -> str:
     default = "needed" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-    meaning = field.description or ""
+    settings = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    meaning = field.description or ("settings of their own" if settings else "")
     choices = _choices(field)
     if choices:
         meaning = f"{meaning}{'; ' if meaning else ''}one of {', '.join(map(str, choices))}"
