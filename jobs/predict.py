@@ -13,8 +13,9 @@ from microtome.jobs.data.readers import read_examples
 from microtome.jobs.data.readers.marks import separated
 from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
+from microtome.jobs.data.readers.rows import row_id
 from microtome.jobs.data.readers.soundness import refuse_unsound
-from microtome.jobs.data.readers.spec import DataSpec, row_id
+from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact

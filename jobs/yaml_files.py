@@ -1,5 +1,7 @@
 """YAML of suites, tasks and options: plain values only, and each mistake in one line with its place."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -7,6 +9,7 @@ import yaml
 from yaml.composer import Composer
 from yaml.constructor import ConstructorError
 
+from microtome.store.config import Location
 from microtome.store.errors import InputError, MissingError
 
 DEEPEST = 40  # of values in values; no setting is deeper than ten
@@ -47,8 +50,37 @@ for _kind in NOT_PLAIN:
     _Plain.add_constructor(f"tag:yaml.org,2002:{_kind}", _Plain.refused)
 
 
+@dataclass(frozen=True)
+class YamlFile:
+    """The mapping in a YAML file, and the line of each of its values by the keys that lead to it."""
+
+    path: Path
+    values: dict[str, Any]
+    lines: Mapping[Location, int]
+
+    def value(self, location: Location) -> Any:
+        """The value at a location, or None."""
+        value: Any = self.values
+        for key in location:
+            inside = isinstance(value, dict) and key in value
+            inside = inside or (isinstance(value, list) and isinstance(key, int) and key < len(value))
+            value = value[key] if inside else None
+        return value
+
+    def place(self, location: Location) -> str:
+        """File and line of the value at a location, or of what it would stand in."""
+        ends = (tuple(location[:length]) for length in range(len(location), -1, -1))
+        line = next((self.lines[end] for end in ends if end in self.lines), 1)
+        return f"{self.path}:{line}"
+
+
 def load_yaml(path: Path, what: str = "file") -> dict[str, Any]:
     """The mapping in a YAML file, `what` it is called; an InputError says where the file goes wrong."""
+    return read_yaml(path, what).values
+
+
+def read_yaml(path: Path, what: str = "file") -> YamlFile:
+    """The same, with the lines of its values."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -60,22 +92,27 @@ def load_yaml(path: Path, what: str = "file") -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x})") from None
-    values = parse_yaml(text, str(path))
+    values, root = _parsed(text, str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected keys and values, found {_named(values)}")
-    return values
+    return YamlFile(path, values, dict(_lines(root, ())))
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value that a YAML text stands for. InputError, which says `where` and in which line, for what is no
     YAML or no plain value, for a key that is given twice, and for what is nested too deep."""
+    return _parsed(text, where)[0]
+
+
+def _parsed(text: str, where: str) -> tuple[Any, yaml.Node | None]:
+    """The value, and the node that it was made from; an empty text has none."""
     try:
         loader = _Plain(text)
         root = loader.get_single_node()
         if root is None:
-            return None
+            return None, None
         _Checked(where).size(root)
-        return loader.construct_document(root)
+        return loader.construct_document(root), root
     except yaml.reader.ReaderError as error:
         line = text.encode().count(b"\n", 0, error.position) + 1
         raise InputError(f"{where}:{line}: not YAML (character 0x{error.character:02x})") from None
@@ -87,6 +124,24 @@ def parse_yaml(text: str, where: str) -> Any:
         raise _too_deep(where) from None
     except (ValueError, LookupError, OverflowError) as error:  # what a tag such as !!int finds in its text
         raise InputError(f"{where}: not YAML ({error})") from None
+
+
+def _lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:
+    """(keys, line from 1) of a value and of what is in it; a value in a mapping has the line of its key."""
+    if node is None:
+        return
+    if not location:
+        yield location, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, key.value)
+            yield inner, key.start_mark.line + 1
+            yield from _lines(value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            inner = (*location, number)
+            yield inner, value.start_mark.line + 1
+            yield from _lines(value, inner)
 
 
 class _Checked:

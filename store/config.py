@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -43,6 +44,9 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(core) | {"enum": list(self.names())}
 
     def _known(self, value: str) -> str:
         if value not in self.names():
@@ -82,14 +86,17 @@ class Config(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             errors = error.errors()
+            place_of = (lambda _: where) if isinstance(where, str) else where
             first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-            if not isinstance(where, str):
-                where = where(first["loc"])
-            path = ".".join(str(p) for p in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise _unknown_key(cls, first["loc"], where) from None
+                raise _unknown_key(cls, first["loc"], place_of(first["loc"])) from None
+            missing = [e["loc"] for e in errors if e["type"] == "missing"]
+            if len(missing) > 1:
+                raise _missing_keys(missing, place_of) from None
+            path = ".".join(str(p) for p in first["loc"])
             what = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{where}: {path or 'value'}: {what[0].lower()}{what[1:]}") from None
+            message = f"{path or 'value'}: {what[0].lower()}{what[1:]}"
+            raise InputError(f"{place_of(first['loc'])}: {message}") from None
 
     def settled(self) -> Self:
         """The same request in one form, where several forms ask for the same: a subclass puts what has no
@@ -138,6 +145,14 @@ def _plain(value: Any, *, defaults: bool, sort: bool = False) -> Any:
 def _same(one: Any, other: Any) -> bool:
     """Whether two values have the same canonical form; in Python alone, True equals 1."""
     return one == other and canonical_json(one) == canonical_json(other)
+
+
+def _missing_keys(locations: Sequence[Location], place_of: Callable[[Location], str]) -> InputError:
+    """All required keys that are missing, in one line, grouped by the place that they are missing from."""
+    keys: dict[str, list[str]] = {}
+    for location in locations:
+        keys.setdefault(place_of(location), []).append(".".join(map(str, location)))
+    return InputError("; ".join(f"{where}: fields required: {', '.join(at)}" for where, at in keys.items()))
 
 
 def _unknown_key(cls: type[BaseModel], location: Location, where: str) -> InputError:

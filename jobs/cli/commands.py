@@ -64,6 +64,10 @@ COMMANDS: LazyTable[click.Command] = LazyTable(
             f"{_CLI}.publishing:push_command",
             "Upload a checkpoint to the Hugging Face hub, as `microtome export` writes it.",
         ),
+        "schema": LazyImport(
+            f"{_CLI}.schema:schema_command",
+            "Print what a task or suite file may hold.",
+        ),
         "task": LazyImport(
             f"{_CLI}.commands:task_group",
             "Datasets and what is asked of them.",
@@ -93,6 +97,10 @@ SUITE: LazyTable[click.Command] = LazyTable(
             f"{_CLI}.suite_kinds:suite_kinds",
             "List the kinds of job that a suite may have, in the order in which they are planned.",
         ),
+        "init": LazyImport(
+            f"{_CLI}.drafts:suite_init",
+            "Write a small suite that runs as it is, and say what it would take, as `suite plan` does.",
+        ),
         "plan": LazyImport(
             f"{_CLI}.suites:suite_plan",
             "Show the jobs of SUITE by kind, how many are done, the recipe of each task, the "
@@ -118,6 +126,10 @@ TASK: LazyTable[click.Command] = LazyTable(
         "show": LazyImport(
             f"{_CLI}.tasks:task_show",
             "Recipe, licence, published scores, and how to obtain the data of a task NAME or file.",
+        ),
+        "init": LazyImport(
+            f"{_CLI}.drafts:task_init",
+            "Look at the FILES of a corpus and write a task file for them.",
         ),
         "check": LazyImport(
             f"{_CLI}.task_check:task_check",

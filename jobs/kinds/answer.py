@@ -62,7 +62,7 @@ class AnswerStep(Step):
     """A task that causal models of the suite answer without a head, by likelihood."""
 
     models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
-    task: str
+    task: str = Field(description="name or file of the task that is answered by likelihood")
     options: AnswerConfig = AnswerConfig()
 
     def models_named(self) -> Sequence[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from microtome.analysis.attention.compare import AttentionConfig, compare_attention
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import CachePair, open_pair
@@ -19,7 +21,7 @@ class AttentionStep(Step):
     """Attentions of a view compared: of the fine-tuned model with the pretrained one, and of an adapted
     model with its base."""
 
-    view: str
+    view: str = Field(description="which caches: the name of one under extract")
     split: Split = "test"
     options: AttentionConfig = AttentionConfig()
 

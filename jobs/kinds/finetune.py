@@ -13,6 +13,7 @@ from microtome.analysis.bootstrap import interval
 from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metric_terms
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
+from microtome.jobs.data.readers.spec import DEV_SHARE
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Checkpoint, Planning
@@ -145,6 +146,8 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     if config.recipe.train_examples is not None:
         percent = min(percent, 100 * config.recipe.train_examples / len(strata))
     training_rows = fraction_subset(strata, percent, config.seed)
+    if data.spec.implies_dev:
+        log_progress(f"dev is {DEV_SHARE:.0%} of the training documents, as the task names no dev")
     shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
     for split, share in shared.items():
         log_progress(f"{share:.1%} of the {split} texts are training texts word for word")

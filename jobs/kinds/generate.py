@@ -60,7 +60,9 @@ class GenerateStep(Step):
 
     models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
     prompts: tuple[str, ...] = Field(
-        min_length=1, json_schema_extra={"empty_items": True, "repeats": True}
+        min_length=1,
+        json_schema_extra={"empty_items": True, "repeats": True},
+        description="texts that the models go on from",
     )  # an empty one starts a text; one that is given twice is drawn for twice
     options: GenerateConfig = GenerateConfig()
 

@@ -24,7 +24,7 @@ from microtome.store.results import write_rows
 class ProbeStep(Step):
     """A probe on the caches of a view."""
 
-    view: str
+    view: str = Field(description="which caches: the name of one under extract")
     train: Split = Field("train", description="split the probe is fitted on")
     test: Split = Field("test", description="split it is scored on")
     dev: Split | None = Field(None, description="split its regularisation is chosen on; else part of train")

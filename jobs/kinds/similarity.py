@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from microtome.analysis.similarity_settings import SimilarityConfig
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import CachePair, open_pair
@@ -18,7 +20,7 @@ from microtome.store.results import write_rows
 class SimilarityStep(Step):
     """Hidden states of a view compared, layer with layer; the same pairs of models as for attention."""
 
-    view: str
+    view: str = Field(description="which caches: the name of one under extract")
     split: Split = "test"
     options: SimilarityConfig = SimilarityConfig()
 

@@ -67,15 +67,17 @@ class Suite(Config):
     include: str | None = Field(
         None, description="suite to start from: a name, or a file from where this one is; then what differs"
     )
-    name: str
-    description: str
+    name: str = Field(description="of the suite")
+    description: str = Field(description="what it is about, in one line")
     study: str = Field("", description="what was published, with its DOI or address")
-    models: dict[str, ModelSpec] = Field(min_length=1)
+    models: dict[str, ModelSpec] = Field(min_length=1, description="names of models, or settings by name")
     tasks: tuple[str, ...] = Field(
         min_length=1, description="names, or task files beside the suite or below the working directory"
     )
-    fractions: tuple[Fraction, ...] = Field((0, 10, 30, 50, 100), min_length=1)
-    seeds: tuple[Seed, ...] = Field((1,), min_length=1)
+    fractions: tuple[Fraction, ...] = Field(
+        (0, 10, 30, 50, 100), min_length=1, description="of the training data, in per cent; 0: not fine-tuned"
+    )
+    seeds: tuple[Seed, ...] = Field((1,), min_length=1, description="each fine-tunes every model once")
     recipe: dict[str, Any] = Field(default_factory=dict, description="for every task, over its own recipe")
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="per task, over that")
     _tasks: dict[str, Task] = PrivateAttr(default_factory=dict)
@@ -145,9 +147,12 @@ def _suite_class(kinds: tuple[tuple[str, str], ...]) -> type[Suite]:
     fields: dict[str, Any] = {}
     for kind in all_kinds():
         if kind.step is not None and kind.named_steps:
-            fields[kind.name] = types.GenericAlias(dict, (str, kind.step)), Field(default_factory=dict)
+            fields[kind.name] = (
+                types.GenericAlias(dict, (str, kind.step)),
+                Field(default_factory=dict, description=f"by name: {kind.title}"),
+            )
         elif kind.step is not None:
-            fields[kind.name] = types.GenericAlias(tuple, (kind.step, ...)), ()
+            fields[kind.name] = types.GenericAlias(tuple, (kind.step, ...)), Field((), description=kind.title)
     return create_model("Suite", __base__=Suite, **fields)
 
 

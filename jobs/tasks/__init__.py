@@ -11,11 +11,12 @@ from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.jobs.training_settings import TrainingSettings
-from microtome.jobs.yaml_files import load_yaml
+from microtome.jobs.yaml_files import YamlFile, read_yaml
 from microtome.store.config import Config, OneOf
-from microtome.store.errors import unknown
+from microtome.store.errors import InputError, unknown
 from microtome.store.files.paths import place
 
+OPEN_QUESTION = "?"  # a value that `task init` could not see in the files
 TASKS = Path(__file__).parent
 
 
@@ -53,10 +54,12 @@ class HubSpec(DataSpec):
 class Published(Config):
     """A score that others reported, to compare with."""
 
-    metric: Annotated[str, OneOf("metric", lambda: SCORES)]
+    metric: Annotated[str, OneOf("metric", lambda: SCORES)] = Field(
+        description="of the scores that are known"
+    )
     value: float = Field(description="as a share, not in per cent")
-    model: str
-    source: str
+    model: str = Field(description="which model had it")
+    source: str = Field(description="where it was reported")
 
     @model_validator(mode="after")
     def _is_a_value_of_the_metric(self) -> "Published":
@@ -69,29 +72,29 @@ class Published(Config):
 class Task(Config):
     """One task file. `name` is also its folder under MICROTOME_DATA."""
 
-    name: str
-    type: str = Field(description="task type, by its name in jobs/tasks/types")
-    title: str
+    name: str = Field(description="of the task, and of its folder below MICROTOME_DATA")
+    type: str = Field(description=f"task type: {', '.join(TASK_TYPES)}")
+    title: str = Field(description="what the task is, in one line")
     labels: tuple[str, ...] = Field(description="entity types or classes, in the order of the head")
-    licence: str
+    licence: str = Field(description="of the data")
     credentialed: bool = Field(
         False, description="needs an agreement: never quoted, never pushed, its owner's alone to read"
     )
     obtain: str = Field(description="how to get the files, in one line")
-    citation: str = ""
-    data: DataSpec
+    citation: str = Field("", description="the paper that describes the data")
+    data: DataSpec = Field(description="where the data are and how to read them")
     also: tuple[DataSpec, ...] = Field(
         (), description="other published forms of the same data, tried in order"
     )
-    hub: HubSpec | None = None
+    hub: HubSpec | None = Field(None, description="the same data on the hub, for when no folder has it")
     max_overlap: float = Field(
         0.05,
         ge=0,
         le=1,
         description="share of the test texts that may be training texts word for word; more is refused",
     )
-    recipe: Recipe = Recipe.model_validate({})
-    published: tuple[Published, ...] = ()
+    recipe: Recipe = Field(Recipe.model_validate({}), description="how a model is fine-tuned on it")
+    published: tuple[Published, ...] = Field((), description="scores that others reported, to compare with")
 
     @model_validator(mode="after")
     def _labels_suit_the_type(self) -> "Task":
@@ -127,13 +130,23 @@ def task_names() -> list[str]:
 def load_task(name_or_path: str) -> Task:
     """A task by name, or from a YAML file of the user's own."""
     path = task_file(name_or_path)
-    values = load_yaml(path, "task file")
+    file = read_yaml(path, "task file")
+    values = file.values
     if isinstance(values.get("data"), dict) and isinstance(values["data"].get("root"), str):
         values["data"]["root"] = str((path.parent / place(values["data"]["root"])).absolute())
-    task = Task.parse(values, where=str(path))
+    _refuse_open_questions(file)
+    task = Task.parse(values, where=file.place)
     if task.type not in TASK_TYPES:
         raise unknown("task type", task.type, TASK_TYPES)
     return task
+
+
+def _refuse_open_questions(file: YamlFile) -> None:
+    """InputError for values that `task init` has left for a person to give."""
+    places = [location for location in file.lines if file.value(location) == OPEN_QUESTION]
+    if places:
+        keys = ", ".join(f"{'.'.join(map(str, at))} (line {file.lines[at]})" for at in places)
+        raise InputError(f"{file.path}: still to be answered: {keys}; the comments there say what is asked")
 
 
 def task_file(name_or_path: str, beside: Path | None = None) -> Path:

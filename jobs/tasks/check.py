@@ -17,7 +17,7 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
     """One entry per split: where it was found, examples, documents, words, labels, how many rows, and
     which share of them, have the texts of a training row; with an encoder also tokens, and what max_length
     cuts off."""
-    examples = {split: data.read(split) for split in SPLITS}
+    examples = {split: data.read_texts(split) for split in SPLITS}
     training = {example.texts for example in examples["train"]}
     found = []
     for split, rows in examples.items():
@@ -29,13 +29,18 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
             "words_longest": max(e.words for e in rows),
             "also_in_train": None if split == "train" else sum(e.texts in training for e in rows),
             "also_in_train_share": None if split == "train" else round(overlap(rows, examples["train"]), 4),
-            "labels": label_counts(rows),
-            "file": str(data.files.get(split, f"{data.files['train']} (held out of it)")),
+            "labels": {} if split in data.spec.unlabelled else label_counts(rows),
+            "file": str(data.files[split]) if split in data.files else _held_out(data, split),
         }
         if encoder is not None:
             entry |= _tokens(rows, encoder)
         found.append(entry)
     return found
+
+
+def _held_out(data: TaskData, split: str) -> str:
+    implied = ", as the task names none" if split == "dev" and data.spec.implies_dev else ""
+    return f"{data.files['train']} ({data.spec.shares[split]:.0%} of its documents, held out{implied})"
 
 
 def overlap(examples: Sequence[Example], training: Sequence[Example]) -> float:

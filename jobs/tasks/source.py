@@ -39,10 +39,23 @@ class TaskData:
         """The examples of a split in file order; InputError if it is empty or has unknown labels."""
         if self.absence is not None:
             raise AbsentError(self.absence)
+        self._refuse_unlabelled(split)
+        return self.read_texts(split)
+
+    def read_texts(self, split: str) -> list[Example]:
+        """The same, also of a split without labels, whose labels are then blank."""
         return list(_read(self, split, self._times(split)).examples)
+
+    def _refuse_unlabelled(self, split: str) -> None:
+        if split in self.spec.unlabelled:
+            raise InputError(
+                f"the {split} split of '{self.task.name}' is unlabelled: it can be predicted, but not scored "
+                f"or probed. Leave its file out and hold a part of train out: hold_out: {{{split}: 0.2}}"
+            )
 
     def digest(self, split: str) -> str:
         """The identity of a split: its rows after reading. The files are not read if it is remembered."""
+        self._refuse_unlabelled(split)
         if self.absence is not None:
             return self.identities[split]
         if split not in self._by_split:
@@ -64,7 +77,7 @@ class TaskData:
 
     def _file(self, split: str) -> Path | None:
         """The file or folder that a split is read from, if it is read from any."""
-        held_out = self.files.get("train") if split in self.spec.hold_out else None
+        held_out = self.files.get("train") if split in self.spec.shares else None
         return None if self.spec.format == "synthetic" else self.files.get(split, held_out)
 
     def _times(self, split: str) -> int:
@@ -154,20 +167,22 @@ def _read(data: TaskData, split: str, times: int) -> Rows:
     """The rows of a split, read once for as long as its file has the same `times`."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if split not in data.files and split not in data.spec.hold_out:
-        raise InputError(f"task '{data.task.name}' has no {split} split")
+    if split not in data.files and split not in data.spec.shares:
+        hint = f"name its file, or hold a part of train out: hold_out: {{{split}: 0.2}}"
+        raise InputError(f"task '{data.task.name}' has no {split} split; {hint}")
     path = data.files.get(split, data.files["train"])
     began = time.time_ns()
     with noting_files() as opened:
-        examples = read_examples(path, data.spec)
+        labelled = split not in data.spec.unlabelled
+        examples = read_examples(path, data.spec.for_split(split), labels=labelled)
     pattern = data.spec.document
     if pattern is not None:
         examples = [replace(e, document=_document(pattern, e.id, path)) for e in examples]
-    if data.spec.hold_out and path == data.files["train"]:
-        examples = held_out(examples, data.spec.hold_out)[split]
+    if data.spec.shares and split in ("train", *data.spec.shares):
+        examples = held_out(examples, data.spec.shares)[split]
     if not examples:
         raise InputError(f"{path}: the {split} split of '{data.task.name}' is empty")
-    for example in examples:
+    for example in examples if labelled else ():
         unfit = data.task.kind.unfit(example)
         if unfit:
             raise InputError(f"{example.where or path}: {unfit}")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.readers.opening import text_lines
-from microtome.jobs.data.readers.spec import DataSpec, pair_or_text
+from microtome.jobs.data.readers.rows import example_of
+from microtome.jobs.data.readers.spec import DataSpec
 from microtome.store.errors import InputError
 
 COLUMNS = {"id": "index", "text_a": "sentence", "label": "label"}
@@ -16,7 +17,7 @@ def read_blue_relation(path: Path, spec: DataSpec) -> list[Example]:
     Masks stay as they are written; the readers of the original corpora write the same ones.
     """
     spec = spec.model_copy(update={"columns": COLUMNS | spec.columns, "marks": "masks"})
-    usual = [spec.columns[role] for role in COLUMNS if spec.labelled or role != "label"]
+    usual = [str(spec.columns[role]) for role in COLUMNS if spec.labelled or role != "label"]
     header: list[str] = []
     examples: list[Example] = []
     for number, line in text_lines(path):
@@ -30,7 +31,7 @@ def read_blue_relation(path: Path, spec: DataSpec) -> list[Example]:
                 continue
         if len(cells) != len(header):
             raise InputError(f"{where}: {len(cells)} columns, expected {', '.join(header)}")
-        examples.append(pair_or_text(dict(zip(header, cells, strict=True)), spec, len(examples), where))
+        examples.append(example_of(dict(zip(header, cells, strict=True)), spec, len(examples), where))
     return examples
 
 

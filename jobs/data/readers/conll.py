@@ -1,76 +1,91 @@
-"""CoNLL columns with IOB2 tags: a word first and its tag last in a line, a blank line after each sentence."""
+"""CoNLL columns: a word and its tag in a line, a blank line after each sentence."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.formats import DELIMITERS
 from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.data.readers.tags import iob2_tags
 from microtome.store.errors import InputError
 
 DOCUMENT_MARKS = ("-DOCSTART-", "###MEDLINE:")  # a line of their own, no sentence
 QUOTED_QUOTE = '""""'  # a lone double quote as a CSV writer puts it: the four-column files of BLUE
 
 
+@dataclass
+class Sentence:
+    """Words and tags as published, and the place of each."""
+
+    document: str
+    line: int
+    words: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+
 def read_conll(path: Path, spec: DataSpec) -> list[Example]:
-    """Sentences of a .tsv, .iob2 or .conll file, plain or gzipped. Columns are split at tabs.
+    """Sentences of a .tsv, .iob2 or .conll file, plain or gzipped. The first column is the word and the last
+    its tag unless the task's columns say otherwise; they are parted by tabs unless its delimiter does.
 
     A tag B or I without a type gets the type `entity` of the spec. Without labels, words may stand alone.
+    With `document_mark` each sentence knows its document.
     """
-    return [
-        Example(str(number), (tuple(words),), tuple(tags), where=f"{path}:{line}")
-        for number, (line, words, tags) in enumerate(_sentences(path, text_lines(path), spec))
-    ]
+    examples = []
+    for number, sentence in enumerate(_sentences(path, spec)):
+        tags = ("O",) * len(sentence.words)
+        if spec.labelled:
+            tags = iob2_tags(sentence.tags, spec, sentence.places)
+        where = f"{path}:{sentence.line}"
+        texts = (tuple(sentence.words),)
+        examples.append(Example(str(number), texts, tags, document=sentence.document, where=where))
+    return examples
 
 
-def _sentences(
-    path: Path, lines: Iterable[tuple[int, str]], spec: DataSpec
-) -> Iterator[tuple[int, list[str], list[str]]]:
-    """(its first line, words, tags) of each sentence."""
-    first = 0
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in lines:
-        if not line.strip():
-            if words:
-                yield first, words, tags
-            words, tags = [], []
+def _sentences(path: Path, spec: DataSpec) -> Iterator[Sentence]:
+    mark = re.compile(spec.document_mark) if spec.document_mark is not None else None
+    documents = 0
+    sentence = Sentence("", 0)
+    for number, line in text_lines(path):
+        begun = mark.match(line) if mark is not None else None
+        if begun is not None or not line.strip():
+            if sentence.words:
+                yield sentence
+            if begun is not None:
+                documents += 1
+                name = begun[1] if begun.re.groups and begun[1] else str(documents)
+                sentence = Sentence(name, 0)
+            else:
+                sentence = Sentence(sentence.document, 0)
             continue
         if line.startswith(DOCUMENT_MARKS):
             continue
-        columns = line.split("\t")
-        if len(columns) < 2 and spec.labelled:
-            raise InputError(f"{path}:{number}: expected 'word<TAB>tag', found {_short(line)}")
-        if not columns[0].strip():
-            raise InputError(f"{path}:{number}: expected 'word<TAB>tag', found an empty word")
-        first = first if words else number
-        tag = (
-            "O"
-            if not spec.labelled
-            else _tag(columns[-1].strip(), tags[-1] if tags else "O", spec, f"{path}:{number}")
-        )
-        words.append('"' if spec.entity is not None and columns[0] == QUOTED_QUOTE else columns[0])
-        tags.append(tag)
-    if words:
-        yield first, words, tags
+        where = f"{path}:{number}"
+        word, tag = _word_and_tag(line, spec, where)
+        sentence.line = sentence.line if sentence.words else number
+        sentence.words.append('"' if spec.entity is not None and word == QUOTED_QUOTE else word)
+        sentence.tags.append(tag)
+        sentence.places.append(where)
+    if sentence.words:
+        yield sentence
 
 
-def _tag(tag: str, previous: str, spec: DataSpec, where: str) -> str:
-    """The tag, checked: O, B-type, or I-type that continues an entity of the same type."""
-    prefix, _, kind = tag.partition("-")
-    if tag == "O":
-        return tag
-    untyped = tag in ("B", "I") and spec.entity is not None
-    if untyped:
-        kind = str(spec.entity)
-    if prefix not in ("B", "I") or not kind:
-        raise InputError(f"{where}: '{tag}' is no IOB2 tag (O, B-type or I-type)")
-    kind = spec.label_map.get(kind, kind)
-    if prefix == "I" and previous not in (f"B-{kind}", f"I-{kind}"):
-        if untyped:  # how BLUE tags a later part of a split mention: here a mention of its own
-            return f"B-{kind}"
-        raise InputError(f"{where}: '{tag}' continues no entity (the tag before is '{previous}'); not IOB2")
-    return f"{prefix}-{kind}"
+def _word_and_tag(line: str, spec: DataSpec, where: str) -> tuple[str, str]:
+    delimiter = spec.delimiter or "tab"
+    columns = line.split() if delimiter == "space" else line.split(DELIMITERS[delimiter])
+    word, tag = (spec.columns.get(role, usual) for role, usual in (("words", 0), ("label", -1)))
+    wanted = f"'word<{delimiter.upper()}>tag'"
+    if len(columns) < 2 and spec.labelled:
+        raise InputError(f"{where}: expected {wanted}, found {_short(line)}")
+    for role, column in (("words", word), ("label", tag)):
+        if not -len(columns) <= column < len(columns) and (spec.labelled or role == "words"):  # type: ignore[operator]
+            raise InputError(f"{where}: columns.{role} is column {column}, but there are {len(columns)}")
+    if not columns[word].strip():  # type: ignore[index]
+        raise InputError(f"{where}: expected {wanted}, found an empty word")
+    return columns[word], columns[tag].strip() if spec.labelled else "O"  # type: ignore[index]
 
 
 def _short(line: str) -> str:

@@ -12,6 +12,21 @@ from typing import BinaryIO, cast
 from microtome.store.errors import InputError
 
 _opened: ContextVar[set[Path] | None] = ContextVar("opened", default=None)
+_encoding: ContextVar[str] = ContextVar("encoding", default="utf-8")
+
+
+class EncodingError(InputError):
+    """A text file that is not in the encoding that it is read in."""
+
+
+@contextmanager
+def encoded_as(encoding: str) -> Iterator[None]:
+    """Text files that are read within this context are in this encoding."""
+    token = _encoding.set(encoding)
+    try:
+        yield
+    finally:
+        _encoding.reset(token)
 
 
 @contextmanager
@@ -55,8 +70,13 @@ def text_lines(path: Path, *, keep_ends: bool = False) -> Iterator[tuple[int, st
     caller's. InputError names the line that is not UTF-8 or holds a NUL, or a carriage return inside.
     """
     with reading(path), _binary(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            text = _decoded(line, number, path)
+        utf8 = _encoding.get().lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
+        lines = (
+            (_decoded(line, i, path) for i, line in enumerate(stream, start=1))
+            if utf8
+            else _lines(stream, path)
+        )
+        for number, text in enumerate(lines, start=1):
             if not keep_ends:
                 text = text.rstrip("\r\n")
                 if "\r" in text:
@@ -71,13 +91,26 @@ def whole_text(path: Path) -> str:
     return "".join(line for _, line in text_lines(path, keep_ends=True))
 
 
+def _lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines of a file in another encoding than UTF-8, where a line end need not be one byte."""
+    data, encoding = stream.read(), _encoding.get()
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise EncodingError(f"{path}: not {encoding} at byte {error.start}") from None
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        if "\0" in line:
+            raise InputError(f"{path}:{number}: holds a NUL; this is no text file, or not in {encoding}")
+        yield line + "\n"
+
+
 def _decoded(line: bytes, number: int, path: Path) -> str:
     if number == 1:
         line = line.removeprefix(codecs.BOM_UTF8)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}:{number}: not UTF-8 at byte {error.start} of the line") from None
+        raise EncodingError(f"{path}:{number}: not UTF-8 at byte {error.start} of the line") from None
     if "\0" in text:
         raise InputError(f"{path}:{number}: holds a NUL byte; this is no text file")
     return text

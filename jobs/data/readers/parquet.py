@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from microtome.jobs.data.examples import Example
+from microtome.jobs.data.readers.columns import columns_of
 from microtome.jobs.data.readers.opening import reading
-from microtome.jobs.data.readers.parsing import texts_of
-from microtome.jobs.data.readers.spec import DataSpec, pair_or_text, row_id
-from microtome.store.errors import InputError, unknown
+from microtome.jobs.data.readers.rows import example_of
+from microtome.jobs.data.readers.spec import DataSpec
+from microtome.store.errors import InputError
 
 
 def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
@@ -26,33 +27,20 @@ def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
     for column in columns:
         if columns.count(column) > 1:
             raise InputError(f"{path}: has the column '{column}' {columns.count(column)} times")
-    for column in spec.needed_columns:
-        if column not in columns:
-            raise unknown(f"column in {path}", column, columns)
-    label = spec.named_columns["label"]
-    names = _class_names(table, label, path) if spec.labelled else []
+    roles = columns_of(spec.columns, columns, str(path), labelled=spec.labelled)
+    label = roles.get("label")
+    names = _class_names(table, label, path) if label is not None else []
     examples = []
     for number, row in enumerate(rows):
-        where = f"{path}: row {number}"
-        if "words" in spec.columns:
-            examples.append(_tagged(row, spec, names, number, where))
-        else:
-            examples.append(pair_or_text(row | {label: _name(row.get(label), names)}, spec, number, where))
+        if label is not None:
+            row[label] = _named(row[label], names)
+        examples.append(example_of(row, spec, number, f"{path}: row {number}", roles))
     return examples
 
 
-def _tagged(row: dict[str, Any], spec: DataSpec, names: list[str], number: int, where: str) -> Example:
-    columns = spec.named_columns
-    words = tuple(texts_of(row[columns["words"]], f"{where}: '{columns['words']}'"))
-    tags: tuple[str, ...] = ("O",) * len(words)
-    if spec.labelled:
-        published = row[columns["label"]]
-        if not isinstance(published, list):
-            raise InputError(f"{where}: expected a list of tags, found {published!r:.40}")
-        tags = tuple(spec.label(_name(tag, names), where) for tag in published)
-    if len(words) != len(tags):
-        raise InputError(f"{where}: {len(words)} words but {len(tags)} tags")
-    return Example(row_id(row.get(columns["id"], number), where), (words,), tags, where=where)
+def _named(value: Any, names: list[str]) -> Any:
+    """A label, or a list of them, with the names of the classes in place of their numbers."""
+    return [_name(item, names) for item in value] if isinstance(value, list) else _name(value, names)
 
 
 def _class_names(table: Any, column: str, path: Path) -> list[str]:

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -16,6 +16,7 @@ LONGEST_FIELD = 2**31 - 1  # the module's own limit of 128 KiB is below what reg
 LONE_RETURN = re.compile(r"(?<=\r)(?=[^\n])")  # what ends a row in files of old programs
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes it; two of them may be one character
 Rows = Iterator[tuple[str, dict[str, str]]]
+HeaderCheck = Callable[[list[str], str], None]
 
 
 def tab_rows(path: Path, needs: Sequence[str] = ()) -> Rows:
@@ -23,7 +24,7 @@ def tab_rows(path: Path, needs: Sequence[str] = ()) -> Rows:
 
     `needs` are the columns that have to be there.
     """
-    yield from _rows(path, ((number, line.split("\t")) for number, line in text_lines(path)), needs)
+    yield from _rows(path, _cells(path, "\t"), _checks(needs))
 
 
 def csv_rows(path: Path, needs: Sequence[str] = (), delimiter: str = ",") -> Rows:
@@ -31,7 +32,14 @@ def csv_rows(path: Path, needs: Sequence[str] = (), delimiter: str = ",") -> Row
 
     The line is the first one of the row. Cells are parted by `delimiter`.
     """
-    yield from _rows(path, _csv_cells(path, delimiter), needs)
+    yield from _rows(path, _csv_cells(path, delimiter), _checks(needs))
+
+
+def table_rows(path: Path, delimiter: str, check: HeaderCheck, *, quoted: bool, header: bool = True) -> Rows:
+    """(file and line, column -> cell) of a table. `check` sees the header and its place; without a header the
+    columns are called by their numbers, "0" first. A cell may be `quoted` as in CSV."""
+    cells = _csv_cells(path, delimiter) if quoted else _cells(path, delimiter)
+    yield from _rows(path, cells, check, header=header)
 
 
 def json_rows(path: Path, *, halves: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,28 +127,44 @@ def _csv_cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         yield first, cells
 
 
-def _rows(path: Path, lines: Iterable[tuple[int, list[str]]], needs: Sequence[str]) -> Rows:
-    header: list[str] = []
+def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    return ((number, line.split(delimiter)) for number, line in text_lines(path))
+
+
+def _rows(
+    path: Path, lines: Iterable[tuple[int, list[str]]], check: HeaderCheck, *, header: bool = True
+) -> Rows:
+    names: list[str] = []
     for number, cells in lines:
         if cells in ([], [""]):
             continue
         where = f"{path}:{number}"
-        if not header:
-            header = _header(cells, needs, where)
-            continue
-        if len(cells) != len(header):
-            raise InputError(f"{where}: {len(cells)} columns, the header has {len(header)}")
-        yield where, dict(zip(header, cells, strict=True))
+        if not names:
+            names = cells if header else [str(column) for column in range(len(cells))]
+            _refuse_repeated(names, where)
+            check(names, where)
+            if header:
+                continue
+        if len(cells) != len(names):
+            raise InputError(
+                f"{where}: {len(cells)} columns, the {'header' if header else 'first row'} has {len(names)}"
+            )
+        yield where, dict(zip(names, cells, strict=True))
 
 
-def _header(cells: list[str], needs: Sequence[str], where: str) -> list[str]:
-    for name in cells:
-        if cells.count(name) > 1:
-            raise InputError(f"{where}: the header has the column '{name}' {cells.count(name)} times")
-    for name in needs:
-        if name not in cells:
-            raise unknown(f"column in {where}", name, cells)
-    return cells
+def _refuse_repeated(header: list[str], where: str) -> None:
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"{where}: the header has the column '{name}' {header.count(name)} times")
+
+
+def _checks(needs: Sequence[str]) -> HeaderCheck:
+    def check(header: list[str], where: str) -> None:
+        for name in needs:
+            if name not in header:
+                raise unknown(f"column in {where}", name, header)
+
+    return check
 
 
 def _parsed(text: str, where: str, halves: bool, lines: bool = False) -> Any:

@@ -2,53 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from microtome.jobs.data.examples import SPLITS, Example, Label
-from microtome.jobs.data.readers.marks import MARKS, Marks, mark_patterns, marked, marks_that_fit
-from microtome.jobs.data.readers.parsing import text_of
+from microtome.jobs.data.examples import SPLITS
+from microtome.jobs.data.readers.columns import Columns
+from microtome.jobs.data.readers.formats import OPTIONAL, ROLES, SETTINGS
+from microtome.jobs.data.readers.marks import MARKS, Marks, mark_patterns
 from microtome.store.config import Config
 from microtome.store.errors import InputError, unknown
 
-TEXTS = ("text_a", "text_b")
-ROLES = ("id", *TEXTS, "words", "label")
-USUAL = {"id": "id", "text_a": "text_a", "label": "label"}  # columns of a file that names none
-# What each format reads besides what every format has. A format that is not here takes all settings.
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "biosses": (),
-    "blue-relation": ("columns.id", "columns.text_a", "columns.label", "label_map"),
-    "boolean-classes": ("columns.id", "columns.text_a", "label_map"),
-    "chemprot": ("label_map",),
-    "conll": ("entity", "label_map"),
-    "covid-stop-reasons": ("label_map",),
-    "ddi": ("label_map",),
-    "hoc": ("label_map",),
-    "i2b2-2010": ("label_map",),
-    "jsonl": (
-        "columns.id",
-        "columns.text_a",
-        "columns.text_b",
-        "columns.label",
-        "label_map",
-        "target",
-        "marks",
-    ),
-    "medsts": (),
-    "nli4ct": ("label_map",),
-    "parquet": (*(f"columns.{role}" for role in ROLES), "label_map", "target", "marks"),
-    "pubmedqa": ("label_map",),
-    "share-clefe": ("entity",),
-    "synthetic": (),
-    "trials": ("label_map",),
-    "tsv": (
-        *("columns.id", "columns.text_a", "columns.text_b", "columns.label"),
-        *("label_map", "target", "quoting", "marks"),
-    ),
-}
-OPTIONAL = ("columns", "label_map", "target", "quoting", "entity", "marks")
+DEV_SHARE = 0.2  # of the training documents, where a task names no dev
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DataSpec(Config):
@@ -58,12 +25,18 @@ class DataSpec(Config):
 
     format: str = Field(description="reader, by its name in jobs/data/readers")
     files: dict[str, str] = Field(description="split (train, dev, test) -> file, or folder")
-    columns: dict[str, str] = Field(
+    columns: dict[str, Columns] = Field(
         default_factory=dict,
-        description="what a row is made of (id, text_a, text_b, words, label) -> its name",
+        description="what a row is made of (id, text_a, text_b, words, label) -> the column's name, or its "
+        "number from 0, or several names of which a file has one; in xml paths such as title or note/@id",
+    )
+    split_columns: dict[str, dict[str, Columns]] = Field(
+        default_factory=dict, description="split -> its columns, where they differ from those above"
     )
     label_map: dict[str, str] = Field(
-        default_factory=dict, description="label as published -> label of the task, where they differ"
+        default_factory=dict,
+        description="label as published -> label of the task, where they differ; a type of entities that is "
+        "mapped to O is left out",
     )
     target: Literal["class", "classes", "number"] = Field(
         "class",
@@ -73,7 +46,37 @@ class DataSpec(Config):
         "none",
         description="of a tsv: none takes a double quote as it stands; csv takes it off quoted cells",
     )
+    delimiter: Literal["tab", "comma", "semicolon", "pipe", "space"] | None = Field(
+        None,
+        description="what parts the cells of a row: tab (the default, but comma in csv); space is any run of "
+        "blanks, in conll only",
+    )
+    header: bool = Field(True, description="whether a table begins with the names of its columns")
+    encoding: str = Field(
+        "utf-8", description="of text files, by its name in Python: latin-1, cp1252, utf-16"
+    )
+    scheme: Literal["iob2", "iob1", "iobes", "bilou"] = Field(
+        "iob2", description="how tags mark where an entity begins and ends"
+    )
     entity: str | None = Field(None, description="type of B and I tags that name none")
+    document_mark: str | None = Field(
+        None,
+        description="of conll: regular expression of a line that begins a document and is no word; its "
+        "group, if there is one, is the document's name",
+    )
+    record: str | None = Field(
+        None,
+        description="path to the rows: of xml, such as .//note; of json, the keys that lead to the list, "
+        "such as data.rows",
+    )
+    annotations: Literal["entities", "relations"] = Field(
+        "entities", description="of brat and bioc: what is read of them"
+    )
+    pairs: tuple[tuple[str, str], ...] = Field(
+        (),
+        json_schema_extra={"any_order": True},
+        description="of brat and bioc: the types of two mentions that can be related; all if none is given",
+    )
     marks: Marks | None = Field(
         None,
         json_schema_extra={"repeats": True},  # one pattern for both: the mentions go by their place
@@ -81,9 +84,13 @@ class DataSpec(Config):
         "[[ y ]]), tags ([E1] x [/E1] and [E2] y [/E2]), xml (<e1>x</e1> and <e2>y</e2>), or two regular "
         "expressions, whose group, if there is one, is the mention",
     )
-    hold_out: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+    hold_out: dict[str, Share] = Field(
         default_factory=dict,
-        description="splits that were never published -> their share of the training file's documents",
+        description="splits that were never published -> their share of the training file's documents; "
+        f"a dev that is neither here nor in files is {DEV_SHARE:g} of them",
+    )
+    unlabelled: tuple[str, ...] = Field(
+        (), description="splits without labels: they can be predicted, not scored or probed"
     )
     document: str | None = Field(
         None,
@@ -93,23 +100,49 @@ class DataSpec(Config):
 
     @field_validator("files", "columns", "label_map")
     @classmethod
-    def _named(cls, names: dict[str, str]) -> dict[str, str]:
-        for key, name in names.items():
-            if not key.strip() or not name.strip():
-                raise ValueError(f"an empty name ('{key}': '{name}')")
-            if "\0" in name:
-                raise ValueError(f"'{key}' holds a NUL")
+    def _named(cls, names: dict[str, Any]) -> dict[str, Any]:
+        for key, value in names.items():
+            for name in value if isinstance(value, tuple) else (value,):
+                if not key.strip() or (isinstance(name, str) and not name.strip()):
+                    raise ValueError(f"an empty name ('{key}': '{name}')")
+                if isinstance(name, str) and "\0" in name:
+                    raise ValueError(f"'{key}' holds a NUL")
+            if isinstance(value, tuple) and not value:
+                raise ValueError(f"'{key}' names no column")
         return names
 
     @field_validator("columns")
     @classmethod
-    def _known_roles(cls, columns: dict[str, str]) -> dict[str, str]:
-        return _known("column role", columns, ROLES)
+    def _known_roles(cls, columns: dict[str, Columns]) -> dict[str, Columns]:
+        return _refuse_unknown("column role", columns, ROLES)
 
-    @field_validator("files", "hold_out")
+    @field_validator("split_columns")
+    @classmethod
+    def _known_roles_of_splits(cls, columns: dict[str, dict[str, Columns]]) -> dict[str, dict[str, Columns]]:
+        for roles in columns.values():
+            _refuse_unknown("column role", roles, ROLES)
+        return columns
+
+    @field_validator("files", "hold_out", "split_columns")
     @classmethod
     def _known_splits(cls, splits: dict[str, Any]) -> dict[str, Any]:
-        return _known("split", splits, SPLITS)
+        return _refuse_unknown("split", splits, SPLITS)
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        try:
+            "".encode(name)
+        except (LookupError, ValueError):
+            raise ValueError(f"no text encoding is called '{name}'") from None
+        return name
+
+    @field_validator("document_mark")
+    @classmethod
+    def _one_group_at_most(cls, pattern: str | None) -> str | None:
+        if pattern is not None and _compiled(pattern).groups > 1:
+            raise ValueError(f"'{pattern}' has more than one group; the name of the document is the only one")
+        return pattern
 
     @field_validator("document")
     @classmethod
@@ -139,6 +172,7 @@ class DataSpec(Config):
             raise ValueError("hold_out takes a share of the training file, which is another split too")
         if sum(self.hold_out.values()) >= 1:
             raise ValueError("hold_out leaves nothing to train on")
+        self._refuse_unlabelled()
         if "text_b" in self.columns and self.marks is not None:
             raise ValueError("marks are looked for in one text, and columns has text_b")
         usable = SETTINGS.get(self.format)
@@ -146,7 +180,32 @@ class DataSpec(Config):
         if strange:
             has = f"it has {', '.join(usable)}" if usable else "it has no settings of its own"
             raise ValueError(f"format: {self.format} does not use {strange[0]} ({has})")
+        self._refuse_strange_tables()
         return self
+
+    def _refuse_unlabelled(self) -> None:
+        for split in self.unlabelled:
+            if split not in self.files:
+                raise ValueError(f"unlabelled: files has no {split}")
+            if split != "test":
+                raise ValueError(f"unlabelled: {split} needs labels; only test may be without")
+
+    def _refuse_strange_tables(self) -> None:
+        if self.format == "conll":
+            for role, column in self.columns.items():
+                if not isinstance(column, int):
+                    raise ValueError(
+                        f"columns.{role}: a conll file has no names of columns; give the number, from 0"
+                    )
+        elif self.delimiter == "space":
+            raise ValueError("delimiter: space parts the columns of conll only")
+        if self.format == "xml" and self.record is None:
+            raise ValueError("record: xml needs the path to its rows, such as .//note")
+        if not self.header:
+            named = [role for role, column in self.columns.items() if not isinstance(column, int)]
+            if named or not self.columns:
+                role = named[0] if named else "text_a"
+                raise ValueError(f"columns.{role}: without a header a column is its number, from 0")
 
     def _set(self) -> list[str]:
         """The settings that are not as they are for everybody."""
@@ -159,24 +218,21 @@ class DataSpec(Config):
         """The same, for readers to leave the labels alone: they may be absent, or anything."""
         return Unlabelled.model_construct(**dict(self))
 
-    @property
-    def named_columns(self) -> dict[str, str]:
-        """What is looked for in a row: role -> column."""
-        return USUAL | self.columns
+    def for_split(self, split: str) -> "DataSpec":
+        """The same with the columns of one split."""
+        if split not in self.split_columns:
+            return self
+        return self.model_copy(update={"columns": self.columns | self.split_columns[split]})
 
     @property
-    def needed_columns(self) -> tuple[str, ...]:
-        """The columns that every row must have: all that the task file names, a text and a label."""
-        columns = {
-            role: name for role, name in self.named_columns.items() if role != "id" or role in self.columns
-        }
-        if not self.labelled:
-            columns.pop("label")
-        if "words" in columns:
-            columns = {
-                role: name for role, name in columns.items() if role not in TEXTS or role in self.columns
-            }
-        return tuple(columns.values())
+    def shares(self) -> dict[str, float]:
+        """The splits that are held out of the training file, and which share of its documents each is."""
+        return self.hold_out | ({"dev": DEV_SHARE} if self.implies_dev else {})
+
+    @property
+    def implies_dev(self) -> bool:
+        """Whether dev is a part of the training file without the task saying so."""
+        return "dev" not in self.files and "dev" not in self.hold_out and "train" in self.files
 
     def label(self, published: Any, where: str) -> str:
         """The task's name for a published label; an absent one is an InputError."""
@@ -213,51 +269,7 @@ class Unlabelled(DataSpec):
         return 0.0
 
 
-def pair_or_text(row: Mapping[str, Any], spec: DataSpec, number: int, where: str) -> Example:
-    """An example of one or two texts from a row of named columns; its id is `number` if it has none."""
-    for name in spec.needed_columns:
-        if name not in row:
-            raise unknown(f"column in {where}", name, row)
-    columns = spec.named_columns
-    written = [
-        text_of(row[columns[role]], f"{where}: '{columns[role]}'") for role in TEXTS if role in columns
-    ]
-    label = _label(row[columns["label"]], spec, where) if spec.labelled else ""
-    id = row_id(row.get(columns["id"], number), where)
-    if spec.marks is None:
-        return Example(id, tuple(tuple(text.split()) for text in written), label, where=where)
-    try:
-        words, spans = marked(written[0], spec.marks)
-    except InputError as error:
-        raise InputError(f"{where}: {error}{marks_that_fit(written[0])}") from None
-    return Example(id, (words,), label, spans, where=where)
-
-
-def row_id(value: Any, where: str) -> str:
-    """The id of a row: a text or a whole number."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InputError(f"{where}: expected an id, found {type(value).__name__} {value!r:.40}")
-    return str(value)
-
-
-def _label(published: Any, spec: DataSpec, where: str) -> Label:
-    if spec.target == "number":
-        return spec.number(published, where)
-    if spec.target == "class":
-        return spec.label(published, where)
-    if isinstance(published, str):
-        published = [name.strip() for name in published.split(",")] if published.strip() else []
-    if not isinstance(published, list):
-        raise InputError(
-            f"{where}: expected classes joined by commas, or a list of them, found {published!r:.40}"
-        )
-    names = tuple(spec.label(name, where) for name in published)
-    if len(set(names)) < len(names):
-        raise InputError(f"{where}: a class is named twice in {published!r:.60}")
-    return names
-
-
-def _known(what: str, names: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def _refuse_unknown(what: str, names: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     for name in names:
         if name not in known:
             raise ValueError(str(unknown(what, name, known)))

@@ -16,7 +16,9 @@ def read_boolean_classes(path: Path, spec: DataSpec) -> list[Example]:
 
     A column is a class if all its values are true, false, 1 or 0, whatever their case.
     """
-    text, key = spec.columns.get("text_a", "text"), spec.columns.get("id")
+    text, key = (spec.columns.get(role, usual) for role, usual in (("text_a", "text"), ("id", None)))
+    if not isinstance(text, str) or not isinstance(key, str | None):
+        raise InputError("columns: boolean-classes takes the names of columns")
     table = list(csv_rows(path, needs=[name for name in (text, key) if name is not None]))
     names = [name for name in (table[0][1] if table else ()) if name not in (text, key)]
     classes = [name for name in names if _is_class(name, table)] if spec.labelled else []

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from microtome.jobs.tasks import Published, load_task, task_names
-from microtome.jobs.tasks.check import overlap, refuse_overlap
+from microtome.jobs.tasks.check import check, overlap, refuse_overlap
 from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError, MissingError
 
@@ -167,7 +167,7 @@ def test_the_identity_of_a_dataset_is_its_rows(tmp_path):
             "x",
             "unknown data format 'josnl'; did you mean 'jsonl'",
         ),
-        (OWN.replace("title", "titel"), "x", "unknown key in .*own.yaml 'titel'; did you mean 'title'"),
+        (OWN.replace("title", "titel"), "x", "unknown key in .*own.yaml:4 'titel'; did you mean 'title'"),
         (OWN + "recipe: {epoch: 1}\n", "x", "under 'recipe' 'epoch'; did you mean 'epochs'"),
         (OWN + "recipe: {epochs: -1}\n", "x", "recipe.epochs: input should be greater than 0"),
         (OWN.replace("pair-classification", "pairs"), "x", "unknown task type 'pairs'"),
@@ -207,3 +207,38 @@ def test_a_published_score_is_a_value_of_a_score_in_the_registry(values, message
 def test_a_published_correlation_may_be_negative():
     values = {"metric": "pearson", "value": -0.1, "model": "bert", "source": "a paper"}
     assert Published.parse(values, where="task").value == -0.1
+
+
+def test_all_fields_that_are_missing_come_in_one_line_with_their_places(tmp_path):
+    text = "name: own\ntype: pair-classification\nrecipe: {}\ndata:\n  files: {train: a}\n"
+    with pytest.raises(InputError) as caught:
+        own_task(tmp_path, text)
+    file = tmp_path / "own.yaml"
+    wanted = (
+        f"{file}:1: fields required: title, labels, licence, obtain; {file}:4: fields required: data.format"
+    )
+    assert str(caught.value) == wanted
+
+
+def test_a_column_role_that_is_misspelt_is_named_with_its_line(tmp_path):
+    with pytest.raises(InputError, match="own.yaml:12: .*unknown column role 'labl'; did you mean 'label'"):
+        own_task(tmp_path, OWN.replace("label: y", "labl: y"))
+
+
+ROWS = "".join(f'{{"a": "x {n}", "b": "y", "y": "no"}}\n' for n in range(20))
+
+
+def test_a_task_may_leave_dev_out_and_have_a_test_without_labels(tmp_path):
+    text = OWN.replace("dev: a.jsonl, test: a.jsonl", "test: b.jsonl")
+    text += "  unlabelled: [test]\n"
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "b.jsonl").write_text('{"a": "new", "b": "y"}\n')
+    data = find_data(own_task(tmp_path, text, ROWS))
+    assert (len(data.read("train")), len(data.read("dev"))) == (16, 4)
+    assert not {e.texts for e in data.read("train")} & {e.texts for e in data.read("dev")}
+    *_, test = check(data)
+    assert (test["examples"], test["labels"]) == (1, {})
+    assert "20% of its documents, held out, as the task names none" in check(data)[1]["file"]
+    for asked in (data.read, data.digest):
+        with pytest.raises(InputError, match="the test split of 'own' is unlabelled: it can be predicted"):
+            asked("test")

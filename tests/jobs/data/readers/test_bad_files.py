@@ -352,7 +352,10 @@ def test_a_column_that_the_task_names_and_the_file_lacks_is_an_error(tmp_path, f
         ({"document": "(a)(b)"}, "has 2 groups"),
         ({"files": {"train": "a", "test": "a"}, "hold_out": {"dev": 0.1}}, "which is another split too"),
         ({"entity": "Gene"}, "format: tsv does not use entity"),
-        ({"format": "conll", "columns": {"label": "y"}}, "format: conll does not use columns.label"),
+        (
+            {"format": "conll", "columns": {"label": "y"}},
+            "columns.label: a conll file has no names of columns",
+        ),
         ({"format": "hoc", "target": "classes"}, "format: hoc does not use target"),
         ({"marks": "bracket"}, "unknown convention 'bracket'; did you mean 'brackets'"),
         ({"marks": ["(", "x"]}, "is no regular expression"),
@@ -466,6 +469,11 @@ def unlabelled(world, text):
         "trials": lambda: "\n".join(line.rpartition(",")[0] for line in text.splitlines()),
         "jsonl": lambda: text.replace(', "y": "no"', ""),
         "jsonl-relation": lambda: text.replace(', "y": "yes"', ""),
+        "json": lambda: text.replace(', "y": "no"', ""),
+        "csv": lambda: "\n".join(line.rpartition(",")[0] for line in text.splitlines()),
+        "xml": lambda: text.replace(' y="no"', ""),
+        "brat-relations": lambda: "".join(text.splitlines(keepends=True)[:2]),
+        "bioc": lambda: re.sub("<annotation.*</relation>", "", text, flags=re.DOTALL),
     }
     cut["conll-gz"] = cut["conll"]
     last = lambda: "\n".join(line.rpartition("\t")[0] for line in text.splitlines())  # noqa: E731
@@ -473,7 +481,8 @@ def unlabelled(world, text):
 
 
 LABELS_APART = {"chemprot": ["x_relations.tsv"], "i2b2-2010": ["train/rel/r.rel"]}
-LABELS_APART |= {"share-clefe": ["train/annotations/n.txt"], "pubmedqa": []}
+LABELS_APART |= {"share-clefe": ["train/annotations/n.txt"], "pubmedqa": [], "brat": ["train/d1.ann"]}
+LABELS_BY_ABSENCE = ("trials-json", "brat-relations", "bioc")  # no sex is `missing`, no annotation `O`
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -485,9 +494,9 @@ def test_examples_are_read_without_their_labels(tmp_path, world):
         for name in LABELS_APART[world]:
             (tmp_path / name).unlink()
     else:
-        [name] = [name for name in WORLDS[world][0] if (tmp_path / name).is_relative_to(path)]
+        *_, name = [name for name in WORLDS[world][0] if (tmp_path / name).is_relative_to(path)]
         write_bytes(tmp_path / name, unlabelled(world, text_of(world, name)).encode())
-        if world != "trials-json":  # where no sex is `missing`
+        if world not in LABELS_BY_ABSENCE:
             refusal(path, settings)
     found = read(path, settings, labels=False)
     assert without_labels(found) == without_labels(labelled)

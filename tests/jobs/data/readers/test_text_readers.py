@@ -8,7 +8,8 @@ from microtome.jobs.data.readers import READERS, read_examples
 from microtome.jobs.data.readers.hoc import HALLMARKS
 from microtome.jobs.data.readers.share_clefe import split_mentions
 from microtome.jobs.data.readers.spec import DataSpec
-from microtome.jobs.tasks import TASKS, load_yaml
+from microtome.jobs.tasks import TASKS
+from microtome.jobs.yaml_files import load_yaml
 from microtome.store.errors import InputError
 
 FORMATS = "biosses boolean-classes covid-stop-reasons hoc medsts pubmedqa share-clefe trials".split()

@@ -30,6 +30,18 @@ DDI = """<?xml version="1.0"?>
 PUBMED = {"QUESTION": "does it", "CONTEXTS": ["it does"], "final_decision": "yes"}
 RELATED = {"id": "id", "text_a": "t", "label": "y"}
 PAIRED = {"id": "id", "text_a": "a", "text_b": "b", "label": "y"}
+BRAT = "T1\tDrug 0 5\tZinol\nT2\tGene 13 17\tABC1\nR1\tblocks Arg1:T1 Arg2:T2\n"
+BIOC = """<?xml version="1.0"?>
+<collection><source/><document><id>d1</id><passage><offset>0</offset><text>Zinol blocks ABC1.</text>
+<annotation id="T1"><infon key="type">Drug</infon>
+<location offset="0" length="5"/><text>Zinol</text></annotation>
+<annotation id="T2"><infon key="type">Gene</infon>
+<location offset="13" length="4"/><text>ABC1</text></annotation>
+<relation id="R1"><infon key="type">blocks</infon>
+<node refid="T1" role="a"/><node refid="T2" role="b"/></relation>
+</passage></document></collection>
+"""
+NOTES = '<?xml version="1.0"?><notes><note id="1" y="no"><text>one word</text></note></notes>'
 BITS = ",".join(f"{number}_0" for number in range(10))
 TABLE = "id\ta\tb\ty\n1\tone\ttwo words\tno\n2\tthree\tfour\tyes\n"
 
@@ -53,6 +65,24 @@ WORLDS: dict[str, tuple[dict[str, str], dict, str]] = {  # files, spec, split
         {"format": "jsonl", "columns": RELATED, "marks": "tags"},
         "a.jsonl",
     ),
+    "csv": ({"a.csv": TABLE.replace("\t", ",")}, {"columns": PAIRED}, "a.csv"),
+    "json": (
+        {"a.json": '[{"id": 1, "a": "one", "b": "two", "y": "no"}]'},
+        {"columns": PAIRED},
+        "a.json",
+    ),
+    "xml": (
+        {"a.xml": NOTES},
+        {"record": "note", "columns": {"id": "@id", "text_a": "text", "label": "@y"}},
+        "a.xml",
+    ),
+    "brat": ({"train/d1.txt": ARTICLE, "train/d1.ann": BRAT}, {}, "train"),
+    "brat-relations": (
+        {"train/d1.txt": ARTICLE, "train/d1.ann": BRAT},
+        {"format": "brat", "annotations": "relations"},
+        "train",
+    ),
+    "bioc": ({"a.xml": BIOC}, {}, "a.xml"),
     "blue-relation": ({"a.tsv": "index\tsentence\tlabel\n1\t@GENE$ and @DRUG$ .\tno\n"}, {}, "a.tsv"),
     "boolean-classes": ({"a.csv": "text,x,y\none word,true,false\ntwo,false,false\n"}, {}, "a.csv"),
     "covid-stop-reasons": (
