@@ -34,8 +34,11 @@ EXTRAS = {
     "memory.",
     "random_label_selectivity": "Accuracy of the probe minus its accuracy on a random label per example. "
     "Random labels of unseen examples cannot be learnt: the difference is the score above chance.",
-    "compression": "Uniform code length over the online code length of the labels given the states (Voita "
-    "and Titov 2020): how many times shorter the layer makes the labels; 1 is nothing gained.",
+    "compression": "Code length of the labels by their frequencies alone over their online code length given "
+    "the states (Voita and Titov 2020): how many times shorter the layer makes the labels. 1 is nothing "
+    "gained, however unbalanced the labels are.",
+    "control_compression": "The same of the control task, whose labels mean nothing: what the probe gains by "
+    "memorising. What the compression of the task exceeds this by is what the layer says of the task.",
 }
 WEIGHTS = (
     "Weights of the layers in one probe of a learned mix of all layers (Tenney et al. 2019); they sum to "

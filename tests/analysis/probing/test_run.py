@@ -53,11 +53,35 @@ def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, n
     assert found.terms[ScoreKey(name, 2)].value() == pytest.approx(primary["value"])
 
 
-def test_the_signal_has_a_short_description_and_noise_the_uniform_one(make_cache):
+def test_the_signal_has_a_short_description_and_noise_that_of_its_frequencies(make_cache):
     train, test = planted(make_cache, "a", 1, sentences=300), planted(make_cache, "b", 2)
-    compression = by_layer(probe(ProbeConfig(), train, test), "compression")
+    found = probe(ProbeConfig(), train, test)
+    compression = by_layer(found, "compression")
     assert compression[2]["value"] > 3
     assert all(compression[layer]["value"] <= 1.05 for layer in (0, 1, 3))
+    for layer, row in compression.items():
+        bits = by_layer(found, "codelength")[layer]["value"]
+        assert row["value"] == pytest.approx(by_layer(found, "prior_codelength")[layer]["value"] / bits)
+        uniform = by_layer(found, "uniform_compression")[layer]["value"]
+        assert uniform == pytest.approx(300 * WORDS * np.log2(3) / bits)
+    control = by_layer(found, "control_compression")
+    assert all(row["value"] <= 1.05 for row in control.values())
+    assert by_layer(found, "control_codelength")[2]["value"] > 3 * by_layer(found, "codelength")[2]["value"]
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_unbalanced_labels_that_are_shuffled_are_not_compressed(make_cache, name):
+    rng = np.random.default_rng(7)
+    train, test = planted(make_cache, "a", 1, sentences=400), planted(make_cache, "b", 2)
+    for cache in (train, test):
+        labels = cache.example_data.labels
+        labels[:] = rng.choice(3, size=len(labels), p=(0.85, 0.1, 0.05))
+    config = ProbeConfig(
+        probe=name, layers=(1,), **narrow(name, 8), strengths=(0.01,), controls=False, baselines=False
+    )
+    found = probe(config, train, test)
+    assert max(row["value"] for row in by_layer(found, "compression").values()) <= 1.05
+    assert min(row["value"] for row in by_layer(found, "uniform_compression").values()) > 1.5
 
 
 def test_a_probe_that_knows_words_only_has_no_selectivity(make_cache):
