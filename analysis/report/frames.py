@@ -23,9 +23,11 @@ TEXTS = (
 )
 NUMBERS = (
     *("fraction", "seed", "epoch", "layer", "other_layer", "head", "value", "low", "high", "n"),
-    "published",
+    *("p", "seeds", "published"),
 )
 ITEM = ["task", "model"]
+ONE_RUN = "one training run: its luck is not in this interval"
+MOST_P = 0.05  # of a difference that is shown
 
 
 def plain(rows: pd.DataFrame) -> pd.DataFrame:
@@ -118,6 +120,13 @@ def derived_rows(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Rows that were computed from several runs, with their value as `mean`, as over_seeds has it."""
     selected = rows[rows["stage"] == stage].rename(columns={"value": "mean"})
     return selected.assign(deviation=np.nan)
+
+
+def shown(derived: pd.DataFrame) -> pd.Series:
+    """Which differences are more than chance: several training runs, and a p value (after Holm's correction)
+    of at most MOST_P; by the interval where there is no p value."""
+    away = (derived["low"] > 0) | (derived["high"] < 0)
+    return (derived["seeds"] != 1) & away & ~(derived["p"] > MOST_P)
 
 
 def spread(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

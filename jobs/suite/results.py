@@ -1,15 +1,17 @@
 """The results of a suite: the rows of its jobs, named as the suite names them, beside what was published."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from microtome.analysis.bootstrap import Interval, difference, interval
+from microtome.analysis.bootstrap import Difference, Interval, difference, interval
 from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
+from microtome.analysis.multiple_tests import holm
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.tasks import Published
 from microtome.store.artifacts.store import Artifact, Store
@@ -27,6 +29,9 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
     stage "mean"        a primary score, over seeds
     stage "gain"        minus that of the same model with none of the training data, on the same examples
     stage "difference"  minus that of the model that `label` names, on the same examples
+
+    `seeds` training runs are behind each; `p` is after Holm's correction over all gains, or all
+    differences, of a task and kind of job: pairs of models, fractions and layers.
     """
     published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
     rows = []
@@ -40,7 +45,7 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
             rows.append(row | published_columns(published_score(row, scores)))
-    rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
+    rows += [{"suite": plan.suite.name, **row} for row in _corrected(_drawn(_scores(plan, found)))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
 
@@ -98,8 +103,31 @@ def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
     return named | {"probe": key.probe, "layer": key.layer}
 
 
-def _bounds(found: Interval) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+def _bounds(bounds: Interval) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "value": bounds.value,
+        "low": bounds.low,
+        "high": bounds.high,
+        "interval": bounds.method,
+    }
+    row |= {"n": bounds.n, "seeds": bounds.seeds}
+    if isinstance(bounds, Difference):
+        row["p"] = bounds.p
+        row["effect"] = bounds.effect if np.isfinite(bounds.effect) else None
+    return row
+
+
+def _corrected(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with p values that hold for all comparisons of a task and kind together."""
+    rows = list(rows)
+    tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if "p" in row:
+            tables.setdefault((row["kind"], row["task"], row["stage"]), []).append(row)
+    for table in tables.values():
+        for row, p in zip(table, holm(np.array([row["p"] for row in table])), strict=True):
+            row["p"] = float(p)
+    return rows
 
 
 def published_score(row: Mapping[str, Any], published: Sequence[Published]) -> Published | None:

@@ -7,7 +7,7 @@ from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_se
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
-from microtome.analysis.report.sections.scores import bands
+from microtome.analysis.report.sections.scores import bands, one_run
 from microtome.analysis.report.tables import (
     BOUNDS,
     Table,
@@ -156,7 +156,7 @@ def _best(results: Results) -> Table | None:
         frame = frame.merge(part.rename(columns={"mean": name, **bounds_of(name)}), on=ITEM, how="left")
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
-    return as_table(frame, "table-best-layers", BEST, styles=away_from_zero(frame, ["gain"]))
+    return as_table(frame, "table-best-layers", BEST + one_run(gains), styles=away_from_zero(frame, ["gain"]))
 
 
 def _without_layers(results: Results) -> Table | None:

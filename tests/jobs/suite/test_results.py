@@ -4,7 +4,13 @@ import pytest
 
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.terms import ScoreKey, metric_terms
-from microtome.jobs.suite.results import _drawn, published_columns, published_score, without_places
+from microtome.jobs.suite.results import (
+    _corrected,
+    _drawn,
+    published_columns,
+    published_score,
+    without_places,
+)
 from microtome.jobs.tasks import Published
 from microtome.store.results import COLUMNS
 
@@ -68,6 +74,18 @@ def test_gains_means_and_differences_are_drawn_from_scores_by_example():
     assert (difference["label"], difference["value"]) == ("bert", pytest.approx(0.1))
     same = rows["probe", "gain", "bert"]
     assert (same["value"], same["low"], same["high"], same["layer"]) == (0, 0, 0, 3)
+    assert (gain["seeds"], gain["interval"], same["p"]) == (1, "percentile", 1)
+    assert set().union(*found) - {"name"} <= set(COLUMNS)
+
+
+def test_p_values_are_corrected_over_the_comparisons_of_a_task_and_kind():
+    def row(p, stage="gain", task="t", **more):
+        return {"kind": "finetune", "task": task, "stage": stage, "p": p, **more}
+
+    rows = [row(0.02), row(0.01), row(0.03, "difference"), row(0.04, task="other")]
+    rows.append({"kind": "finetune", "task": "t", "stage": "mean"})
+    corrected = _corrected(rows)
+    assert [r.get("p") for r in corrected] == [0.02, 0.02, 0.03, 0.04, None]
 
 
 def test_a_page_for_others_names_no_folder_of_this_machine():
