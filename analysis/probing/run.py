@@ -114,8 +114,10 @@ def probe(
 ) -> Probed:
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
-    One row per layer and metric; rows of baselines have no layer. The caches must come from the same
-    checkpoint. Words beyond max_length have no vector and are not scored; `n` says how many units are.
+    One row per layer and metric; rows of baselines have no layer. With a dev cache the primary score of each
+    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. The
+    caches must come from the same checkpoint. Words beyond max_length have no vector and are not scored; `n`
+    says how many units are.
     """
     caches = [cache for cache in (train, test, dev) if cache is not None]
     for other in caches[1:]:
@@ -168,6 +170,10 @@ class _Probing:
         predicted = self.task_probe.predict(test_x, self.test_units.groups)
         scores = self._add_scores(layer, predicted, self.config.probe)
         self._add_row(layer, "strength", settings.strength)
+        dev_score = chooser.dev_score(self.task_probe, layer)
+        if dev_score is not None:
+            dev_units = len(chooser.dev[1].y) if chooser.dev else 0
+            self._add_row(layer, self.scoring.primary, dev_score, split="dev", n=dev_units)
         progress = [f"{name} {value:.3f}" for name, value in scores.items()]
         if self.control_y is not None:
             self.control_probe.settings = settings

@@ -21,7 +21,7 @@ from microtome.analysis.report.tables import (
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
     "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
-    "fine-tuning, and a dot marks the best layer of its line. The panels of a task share the vertical axis. "
+    "fine-tuning, and a dot marks the highest point of its line. The panels of a task share the vertical axis. "
     "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
 )
 LEVELS = (
@@ -45,9 +45,11 @@ WEIGHTS = (
     "one. A triangle marks the centre of gravity, the mean layer under these weights. A weight says how "
     "useful a layer is beside the others, not alone."
 )
-BEST = (
-    "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. The "
-    "layer was chosen on the test part, so that its score is slightly too high"
+BEST = "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. "
+CHOSEN_ON_DEV = "The layer was chosen on the dev part, and its score is that on the test part"
+CHOSEN_ON_TEST = (
+    "Without scores on a dev part the layer was chosen on the test part, so that its score is slightly too "
+    "high"
 )
 
 
@@ -156,7 +158,8 @@ def _best(results: Results) -> Table | None:
         frame = frame.merge(part.rename(columns={"mean": name, **bounds_of(name)}), on=ITEM, how="left")
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
-    return as_table(frame, "table-best-layers", BEST + one_run(gains), styles=away_from_zero(frame, ["gain"]))
+    title = BEST + (CHOSEN_ON_DEV if best["dev"].notna().all() else CHOSEN_ON_TEST) + one_run(gains)
+    return as_table(frame, "table-best-layers", title, styles=away_from_zero(frame, ["gain"]))
 
 
 def _without_layers(results: Results) -> Table | None:

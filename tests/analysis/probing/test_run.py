@@ -29,6 +29,7 @@ def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, sepa
 
 def by_layer(found, metric, probe=None):
     rows = [row for row in found.rows if row["metric"] == metric and probe in (None, row["probe"])]
+    rows = [row for row in rows if row["split"] != "dev"]
     return {row["layer"]: row for row in rows}
 
 
@@ -308,3 +309,14 @@ def test_a_layer_that_is_not_there_is_refused_in_one_line(make_cache, name):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
     with pytest.raises(InputError, match=r"layer 9 is not in .*; give some of 0, 1, 2, 3"):
         probe(ProbeConfig(probe=name, layers=(9,)), train, test)
+
+
+def test_each_layer_is_scored_on_dev_where_there_is_one(make_cache):
+    train, dev, test = (planted(make_cache, name, seed) for seed, name in enumerate("abc"))
+    config = ProbeConfig(controls=False, codelength=False, baselines=False)
+    rows = [row for row in probe(config, train, test, dev).rows if row["split"] == "dev"]
+    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert {row["metric"] for row in rows} == {"token_macro_f1"}
+    on_dev = probe(config.model_copy(update={"strengths": (1.0,)}), train, dev)
+    assert rows[2]["value"] == pytest.approx(by_layer(on_dev, "token_macro_f1")[2]["value"], abs=0.05)
+    assert not [row for row in probe(config, train, test).rows if row["split"] == "dev"]
