@@ -21,8 +21,8 @@ from microtome.analysis.report.tables import (
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
     "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
-    "fine-tuning, and a dot marks the highest point of its line. The panels of a task share the vertical axis. "
-    "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
+    "fine-tuning, and a dot marks the highest point of its line. The panels of a task share the vertical "
+    "axis. The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
 )
 LEVELS = (
     " Grey lines need no model: the majority label, and a bag of words; one that is not drawn lies far below "

@@ -109,7 +109,7 @@ def _with_dev(rows: pd.DataFrame, all_rows: pd.DataFrame) -> pd.DataFrame:
     """The scores of probed layers, and in `dev` those of the same probe on the dev part, NaN without one."""
     keys = ["probe", *ITEM, "metric", "fraction", "layer"]
     dev = all_rows[(all_rows["kind"] == "probe") & (all_rows["split"] == "dev")]
-    means = dev.groupby(keys, sort=False)["value"].mean().rename("dev").reset_index()
+    means = dev.groupby(keys, sort=False, as_index=False).agg(dev=("value", "mean"))
     return over_seeds(rows, keys).merge(means, on=keys, how="left")
 
 
