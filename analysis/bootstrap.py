@@ -1,43 +1,88 @@
-"""Bootstrap intervals over examples, of scores that are formulas of sums over them (metrics/terms.py)."""
+"""Bootstrap intervals over examples and training runs, of scores that are formulas of sums over examples.
+
+Several seeds are resampled together with the examples (the multi-bootstrap of Sellam et al. 2022): an
+interval is then about other examples and other training runs. With one seed it is about other examples alone.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from scipy.stats import norm
 
 from microtome.analysis.metrics.terms import MetricTerms
 from microtome.store.errors import InputError
 
 LEVEL = 0.95  # of every interval
 BLOCK = 1 << 18  # counts of resampled examples at a time; they stay in a core's cache
+SMALL = 40  # under so many examples percentiles of resamples are too narrow
+CORRELATION = "pearson"  # the metric that Fisher's z is for
+
+Method = Literal["percentile", "BCa", "Fisher z"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value with its 95 % percentile interval, over `n` examples and `seeds` seeds."""
+    """A value with its 95 % interval, over `n` examples (documents, where the corpus has them) and `seeds`
+    training runs.
+
+    method  "percentile" of resamples; under SMALL examples "BCa", which corrects their bias and skew (Efron
+            1987), or for a Pearson correlation "Fisher z"
+    """
 
     value: float
     low: float
     high: float
     n: int
     seeds: int
+    method: Method = "percentile"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Interval):
+    """A difference of two scores.
+
+    p       two-sided, of no difference; by the spread of the resamples, taken as normal
+    effect  the difference over the standard deviation between training runs (Cohen's d); NaN unless both
+            sides have several
+    """
+
+    p: float
+    effect: float
 
 
 def interval(scores: Sequence[MetricTerms], *, resamples: int = 1000, seed: int = 0) -> Interval:
     """Mean over `scores`, one per seed on the same examples; the examples are resampled for all seeds at
-    once, and the seeds too if there are several (two or three of them say little about other seeds)."""
+    once, and the seeds too if there are several (two of them still say little about other seeds)."""
     (spread,) = _resampled([scores], resamples, seed)
-    return _interval(_mean_value(scores), spread, len(scores[0].terms), len(scores))
+    value, n = _mean_value(scores), len(scores[0].terms)
+    if n < SMALL and scores[0].metric == CORRELATION and n > 3 and _one_unit_each(scores[0]):
+        low, high = _fisher(scores)
+        return Interval(value=value, low=low, high=high, n=n, seeds=len(scores), method="Fisher z")
+    low, high, method = _bounds(value, spread, _without_each_example([scores])[0])
+    return Interval(value=value, low=low, high=high, n=n, seeds=len(scores), method=method)
 
 
 def difference(
     after: Sequence[MetricTerms], before: Sequence[MetricTerms], *, resamples: int = 1000, seed: int = 0
-) -> Interval:
+) -> Difference:
     """Mean of `after` minus mean of `before`, paired: both are scored on the same resamples, and where they
     have equally many seeds these are paired too. InputError unless all are of the same examples."""
     new, old = _resampled([after, before], resamples, seed)
     value = _mean_value(after) - _mean_value(before)
-    return _interval(value, new - old, len(after[0].terms), min(len(after), len(before)))
+    new_without, old_without = _without_each_example([after, before])
+    low, high, method = _bounds(value, new - old, new_without - old_without)
+    return Difference(
+        value=value,
+        low=low,
+        high=high,
+        n=len(after[0].terms),
+        seeds=min(len(after), len(before)),
+        method=method,
+        p=_two_sided(value, float(np.std(new - old, ddof=1))),
+        effect=_effect(after, before),
+    )
 
 
 def resampled_counts(rng: np.random.Generator, resamples: int, examples: int) -> Iterator[np.ndarray]:
@@ -62,7 +107,20 @@ def _resampled(sides: Sequence[Sequence[MetricTerms]], resamples: int, seed: int
     values = [np.concatenate(of_side) for of_side in zip(*blocks, strict=True)]
     seeds = {side.shape[1] for side in values}
     resampled_seeds = {number: rng.integers(number, size=(resamples, number)) for number in sorted(seeds)}
-    return [np.take_along_axis(side, resampled_seeds[side.shape[1]], axis=1).mean(axis=1) for side in values]
+    return [_over_seeds(side, resampled_seeds[side.shape[1]]) for side in values]
+
+
+def _over_seeds(values: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """The mean of resampled seeds, float64 [resamples], of `values` [resamples, seeds].
+
+    Resampled means of a few seeds vary too little, by (seeds - 1) / seeds: what the seeds add is widened by
+    as much.
+    """
+    means, seeds = values.mean(axis=1), values.shape[1]
+    if seeds == 1:
+        return means
+    resampled_means = np.take_along_axis(values, resampled, axis=1).mean(axis=1)
+    return means + np.sqrt(seeds / (seeds - 1)) * (resampled_means - means)
 
 
 def _refuse_unpaired(sides: Sequence[Sequence[MetricTerms]]) -> None:
@@ -84,6 +142,56 @@ def _mean_value(scores: Sequence[MetricTerms]) -> float:
     return float(np.mean([score.value() for score in scores]))
 
 
-def _interval(value: float, spread: np.ndarray, n: int, seeds: int) -> Interval:
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=float(low), high=float(high), n=n, seeds=seeds)
+def _bounds(value: float, spread: np.ndarray, without_each: np.ndarray) -> tuple[float, float, Method]:
+    """The ends of an interval and how they were found, from the values of all resamples and the values
+    without each example (empty where there are enough examples)."""
+    ends, method = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]), "percentile"
+    if len(without_each) and np.ptp(spread) > 0:
+        below = (np.mean(spread < value) + np.mean(spread <= value)) / 2
+        bias = norm.ppf(np.clip(below, 1 / len(spread), 1 - 1 / len(spread)))
+        pull = without_each.mean() - without_each
+        squares = (pull**2).sum()
+        skew = (pull**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
+        shifted = bias + norm.ppf(ends)
+        ends, method = norm.cdf(bias + shifted / (1 - skew * shifted)), "BCa"
+    low, high = np.quantile(spread, ends)
+    return float(low), float(high), method  # type: ignore[return-value]
+
+
+def _without_each_example(sides: Sequence[Sequence[MetricTerms]]) -> list[np.ndarray]:
+    """Of each side the mean over seeds without each example: float64 [examples]; empty from SMALL on."""
+    n = len(sides[0][0].terms)
+    if n >= SMALL or n < 3:
+        return [np.zeros(0) for _ in sides]
+    counts = 1 - np.eye(n)
+    return [np.mean([score.values(counts) for score in side], axis=0) for side in sides]
+
+
+def _one_unit_each(score: MetricTerms) -> bool:
+    """Whether no example of a correlation has several units; the first of its terms counts them."""
+    return bool((score.terms[:, 0] == 1).all())
+
+
+def _fisher(scores: Sequence[MetricTerms]) -> tuple[float, float]:
+    """The interval of a Pearson correlation by Fisher's z, widened by how the seeds differ."""
+    z = np.arctanh(np.clip([score.value() for score in scores], -1 + 1e-9, 1 - 1e-9))
+    variance = 1 / (len(scores[0].terms) - 3)
+    if len(z) > 1:
+        variance += z.var(ddof=1) / len(z)
+    reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt(variance)
+    return float(np.tanh(z.mean() - reach)), float(np.tanh(z.mean() + reach))
+
+
+def _two_sided(value: float, deviation: float) -> float:
+    if deviation == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * norm.sf(abs(value) / deviation))
+
+
+def _effect(after: Sequence[MetricTerms], before: Sequence[MetricTerms]) -> float:
+    sides = [np.array([score.value() for score in side]) for side in (after, before)]
+    if min(map(len, sides)) < 2:
+        return float("nan")
+    degrees = [len(side) - 1 for side in sides]
+    variance = sum(d * side.var(ddof=1) for d, side in zip(degrees, sides, strict=True)) / sum(degrees)
+    return float((sides[0].mean() - sides[1].mean()) / np.sqrt(variance)) if variance > 0 else float("nan")

@@ -1,6 +1,5 @@
 """How downstream scores relate to what the layers encode: points, correlations, and what they support."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,34 +8,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.bootstrap import LEVEL, resampled_counts
+from microtome.analysis.bootstrap import LEVEL
 from microtome.analysis.metrics import PRIMARY, PROBE_PRIMARY
+from microtome.analysis.model_swaps import Measured, relation, without_each_model
+from microtome.analysis.multiple_tests import holm
 
 PROBE_EXTRAS = ("selectivity", "compression")
 ATTENTION_CHANGES = ("jensen_shannon", "cosine", "l1")
 SPLITS = ("test", "heldout")  # the first of these that a task has is quoted
 
 ALL_TASKS = "all tasks"
-FEWEST = 4  # points; fewer have no correlation worth a number
-FEW = 10  # points; with fewer a claim says nothing
-TINY = 1e-9  # a spread below this is rounding
-
 RUN = ["task", "model", "fraction"]
 KEYS = [*RUN, "seed"]
 PREDICTOR = ["method", "metric"]
 COLUMNS = [*KEYS, *PREDICTOR, "layer", "x", "y"]
-OVER = {"points": ["task"], "within models": ["task", "model"]}  # what x and y are centred by
+OVER = ("across models", "within models")
 MEASURES = ("spearman", "pearson")
-RESULT = ["task", *PREDICTOR, "layer", "over", "n"] + [
+RESULT = ["task", *PREDICTOR, "layer", "over", "models", "n"] + [
     f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")
 ]
+RESULT += ["p", "without_one_low", "without_one_high"]
 SUMMARIES = ("best", "mean")  # the layers that a claim is about
 
 
 class Verdict(StrEnum):
     """What an interval of a correlation shows."""
 
-    TOO_FEW = "too few points"
+    TOO_FEW_MODELS = "too few models for an interval"
     HIGHER = "the score is higher where the predictor is higher"
     LOWER = "the score is lower where the predictor is higher"
     NOT_SHOWN = "no relation is shown"
@@ -53,29 +51,35 @@ class Predictor:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the data support about one task and predictor: Spearman's rho over `n` points with its interval.
+    """What the data support about one task and predictor: Spearman's rho over `n` points of `models` models,
+    with its interval.
 
-    `layer` is "best", the best layer, or "mean", the mean over layers. `over` is "points", all points of the
-    task, or "within models" (see `correlations`).
+    `layer` is "best", the best layer, or "mean", the mean over layers. `over` is "across models" or "within
+    models" (see `correlations`). `p` is after Holm's correction over all claims that were made together; it
+    and the interval are NaN for too few models. `without_one` are the lowest and highest rho when each model
+    in turn is left out.
     """
 
     task: str
     predictor: Predictor
     layer: str
     over: str
+    models: int
     n: int
     rho: float
     low: float
     high: float
+    p: float
+    without_one: tuple[float, float]
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval shows; nothing for fewer than FEW points."""
-        if self.n < FEW:
-            return Verdict.TOO_FEW
-        if self.low > 0:
-            return Verdict.HIGHER
-        return Verdict.LOWER if self.high < 0 else Verdict.NOT_SHOWN
+        """A relation is shown if it holds after Holm's correction, and whichever model is left out."""
+        if np.isnan(self.p):
+            return Verdict.TOO_FEW_MODELS
+        if self.p > 1 - LEVEL or not self.without_one[0] * self.without_one[1] > 0:
+            return Verdict.NOT_SHOWN
+        return Verdict.HIGHER if self.rho > 0 else Verdict.LOWER
 
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -98,41 +102,51 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     return paired.sort_values(order, kind="stable", ignore_index=True).astype({"seed": "Int64"})
 
 
-def correlations(points: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Spearman and Pearson correlation of x and y by task, predictor and layer, each with a 95 % percentile
-    bootstrap interval, and the number of points `n`.
+def correlations(points: pd.DataFrame, *, swaps: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Spearman and Pearson correlation of x and y by task, predictor and layer, seeds averaged, each with a
+    95 % interval over models (model_swaps.py). "all tasks" pools tasks.
 
-    `over` says of what: "points" compares all points of a task; "within models" centres x and y by task and
-    model first, so that it says whether both move together as training data and seed vary, not whether
-    models differ. "all tasks" pools tasks, centred by task. The intervals take points as independent, which
-    seeds and fractions of one model are not quite. Fewer than 4 points or a constant side: no row.
+    x and y are taken minus their mean over models at the same task and fraction. `over` says of what the
+    correlation is: "across models", whether a model with a higher x has a higher y; "within models", where
+    the mean of each model is taken off too, whether a model that gains more in x from more data gains more in
+    y. `n` points are of `models` models. Under six models there is no interval and no `p` (of Spearman's,
+    for this row alone). `without_one_low` and `_high` bound Spearman's when one model in turn is left out.
+    Fewer than four points or a constant side: no row.
     """
-    groups = {over: points.groupby(by, sort=False).ngroup() for over, by in OVER.items()}
-    points = points.assign(**groups)
     records = []
     for labels, part in _cells(points):
-        values = part[["x", "y"]].to_numpy(np.float64)
+        measured = _measured(part)
         for over in OVER:
-            x, y = _centred(values, part[over].to_numpy()).T
-            correlation = _both_correlations(x, y, resamples, seed)
-            if correlation:
-                records.append({**labels, "over": over, "n": len(x), **correlation})
+            within = over == "within models"
+            ranked = relation(measured, ranks=True, within_models=within, swaps=swaps, seed=seed)
+            linear = relation(measured, ranks=False, within_models=within, swaps=swaps, seed=seed)
+            if ranked is None or linear is None:
+                continue
+            record = {**labels, "over": over, "models": ranked.models, "n": ranked.points, "p": ranked.p}
+            for name, result in zip(MEASURES, (ranked, linear), strict=True):
+                record |= {name: result.value, f"{name}_low": result.low, f"{name}_high": result.high}
+            low, high = without_each_model(measured, ranks=True, within_models=within)
+            records.append(record | {"without_one_low": low, "without_one_high": high})
     return pd.DataFrame(records, columns=RESULT)
 
 
 def claims(correlations: pd.DataFrame) -> list[Claim]:
     """What the data support of each task and predictor, at its best layer or in the mean over layers."""
     rows = correlations[correlations["layer"].isin(SUMMARIES)]
+    rows = rows.assign(p=holm(rows["p"].to_numpy(np.float64)))
     return [
         Claim(
             task=row["task"],
             predictor=Predictor(method=row["method"], metric=row["metric"]),
             layer=row["layer"],
             over=row["over"],
+            models=int(row["models"]),
             n=int(row["n"]),
             rho=row["spearman"],
             low=row["spearman_low"],
             high=row["spearman_high"],
+            p=row["p"],
+            without_one=(row["without_one_low"], row["without_one_high"]),
         )
         for row in rows.to_dict("records")
     ]
@@ -237,57 +251,12 @@ def _cells(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]
             yield {"task": ALL_TASKS, **dict(zip(keys, values, strict=True))}, part
 
 
-def _centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """x and y [points, 2] minus the mean of their group. A group of one point says nothing: left out."""
-    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.stack([np.bincount(group, column) for column in values.T], axis=1)
-    # Rounded, so that what is equal but for the last bit ties.
-    return (values - (sums / sizes[:, None])[group]).round(12)[sizes[group] > 1]
-
-
-def _both_correlations(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
-    """Both correlations with their intervals; empty for too few points or where one side is constant."""
-    if len(x) < FEWEST or np.ptp(x) < TINY or np.ptp(y) < TINY:
-        return {}
-    counts = _counts(len(x), resamples, seed)
-    resampled = {
-        "spearman": _correlation(counts, _ranks(counts, x), _ranks(counts, y)),
-        "pearson": _correlation(counts, x, y),
-    }
-    result: dict[str, float] = {}
-    for measure, values in resampled.items():
-        low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        result |= {measure: float(values[0]), f"{measure}_low": float(low), f"{measure}_high": float(high)}
-    return result
-
-
-@functools.lru_cache(maxsize=8)
-def _counts(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each point is held by the points themselves, first, and by each resample: read-only float64
-    [1 + resamples, points]. The same for all cells of as many points."""
-    blocks = resampled_counts(np.random.default_rng(seed), resamples, n)
-    counts = np.concatenate([np.ones((1, n)), *blocks])
-    counts.flags.writeable = False
-    return counts
-
-
-def _ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The rank of every point within every resample, from its middle, ties sharing their mean rank:
-    [resamples, points]."""
-    below = (values[:, None] < values) + 0.5 * (values[:, None] == values)
-    return counts @ below - counts.shape[1] / 2
-
-
-def _correlation(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson correlation of every resample, NaN where one side of it is constant: [resamples].
-
-    x and y, about zero, are [points], or [resamples, points].
-    """
-    n, weighted_x, weighted_y = counts.shape[1], counts * x, counts * y
-    sum_x, sum_y = weighted_x.sum(axis=1), weighted_y.sum(axis=1)
-    xx = (weighted_x * x).sum(axis=1) - sum_x**2 / n
-    yy = (weighted_y * y).sum(axis=1) - sum_y**2 / n
-    xy = (weighted_x * y).sum(axis=1) - sum_x * sum_y / n
-    varies = (xx > TINY * xx.max()) & (yy > TINY * yy.max())
-    correlation = xy / np.sqrt(np.where(varies, xx * yy, 1))
-    return np.where(varies, correlation.clip(-1, 1), np.nan)
+def _measured(points: pd.DataFrame) -> Measured:
+    """The points with their seeds averaged: one per model, task and fraction."""
+    means = points.groupby(RUN, sort=True)[["x", "y"]].mean().reset_index()
+    return Measured(
+        x=means["x"].to_numpy(np.float64),
+        y=means["y"].to_numpy(np.float64),
+        model=means.groupby("model").ngroup().to_numpy(),
+        condition=means.groupby(["task", "fraction"]).ngroup().to_numpy(),
+    )

@@ -32,6 +32,7 @@ COLUMNS = {
     "value": "Float64",
     "low": "Float64",  # a 95 % bootstrap interval of the value, where it has one
     "high": "Float64",
+    "interval": "string",  # how it was found: percentile, BCa or Fisher z
     "n": "Int64",  # how many items the value is over
     "published": "Float64",  # a score of the same metric that others reported, as far as there is one
     "published_model": "string",  # the model that has the published score
@@ -56,8 +57,11 @@ DERIVED_COLUMNS = {
     "value": "Float64",
     "low": "Float64",  # a 95 % bootstrap interval of the value, over examples and over several seeds
     "high": "Float64",
+    "interval": "string",  # how it was found: percentile, BCa or Fisher z
+    "p": "Float64",  # of a gain or difference that is 0, after Holm's correction over those of its task
+    "effect": "Float64",  # the same over the standard deviation between training runs
     "n": "Int64",
-    "seeds": "Int64",
+    "seeds": "Int64",  # training runs that it is over
 }
 LABELS = ("task", "model", "fraction", "seed")
 

@@ -211,8 +211,31 @@ METRICS: dict[str, Metric] = {
         bounds=(0, UNBOUNDED),
         higher_is_better=False,
     ),
+    "prior_codelength": Metric(
+        "online description length of the training labels by their frequencies alone, bits",
+        unit="bits",
+        bounds=(0, UNBOUNDED),
+    ),
+    "control_codelength": Metric(
+        "online description length of the training labels of the control task, bits",
+        unit="bits",
+        bounds=(0, UNBOUNDED),
+    ),
     "compression": Metric(
-        "uniform code over online codelength", bounds=(0, UNBOUNDED), higher_is_better=True
+        "code by the frequencies of the labels over online codelength; 1: nothing gained",
+        bounds=(0, UNBOUNDED),
+        higher_is_better=True,
+    ),
+    "control_compression": Metric(
+        "the same of the control task: what the probe memorises",
+        "compression of the control task",
+        bounds=(0, UNBOUNDED),
+    ),
+    "uniform_compression": Metric(
+        "uniform code over online codelength (Voita & Titov 2020)",
+        "compression against the uniform code",
+        bounds=(0, UNBOUNDED),
+        higher_is_better=True,
     ),
     "mix_weight": Metric("weight of a layer in a scalar mix", "weight"),
     "centre_of_gravity": Metric(

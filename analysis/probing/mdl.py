@@ -48,12 +48,33 @@ def online_codelength(
     return float(bits)
 
 
-def compression(codelength_bits: float, units: int, classes: int) -> float:
-    """The uniform code over the codelength: 1 for a probe that knows nothing, higher for one that does.
+def label_frequencies(classes: int) -> Fit:
+    """The model of one who sees labels only: how frequent each class was so far, each counted half a time
+    before the first (Krichevsky & Trofimov 1981). Of zeros and ones [units, classes], each class on its own.
 
-    Zeros and ones [units, classes] are `units * classes` units of two classes.
+    With the blocks of a probe its codelength is the prior code: what the labels cost without `x`.
     """
-    return units * math.log2(classes) / codelength_bits
+
+    def fit(x: np.ndarray, y: np.ndarray) -> LogLikelihood:
+        if y.ndim == 2:
+            ones = (y.sum(axis=0) + 0.5) / (len(y) + 1)
+            return lambda x, y: np.where(y > 0, np.log(ones), np.log1p(-ones)).sum(axis=1)
+        frequencies = (np.bincount(y, minlength=classes) + 0.5) / (len(y) + classes / 2)
+        return lambda x, y: np.log(frequencies)[y]
+
+    return fit
+
+
+def uniform_codelength(units: int, classes: int) -> float:
+    """Bits of labels that are sent as if every class were as frequent. Zeros and ones [units, classes] are
+    `units * classes` units of two classes."""
+    return units * math.log2(classes)
+
+
+def compression(codelength_bits: float, reference_bits: float) -> float:
+    """How many times shorter than a reference code. With the prior code, 1 is a probe that gains nothing
+    from the features; with the uniform code it is as published, and unbalanced labels alone exceed 1."""
+    return reference_bits / codelength_bits if codelength_bits else 1.0
 
 
 def _examples(units: int, groups: np.ndarray | None) -> np.ndarray:

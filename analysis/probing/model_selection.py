@@ -60,6 +60,15 @@ class Chooser:
 
         return self._best(quality)
 
+    def dev_score(self, probe: Probe, layer: int) -> float | None:
+        """The primary score on dev of a probe that was fitted on all training units: what a layer may be
+        chosen by. None without a dev cache."""
+        if self.dev is None:
+            return None
+        cache, dev_units = self.dev
+        dev_x = dev_units.features(cache.hidden(layer))
+        return self._score(dev_units.y, probe.predict(dev_x, dev_units.groups))
+
     def of_mix(self, x: Sequence[np.ndarray], layers: Sequence[int]) -> float:
         """For one probe of a mix of layers."""
         if not self._choice:

@@ -16,7 +16,13 @@ from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
-from microtome.analysis.probing.mdl import compression, online_codelength
+from microtome.analysis.probing.mdl import (
+    LogLikelihood,
+    compression,
+    label_frequencies,
+    online_codelength,
+    uniform_codelength,
+)
 from microtome.analysis.probing.model_selection import Chooser
 from microtome.analysis.probing.probes import PROBES, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
@@ -47,8 +53,10 @@ def probe(
 ) -> Probed:
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
-    One row per layer and metric; rows of baselines have no layer. The caches must come from the same
-    checkpoint. Words beyond max_length have no vector and are not scored; `n` says how many units are.
+    One row per layer and metric; rows of baselines have no layer. With a dev cache the primary score of each
+    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. The
+    caches must come from the same checkpoint. Words beyond max_length have no vector and are not scored; `n`
+    says how many units are.
     """
     caches = [cache for cache in (train, test, dev) if cache is not None]
     for other in caches[1:]:
@@ -101,6 +109,10 @@ class _Probing:
         predicted = self.task_probe.predict(test_x, self.test_units.groups)
         scores = self._add_scores(layer, predicted, self.config.probe)
         self._add_row(layer, "strength", settings.strength)
+        dev_score = chooser.dev_score(self.task_probe, layer)
+        if dev_score is not None:
+            dev_units = len(chooser.dev[1].y) if chooser.dev else 0
+            self._add_row(layer, self.scoring.primary, dev_score, split="dev", n=dev_units)
         progress = [f"{name} {value:.3f}" for name, value in scores.items()]
         if self.control_y is not None:
             self.control_probe.settings = settings
@@ -154,22 +166,47 @@ class _Probing:
         return f"{metric.replace('_', ' ')} {value:.3f}"
 
     def _add_codelength(self, layer: int, x: np.ndarray, settings: ProbeSettings) -> str:
-        y, groups, classes = self.train_units.y, self.train_units.groups, len(self.train_units.classes)
+        """The codelength of the labels, that of the control task, and each over its prior code."""
+        y, classes = self.train_units.y, len(self.train_units.classes)
+        bits, prior_bits = self._codelengths(x, y, settings)
+        ratio = compression(bits, prior_bits)
+        n = len(y)
+        if math.isfinite(bits):  # it is not if a label was held impossible; the compression is 0 then
+            self._add_row(layer, "codelength", bits, n=n)
+        self._add_row(layer, "prior_codelength", prior_bits, n=n)
+        self._add_row(layer, "compression", ratio, n=n)
+        uniform_bits = uniform_codelength(y.size, 2 if y.ndim == 2 else classes)
+        self._add_row(layer, "uniform_compression", compression(bits, uniform_bits), n=n)
+        if self.control_y is not None:
+            control_bits, control_prior_bits = self._codelengths(x, self.control_y[0], settings)
+            if math.isfinite(control_bits):
+                self._add_row(layer, "control_codelength", control_bits, n=n)
+            self._add_row(layer, "control_compression", compression(control_bits, control_prior_bits), n=n)
+        return f"compression {ratio:.2f}"
+
+    def _codelengths(self, x: np.ndarray, y: np.ndarray, settings: ProbeSettings) -> tuple[float, float]:
+        """Bits of the labels `y` of the training units: by the probe, and by their frequencies alone."""
+        groups, classes = self.train_units.groups, len(self.train_units.classes)
         probe = PROBES[self.config.probe](settings)
 
-        def fit(rows: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        def fit(rows: np.ndarray, labels: np.ndarray) -> LogLikelihood:
             probe.fit(x[rows], labels, groups[rows])
             return lambda next_rows, gold: probe.log_likelihood(
                 x[next_rows], gold, groups[next_rows], classes
             )
 
-        rng = np.random.default_rng([self.config.seed, 3])
-        bits = online_codelength(np.arange(len(y)), y, classes=classes, fit=fit, groups=groups, rng=rng)
-        ratio = compression(bits, y.size, 2 if y.ndim == 2 else classes)
-        if math.isfinite(bits):  # it is not if a label was held impossible; the compression is 0 then
-            self._add_row(layer, "codelength", bits, n=len(y))
-        self._add_row(layer, "compression", ratio, n=len(y))
-        return f"compression {ratio:.2f}"
+        by_probe, by_frequency = (
+            online_codelength(
+                np.arange(len(y)),
+                y,
+                classes=classes,
+                fit=model,
+                groups=groups,
+                rng=np.random.default_rng([self.config.seed, 3]),
+            )
+            for model in (fit, label_frequencies(classes))
+        )
+        return by_probe, by_frequency
 
     def _control_y(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Labels of training and test units that keep nothing of the task but their distribution."""

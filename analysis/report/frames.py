@@ -25,8 +25,13 @@ NUMBERS = (
     "published",
 )
 DERIVED_TEXTS = ("kind", "task", "model", "split", "probe", "quantity", "reference_model", "metric")
-DERIVED_NUMBERS = ("fraction", "layer", "reference_fraction", "value", "low", "high", "n", "seeds")
+DERIVED_NUMBERS = (
+    *("fraction", "layer", "reference_fraction", "value", "low", "high"),
+    *("p", "effect", "n", "seeds"),
+)
 ITEM = ["task", "model"]
+ONE_RUN = "one training run: its luck is not in this interval"
+MOST_P = 0.05  # of a difference that is shown
 
 
 def plain(rows: pd.DataFrame, texts: Sequence[str] = TEXTS, numbers: Sequence[str] = NUMBERS) -> pd.DataFrame:
@@ -119,6 +124,13 @@ def _with_means(frame: pd.DataFrame, means: pd.DataFrame, keys: list[str]) -> pd
     for name, column in names.items():
         merged.loc[has_mean, column] = merged.loc[has_mean, f"derived {name}"]
     return merged[list(frame)]
+
+
+def shown(derived: pd.DataFrame) -> pd.Series:
+    """Which differences are more than chance: several training runs, and a p value (after Holm's correction)
+    of at most MOST_P; by the interval where there is no p value."""
+    away = (derived["low"] > 0) | (derived["high"] < 0)
+    return (derived["seeds"] != 1) & away & ~(derived["p"] > MOST_P)
 
 
 def spread(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

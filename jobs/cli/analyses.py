@@ -44,8 +44,10 @@ def probe_command(train: str, test: str, dev: str | None, **options: Any) -> Non
     selectivity   accuracy minus that on a control task, where every word type has one random label. A probe
                   that is good at both has memorised words (Hewitt & Liang 2019). For texts the control is a
                   random label per example, and is called so.
-    codelength    bits to send the training labels to one who has the features; compression is the uniform
-                  code over it: 1 says nothing was learned (Voita & Titov 2020).
+    codelength    bits to send the training labels to one who has the features; compression is the code
+                  by the labels' frequencies alone over it: 1 says nothing was gained from the features,
+                  however unbalanced the labels are. Beside it stand that of the control task, and the
+                  compression against the uniform code, as published (Voita & Titov 2020).
     majority, bag-of-words   what needs no model. Layer 0, the embeddings, knows words but no context.
     """
     store = Store()

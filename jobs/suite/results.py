@@ -5,11 +5,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from microtome.analysis.bootstrap import Interval, difference, interval
+from microtome.analysis.bootstrap import Difference, Interval, difference, interval
 from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
+from microtome.analysis.multiple_tests import holm
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.suite.published import published_columns, published_score
 from microtome.store.artifacts.store import Artifact, Store
@@ -49,10 +51,11 @@ def derived_rows(plan: Plan, store: Store) -> pd.DataFrame:
     quantity "difference"  the score minus that of another model with as much of it
 
     What is subtracted was scored on the same examples, and is named by reference_model and
-    reference_fraction.
+    reference_fraction. `seeds` training runs are behind each value; `p` is after Holm's correction over all
+    gains, or all differences, of a task and kind of job: pairs of models, fractions and layers.
     """
     artifacts = store.find_all(job.request for job in plan.jobs if job.kind in ("finetune", "probe"))
-    rows = [{"suite": plan.suite.name, **row} for row in _derived(_scores(plan, artifacts))]
+    rows = [{"suite": plan.suite.name, **row} for row in _corrected(_derived(_scores(plan, artifacts)))]
     return tidy(_by_model(rows, plan), DERIVED_COLUMNS)
 
 
@@ -125,12 +128,30 @@ def _against(quantity: str, reference: tuple[str, float]) -> dict[str, Any]:
     return {"quantity": quantity, "reference_model": model, "reference_fraction": fraction}
 
 
-def _bounds(bounds: Interval) -> dict[str, float]:
+def _corrected(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with p values that hold for all comparisons of a task and kind together."""
+    rows = list(rows)
+    tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if "p" in row:
+            tables.setdefault((row["kind"], row["task"], row["quantity"]), []).append(row)
+    for table in tables.values():
+        for row, p in zip(table, holm(np.array([row["p"] for row in table])), strict=True):
+            row["p"] = float(p)
+    return rows
+
+
+def _bounds(bounds: Interval) -> dict[str, Any]:
     """The value with its interval, over how many examples and seeds."""
-    return {
+    row: dict[str, Any] = {
         "value": bounds.value,
         "low": bounds.low,
         "high": bounds.high,
+        "interval": bounds.method,
         "n": bounds.n,
         "seeds": bounds.seeds,
     }
+    if isinstance(bounds, Difference):
+        row["p"] = bounds.p
+        row["effect"] = bounds.effect if np.isfinite(bounds.effect) else None
+    return row

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from microtome.analysis.bootstrap import difference, interval
-from microtome.analysis.metrics.labels import class_labels
+from microtome.analysis.metrics.labels import class_labels, number_labels
 from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.store.errors import InputError
 
@@ -78,3 +79,102 @@ def test_what_cannot_be_paired_is_refused():
         interval([])
     with pytest.raises(InputError, match="no examples"):
         interval([MetricTerms("accuracy", np.zeros((0, 2)))])
+
+
+def covered(intervals, truth):
+    return np.mean([found.low <= truth <= found.high for found in intervals])
+
+
+SHARED = 0.8  # of what makes an example right or wrong lies in the example, the rest in the run
+
+
+def trained(rng, seeds, examples=300, mean=0.7, deviation=0.03, difficulty=None):
+    """Runs whose own accuracies differ by 3 points, on the same examples."""
+    difficulty = rng.normal(size=examples) if difficulty is None else difficulty
+    runs = []
+    for _ in range(seeds):
+        noise = SHARED**0.5 * difficulty + (1 - SHARED) ** 0.5 * rng.normal(size=examples)
+        runs.append(right(noise < stats.norm.ppf(rng.normal(mean, deviation))))
+    return runs
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(2, 0.91), (3, 0.93), (5, 0.93)])
+def test_several_seeds_cover_the_mean_of_all_training_runs(seeds, least):
+    rng = np.random.default_rng(5)
+    found = [interval(trained(rng, seeds), resamples=400, seed=run) for run in range(400)]
+    assert least <= covered(found, 0.7) <= 0.98
+
+
+def test_one_seed_does_not_and_says_that_it_is_one():
+    rng = np.random.default_rng(6)
+    found = [interval(trained(rng, 1), resamples=400, seed=run) for run in range(400)]
+    assert covered(found, 0.7) < 0.85
+    assert {i.seeds for i in found} == {1}
+
+
+def test_models_that_train_alike_rarely_differ():
+    rng = np.random.default_rng(7)
+
+    def compared(seeds, run):
+        difficulty = rng.normal(size=300)
+        sides = [trained(rng, seeds, difficulty=difficulty) for _ in range(2)]
+        return difference(*sides, resamples=400, seed=run)
+
+    found = [compared(5, run) for run in range(400)]
+    assert np.mean([not d.low <= 0 <= d.high for d in found]) <= 0.07
+    assert np.mean([d.p <= 0.05 for d in found]) <= 0.07
+    lucky = [compared(1, run) for run in range(400)]
+    assert np.mean([d.p <= 0.05 for d in lucky]) > 0.2  # why one run names no winner
+
+
+def test_documents_are_covered_where_sentences_are_not():
+    rng = np.random.default_rng(8)
+    documents = np.repeat(np.arange(40), 30)
+
+    def run(groups):
+        own = rng.beta(7, 3, size=40)[documents]
+        return interval([right(rng.random(1200) < own, groups=groups)], resamples=400)
+
+    assert covered([run(documents) for _ in range(300)], 0.7) >= 0.91
+    assert covered([run(None) for _ in range(300)], 0.7) < 0.8
+
+
+def correlated(rng, n, rho=0.8, groups=None):
+    gold, other = rng.normal(size=(2, n))
+    return metric_terms(
+        "pearson", number_labels(gold, rho * gold + (1 - rho**2) ** 0.5 * other, groups=groups)
+    )
+
+
+def test_a_correlation_of_twenty_is_covered_by_fishers_z():
+    rng = np.random.default_rng(9)
+    found = [interval([correlated(rng, 20)], resamples=100) for _ in range(600)]
+    assert {i.method for i in found} == {"Fisher z"}
+    assert 0.93 <= covered(found, 0.8) <= 0.97
+    assert interval([correlated(rng, 40)]).method == "percentile"
+    grouped = correlated(rng, 40, groups=np.repeat(np.arange(20), 2))  # 20 documents of 2 pairs
+    assert interval([grouped]).method == "BCa"
+    apart = interval([correlated(rng, 20), correlated(rng, 20, rho=0)], resamples=100)
+    assert apart.high - apart.low > 0.6  # the seeds differ
+
+
+def test_a_share_of_a_few_is_covered_by_corrected_percentiles():
+    rng = np.random.default_rng(10)
+    found = [interval([right(rng.random(25) < 0.85)], resamples=600, seed=run) for run in range(400)]
+    assert {i.method for i in found} <= {"BCa", "percentile"}
+    assert covered(found, 0.85) >= 0.9
+    skewed = interval([right([1] * 28 + [0] * 2)], resamples=4000)
+    assert skewed.method == "BCa"
+    assert skewed.value - skewed.low > 1.5 * (skewed.high - skewed.value)
+
+
+def test_a_difference_has_a_p_value_and_an_effect_size():
+    rng = np.random.default_rng(11)
+    worse, better = trained(rng, 5, mean=0.6), trained(rng, 5, mean=0.8)
+    found = difference(better, worse)
+    assert found.p < 0.001
+    values = [np.array([score.value() for score in side]) for side in (better, worse)]
+    pooled = np.sqrt((values[0].var(ddof=1) + values[1].var(ddof=1)) / 2)
+    assert found.effect == pytest.approx((values[0].mean() - values[1].mean()) / pooled)
+    assert np.isnan(difference(better[:1], worse[:1]).effect)
+    assert difference(worse, worse).p == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,47 +162,93 @@ def test_rows_without_columns_that_no_kind_needed_are_read():
     assert len(points(rows)) == 16 * (LAYERS + 2)
 
 
-def planted(x, y, models=("m",), task="t", method="linear", metric="accuracy", layer="best"):
+def planted(x, y, models=8, task="t", method="linear", metric="accuracy", layer="best"):
+    """Points of some models, fraction by fraction."""
     n = len(x)
-    columns = {"task": task, "model": np.resize(models, n), "fraction": 10.0, "seed": range(n)}
+    columns = {"task": task, "model": [f"m{number % models}" for number in range(n)], "seed": 1}
+    columns |= {"fraction": [10.0 * (number // models) for number in range(n)]}
     return pd.DataFrame({**columns, "method": method, "metric": metric, "layer": layer, "x": x, "y": y})
 
 
-def test_correlations_are_those_of_scipy_with_intervals_around_them():
+def test_of_independent_models_the_correlations_are_those_of_scipy():
     rng = np.random.default_rng(0)
     x = rng.integers(6, size=40) / 5  # with ties
     y = x + rng.normal(size=40)
-    row = only(correlations(planted(x, y)), over="points").iloc[0]
-    assert row["n"] == 40
-    assert row["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert row["pearson"] == pytest.approx(stats.pearsonr(x, y).statistic)
-    drawn = [rng.integers(40, size=40) for _ in range(500)]
+    (row,) = correlations(planted(x, y, models=40)).to_dict("records")
+    assert (row["over"], row["n"], row["models"]) == ("across models", 40, 40)
     for measure, function in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
-        expected = np.quantile([function(x[d], y[d]).statistic for d in drawn], [0.025, 0.975])
-        assert row[[f"{measure}_low", f"{measure}_high"]].tolist() == pytest.approx(expected, abs=0.06)
+        assert row[measure] == pytest.approx(function(x, y).statistic)
+    expected = stats.pearsonr(x, y).confidence_interval(0.95)
+    assert [row["pearson_low"], row["pearson_high"]] == pytest.approx(list(expected), abs=0.05)
+    permuted = stats.permutation_test(
+        (x,), lambda x: stats.spearmanr(x, y).statistic, permutation_type="pairings", n_resamples=2000
+    )
+    assert row["p"] == pytest.approx(permuted.pvalue, abs=0.02)
 
 
-def test_the_interval_of_a_perfect_relation_is_one_point():
-    x = np.arange(12.0)
-    row = correlations(planted(x, -(x**3))).iloc[0]
-    assert [row[name] for name in ("spearman", "spearman_low", "spearman_high")] == pytest.approx([-1] * 3)
-    assert -1 < row["pearson"] < -0.8
-
-
-def test_models_that_differ_are_no_relation_within_models():
+def test_what_more_data_does_to_all_models_is_no_relation():
     rng = np.random.default_rng(1)
-    level = np.resize([0.0, 5.0, 10.0], 60)
-    between = correlations(planted(level + rng.normal(size=60), level + rng.normal(size=60), ("a", "b", "c")))
-    found = between.set_index("over")
-    assert found["spearman_low"]["points"] > 0.7
+    trend = np.repeat([0.0, 5.0, 10.0], 8)
+    points = planted(trend + rng.normal(size=24), trend + rng.normal(size=24))
+    assert stats.spearmanr(points["x"], points["y"]).statistic > 0.8
+    for row in correlations(points).to_dict("records"):
+        assert row["spearman_low"] < 0 < row["spearman_high"]
+        assert row["p"] > 0.05
+
+
+def test_models_that_differ_are_a_relation_across_models_only():
+    rng = np.random.default_rng(1)
+    level = np.tile(np.arange(8.0), 5)
+    rows = correlations(planted(level + rng.normal(size=40) / 2, level + rng.normal(size=40) / 2))
+    found = rows.set_index("over")
+    assert found["spearman_low"]["across models"] > 0.5
+    assert found["p"]["across models"] < 0.01
     assert found["spearman_low"]["within models"] < 0 < found["spearman_high"]["within models"]
-    x = rng.normal(size=60)
-    opposed = correlations(planted(x - level, x + level, ("a", "b", "c"))).set_index("over")
-    assert opposed["spearman_high"]["points"] < 0
+    gain = np.tile(rng.permutation(8.0 + np.arange(8)), 5) * np.repeat(np.arange(5), 8)
+    opposed = correlations(planted(gain - 99 * level, gain + 99 * level)).set_index("over")
+    assert opposed["spearman_high"]["across models"] < 0
     assert opposed["pearson"]["within models"] == pytest.approx(1)
 
 
-def test_all_tasks_are_pooled_only_where_there_are_several_and_centred_by_task():
+def test_seeds_are_averaged_and_add_no_points():
+    rng = np.random.default_rng(2)
+    one = planted(rng.normal(size=24), rng.normal(size=24))
+    other = one.assign(x=one["x"] + 0.1, y=one["y"] - 0.1, seed=2)
+    for single, double in zip(
+        correlations(one).to_dict("records"),
+        correlations(pd.concat([one, other])).to_dict("records"),
+        strict=True,
+    ):
+        assert single["n"] == double["n"] == 24
+        assert single["spearman"] == pytest.approx(double["spearman"])
+
+
+def test_under_six_models_there_is_a_correlation_without_an_interval():
+    x = np.tile(np.arange(5.0), 5)
+    (row,) = correlations(planted(x, x, models=5)).to_dict("records")
+    assert (row["spearman"], row["models"], row["n"]) == (pytest.approx(1), 5, 25)
+    assert np.isnan([row["spearman_low"], row["spearman_high"], row["p"]]).all()
+    (claim,) = claims(correlations(planted(x, x, models=5)))
+    assert claim.verdict is Verdict.TOO_FEW_MODELS
+
+
+def test_a_perfect_relation_of_a_few_models_does_not_end_at_one_point():
+    x = np.tile(np.arange(6.0), 2)
+    (row,) = correlations(planted(x, x, models=6)).to_dict("records")
+    assert row["spearman"] == pytest.approx(1)
+    assert 0 < row["spearman_low"] < 0.9
+    assert row["p"] < 0.01
+
+
+def test_a_relation_that_one_model_makes_is_not_shown():
+    x = np.arange(9.0)
+    (claim,) = claims(correlations(planted(x, x, models=9)))
+    assert claim.verdict is Verdict.HIGHER
+    assert replace(claim, without_one=(-0.1, 0.9)).verdict is Verdict.NOT_SHOWN
+    assert replace(claim, p=0.06).verdict is Verdict.NOT_SHOWN
+
+
+def test_all_tasks_are_pooled_only_where_there_are_several():
     rng = np.random.default_rng(2)
     x = rng.normal(size=20)
     easy, hard = planted(x, x + 0.1 * rng.normal(size=20)), planted(x - 9, x + 9, task="hard")
@@ -208,7 +256,7 @@ def test_all_tasks_are_pooled_only_where_there_are_several_and_centred_by_task()
     found = correlations(pd.concat([easy, hard, alone]))
     pooled = only(found, task="all tasks")
     assert predictors(pooled) == {("linear", "accuracy")}
-    assert pooled["n"].tolist() == [40, 40]
+    assert only(pooled, over="across models")["n"].tolist() == [40]
     assert pooled["pearson"].min() > 0.95
 
 
@@ -217,18 +265,18 @@ def test_all_tasks_are_pooled_only_where_there_are_several_and_centred_by_task()
     [([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), ([0.1] * 9, np.arange(9.0)), (np.arange(9.0), [0.7] * 9)],
 )
 def test_few_points_and_constants_have_no_row(x, y):
-    assert correlations(planted(x, y)).empty
+    assert correlations(planted(x, y, models=9)).empty
 
 
 def test_a_model_with_one_point_counts_for_nothing_within_models():
     rng = np.random.default_rng(3)
-    found = correlations(planted(rng.normal(size=8), rng.normal(size=8), ("a",) * 5 + ("b", "c", "d")))
-    assert found.set_index("over")["n"].to_dict() == {"points": 8, "within models": 5}
+    found = correlations(planted(rng.normal(size=15), rng.normal(size=15)))
+    assert found.set_index("over")["n"].to_dict() == {"across models": 15, "within models": 14}
 
 
 def test_seeds_repeat_and_do_not_depend_on_the_other_cells():
     rng = np.random.default_rng(4)
-    one = planted(rng.normal(size=15), rng.normal(size=15))
+    one = planted(rng.normal(size=16), rng.normal(size=16))
     other = planted(rng.normal(size=9), rng.normal(size=9), method="", metric="compression")
     alone, both = correlations(one), correlations(pd.concat([other, one]))
     pd.testing.assert_frame_equal(alone, only(both, method="linear").reset_index(drop=True), check_exact=True)
@@ -239,38 +287,41 @@ def test_a_claim_says_which_way_how_sure_and_of_how_many():
     rng = np.random.default_rng(5)
     x = np.arange(30.0)
     parts = [
-        planted(x, x + rng.normal(size=30), metric="up"),
-        planted(x, -x + rng.normal(size=30), metric="down", layer="mean"),
-        planted(x, np.resize([0.0, 1.0], 30), metric="none"),
-        planted(x[:6], x[:6], metric="few"),
-        planted(x, x, metric="one layer", layer="3"),
+        planted(x, x + rng.normal(size=30), 30, metric="up"),
+        planted(x, -x + rng.normal(size=30), 30, metric="down", layer="mean"),
+        planted(x, np.resize([0.0, 1.0], 30), 30, metric="none"),
+        planted(x[:5], x[:5], 30, metric="few"),
+        planted(x, x, 30, metric="one layer", layer="3"),
     ]
-    made = {(claim.predictor.metric, claim.over): claim for claim in claims(correlations(pd.concat(parts)))}
-    verdicts = {metric: claim.verdict for (metric, over), claim in made.items() if over == "points"}
-    assert verdicts == {
+    related = correlations(pd.concat(parts))
+    made = {claim.predictor.metric: claim for claim in claims(related)}
+    assert {metric: claim.verdict for metric, claim in made.items()} == {
         "up": Verdict.HIGHER,
         "down": Verdict.LOWER,
         "none": Verdict.NOT_SHOWN,
-        "few": Verdict.TOO_FEW,
+        "few": Verdict.TOO_FEW_MODELS,
     }
-    up = made["up", "points"]
-    assert (up.task, up.predictor, up.layer, up.n) == (
+    up = made["up"]
+    assert (up.task, up.predictor, up.layer, up.n, up.models) == (
         "t",
         Predictor(method="linear", metric="up"),
         "best",
         30,
+        30,
     )
     assert 0.9 < up.low < up.rho < up.high <= 1
-    assert made["down", "within models"].layer == "mean"
+    assert made["down"].layer == "mean"
+    assert up.p == pytest.approx(3 * related["p"].min())  # Holm, over the three tests
 
 
 def test_a_planted_relation_is_found_from_the_rows_on():
     rng = np.random.default_rng(6)
     rows = tuned() + probed(value=lambda run, layer: score(run) + 0.02 * rng.normal()) + attended() + alike()
-    found = correlations(points(tidy(rows)), resamples=500)
-    best = only(found, task="t", method="linear", layer="best", over="points").iloc[0]
-    assert best["n"] == 16
-    assert best["spearman_low"] > 0.5
+    found = correlations(points(tidy(rows)), swaps=500)
+    best = only(found, task="t", method="linear", layer="best", over="across models").iloc[0]
+    assert (best["models"], best["n"]) == (2, len(MODELS) * len(FRACTIONS))
+    assert best["spearman"] > 0.5
+    assert np.isnan(best["spearman_low"])
     changed = only(found, method="attention", layer="mean")
-    assert changed["n"].tolist() == [12, 12]
-    assert changed["spearman"].to_numpy() == pytest.approx(-1)
+    assert changed["n"].tolist() == [6]
+    assert changed["pearson"].to_numpy() == pytest.approx(-1)

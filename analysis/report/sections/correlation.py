@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from microtome.analysis.correlation import (
     ALL_TASKS,
-    FEW,
     MEASURES,
     PREDICTOR,
     Predictor,
@@ -38,15 +37,17 @@ from microtome.analysis.report.tables import Bound, Table, as_table, away_from_z
 
 SUMMARIES = ("best", "mean", "last")  # layers of a predictor that stand for all of them
 LEAD = (
-    "Whether what is measured in the layers goes with the downstream score of the same model. Over all "
-    "points compares every model, fraction and seed of a task; within models asks whether both move "
-    "together as training data and seed vary. A correlation is not a cause: more training data moves most"
-    " of these at once."
+    "Whether what is measured in the layers goes with the downstream score. Both are taken minus their mean "
+    "over models at the same task and share of the training data, seeds averaged: more data moves most of "
+    "these at once. Across models asks whether a model with the higher value has the higher score; within "
+    "models, whether a model that gains more in the one from more data gains more in the other. A "
+    "correlation is not a cause."
 )
 CAPTION = (
-    "Of each task the predictor whose correlation with the downstream score is best supported: the one "
-    "whose 95 % interval stays furthest from zero. A point is one fine-tuned model; larger points had "
-    "more training data."
+    "Of each task the predictor whose correlation with the downstream score across models is best supported: "
+    "the one whose 95 % interval stays furthest from zero or, with too few models for an interval, the "
+    "strongest. A point is one fine-tuned model; larger points had more training data. The axes have the "
+    "values as measured; the correlation is of what is left beside the effect of more data."
 )
 SIZES = (3.0, 8.5)  # markers, from the smallest to the largest fraction
 
@@ -97,12 +98,12 @@ def _in_order(correlated: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def strongest(correlated: pd.DataFrame) -> pd.DataFrame:
-    """Of each task, the correlation over all points whose interval is furthest from zero, among those of
-    enough points if there are any."""
-    over = correlated[(correlated["over"] == "points") & (correlated["task"] != ALL_TASKS)]
+    """Of each task, the correlation across models whose interval is furthest from zero; of those without an
+    interval, the strongest."""
+    over = correlated[(correlated["over"] == "across models") & (correlated["task"] != ALL_TASKS)]
     support = np.maximum(over["spearman_low"], -over["spearman_high"])
-    ordered = over.assign(enough=over["n"] >= FEW, support=support)
-    ordered = ordered.sort_values(["enough", "support"], ascending=False, kind="stable")
+    ordered = over.assign(support=support, strength=over["spearman"].abs())
+    ordered = ordered.sort_values(["support", "strength"], ascending=False, kind="stable")
     return ordered.drop_duplicates("task").sort_index()
 
 
@@ -180,7 +181,10 @@ def _points(all_points: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 
 def _table(correlated: pd.DataFrame) -> Table:
     """Both correlations with their intervals."""
-    names = {f"{name}_{bound}": Bound(name, bound) for name in MEASURES for bound in ("low", "high")}
+    names: dict[str, Bound | str] = {
+        f"{name}_{bound}": Bound(name, bound) for name in MEASURES for bound in ("low", "high")
+    }
+    names |= {"without_one_low": "lowest without one", "without_one_high": "highest without one"}
     frame = _with_predictor(correlated).rename(columns=names)
-    title = "Correlations of predictors with the downstream score"
+    title = "Correlations of predictors with the downstream score; p is of each alone"
     return as_table(frame, "table-correlations", title, styles=away_from_zero(frame, ["spearman"]))

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from microtome.analysis.report.frames import ITEM, in_order, metric_name, numbers, percent
+from microtome.analysis.report.frames import (
+    ITEM,
+    in_order,
+    metric_name,
+    numbers,
+    percent,
+)
 from microtome.analysis.report.sections.results import Results, best_layers, fine_tuned, first_probe
 
 OVERALL = "Overall"
@@ -41,6 +47,8 @@ def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
     most = scores["fraction"].max()
     ranked = scores[scores["fraction"] == most].sort_values("mean", ascending=False, kind="stable")
     best = ranked.iloc[0]
+    if len(ranked) > 1 and (ranked["seeds"] == 1).any():
+        return _without_a_winner(ranked, str(best["metric"]), percent(most))
     sentence = Markup("<b>{}</b> reaches {} <b>{:.3f}</b> with {} of the training data").format(
         best["model"], metric_name(best["metric"]), best["mean"], percent(most)
     )
@@ -50,6 +58,17 @@ def _leader(scores: pd.DataFrame, pairs: pd.DataFrame) -> Markup:
     ahead = best["mean"] - second["mean"]
     sure = _interval(pairs[pairs["fraction"] == most], str(best["model"]), str(second["model"]))
     return sentence + Markup(", {:.3f} ahead of {}{}.").format(ahead, second["model"], sure)
+
+
+def _without_a_winner(ranked: pd.DataFrame, metric: str, share: str) -> Markup:
+    """The scores of single training runs: which model would win again is not known."""
+    scores = Markup(", ").join(
+        Markup("{} <b>{:.3f}</b>").format(row["model"], row["mean"]) for row in ranked.to_dict("records")
+    )
+    return Markup(
+        "With {} of the training data {} is {} (one training run: its luck is in no interval, so that no "
+        "model is called better)."
+    ).format(share, metric_name(metric), scores)
 
 
 def _interval(pairs: pd.DataFrame, better: str, other: str) -> str:

@@ -7,7 +7,7 @@ from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_se
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
-from microtome.analysis.report.sections.scores import bands
+from microtome.analysis.report.sections.scores import bands, one_run
 from microtome.analysis.report.tables import (
     BOUNDS,
     Table,
@@ -21,8 +21,8 @@ from microtome.analysis.report.tables import (
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
     "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
-    "fine-tuning, and a dot marks the best layer of its line. The panels of a task share the vertical axis. "
-    "The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
+    "fine-tuning, and a dot marks the highest point of its line. The panels of a task share the vertical "
+    "axis. The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
 )
 LEVELS = (
     " Grey lines need no model: the majority label, and a bag of words; one that is not drawn lies far below "
@@ -34,17 +34,22 @@ EXTRAS = {
     "memory.",
     "random_label_selectivity": "Accuracy of the probe minus its accuracy on a random label per example. "
     "Random labels of unseen examples cannot be learnt: the difference is the score above chance.",
-    "compression": "Uniform code length over the online code length of the labels given the states (Voita "
-    "and Titov 2020): how many times shorter the layer makes the labels; 1 is nothing gained.",
+    "compression": "Code length of the labels by their frequencies alone over their online code length given "
+    "the states (Voita and Titov 2020): how many times shorter the layer makes the labels. 1 is nothing "
+    "gained, however unbalanced the labels are.",
+    "control_compression": "The same of the control task, whose labels mean nothing: what the probe gains by "
+    "memorising. What the compression of the task exceeds this by is what the layer says of the task.",
 }
 WEIGHTS = (
     "Weights of the layers in one probe of a learned mix of all layers (Tenney et al. 2019); they sum to "
     "one. A triangle marks the centre of gravity, the mean layer under these weights. A weight says how "
     "useful a layer is beside the others, not alone."
 )
-BEST = (
-    "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. The "
-    "layer was chosen on the test part, so that its score is slightly too high"
+BEST = "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. "
+CHOSEN_ON_DEV = "The layer was chosen on the dev part, and its score is that on the test part"
+CHOSEN_ON_TEST = (
+    "Without scores on a dev part the layer was chosen on the test part, so that its score is slightly too "
+    "high"
 )
 
 
@@ -153,7 +158,8 @@ def _best(results: Results) -> Table | None:
         frame = frame.merge(part.rename(columns={"mean": name, **bounds_of(name)}), on=ITEM, how="left")
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
-    return as_table(frame, "table-best-layers", BEST, styles=away_from_zero(frame, ["gain"]))
+    title = BEST + (CHOSEN_ON_DEV if best["dev"].notna().all() else CHOSEN_ON_TEST) + one_run(gains)
+    return as_table(frame, "table-best-layers", title, styles=away_from_zero(frame, ["gain"]))
 
 
 def _without_layers(results: Results) -> Table | None:

@@ -72,7 +72,7 @@ def read(rows: pd.DataFrame, derived: pd.DataFrame | None = None) -> Results:
         models=in_order(measured["model"]),
         scores=scores,
         primary=primary_scores(scores),
-        probes=over_seeds(layered, ["probe", *ITEM, "metric", "fraction", "layer"], means),
+        probes=_with_dev(layered, measured, means),
         unlayered=_unlayered(main[main["layer"].isna()], means[means["layer"].isna()]),
         attention={measure: attention_changes(measured, measure) for measure in ATTENTION_MEASURES},
         adapted=adaptation(measured),
@@ -118,6 +118,14 @@ def _probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return stacked(parts, selected)
 
 
+def _with_dev(rows: pd.DataFrame, all_rows: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """The scores of probed layers, and in `dev` those of the same probe on the dev part, NaN without one."""
+    keys = ["probe", *ITEM, "metric", "fraction", "layer"]
+    dev = all_rows[(all_rows["kind"] == "probe") & (all_rows["split"] == "dev")]
+    on_dev = dev.groupby(keys, sort=False, as_index=False).agg(dev=("value", "mean"))
+    return over_seeds(rows, keys, means).merge(on_dev, on=keys, how="left")
+
+
 def _unlayered(rows: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Primary score by probe, task, model and fraction (%). Every probing job of a model scores the same
     baselines: of those, one row per seed is enough."""
@@ -131,10 +139,14 @@ def first_probe(probes: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_layers(probes: pd.DataFrame) -> pd.DataFrame:
-    """The layer where each probe scores highest (the lowest such layer), with that score."""
+    """The layer where each probe scores highest on dev (the lowest such layer), with its score on test; where
+    a layer has no score on dev, the highest on test."""
     ordered = probes.sort_values("layer", kind="stable")
-    best = ordered.groupby(["probe", *ITEM, "fraction"], sort=False)["mean"].idxmax()
-    return probes.loc[sorted(best)]
+    groups = ordered.groupby(["probe", *ITEM, "fraction"], sort=False)
+    on_dev = ordered["dev"].notna().groupby([ordered[key] for key in ("probe", *ITEM, "fraction")])
+    chosen_by = ordered["dev"].where(on_dev.transform("all"), ordered["mean"])
+    best = [chosen_by.loc[places].idxmax() for places in groups.groups.values()]
+    return probes.loc[probes.index.isin(best)]
 
 
 def attention_changes(rows: pd.DataFrame, measure: str) -> pd.DataFrame:

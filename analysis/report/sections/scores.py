@@ -17,7 +17,17 @@ from microtome.analysis.report.canvas import (
     short,
     style,
 )
-from microtome.analysis.report.frames import ITEM, in_order, metric_name, numbers, percent, spread
+from microtome.analysis.report.frames import (
+    ITEM,
+    ONE_RUN,
+    in_order,
+    metric_name,
+    numbers,
+    percent,
+    pivoted,
+    shown,
+    spread,
+)
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import Table, as_table, away_from_zero, estimates, renamed
@@ -39,8 +49,8 @@ GAINS = (
     "bold where the interval leaves zero out"
 )
 DIFFERENCES = (
-    "How models differ: score of one model minus that of another, on the same examples; "
-    "bold where the interval leaves zero out"
+    "How models differ: score of one model minus that of another, on the same examples; bold where it is "
+    "more than chance, by Holm's correction over the table of the task and over several training runs"
 )
 
 
@@ -86,7 +96,7 @@ def _gains(results: Results) -> Table | None:
     if gains.empty:
         return None
     frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
-    return as_table(frame, "table-gains", GAINS, styles=away_from_zero(frame, frame))
+    return as_table(frame, "table-gains", GAINS + one_run(gains), styles=away_from_zero(frame, frame))
 
 
 def _differences(results: Results) -> Table | None:
@@ -94,10 +104,26 @@ def _differences(results: Results) -> Table | None:
     pairs = results.derived_from("finetune", "difference")
     if pairs.empty:
         return None
-    pairs = pairs.rename(columns={"reference_model": "minus model"})
+    pairs = pairs.rename(columns={"reference_model": "minus model"}).assign(shown=shown(pairs))
     index = ["task", "model", "minus model"]
     frame = estimates(pairs, index, "fraction", numbers(pairs["fraction"]), percent)
-    return as_table(frame, "table-differences", DIFFERENCES, styles=away_from_zero(frame, frame))
+    fractions = numbers(pairs["fraction"])
+    sure = pivoted(pairs, index, "fraction", fractions, "shown")
+    styles = {
+        (row, percent(fraction)): "sure"
+        for fraction in fractions
+        for row, cell in enumerate(sure[fraction])
+        if cell == 1
+    }
+    return as_table(frame, "table-differences", DIFFERENCES + one_run(pairs), styles=styles)
+
+
+def one_run(derived: pd.DataFrame) -> str:
+    """What a reader of comparisons has to know where they are of one training run; empty otherwise."""
+    single = derived["seeds"] == 1
+    if not single.any():
+        return ""
+    return f" ({ONE_RUN})" if single.all() else f" (with one seed, {ONE_RUN})"
 
 
 def learning_curves(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from microtome.analysis.probing.mdl import SHARES, compression, online_codelength
+from microtome.analysis.probing.mdl import (
+    SHARES,
+    compression,
+    label_frequencies,
+    online_codelength,
+    uniform_codelength,
+)
 from microtome.store.errors import InputError
 
 
@@ -49,7 +55,7 @@ def recorder(blocks):
 def test_a_uniform_predictor_compresses_by_exactly_one(units, classes):
     y = np.arange(units) % classes
     length = online_codelength(np.zeros((units, 1)), y, classes=classes, fit=uniform(classes))
-    assert compression(length, units, classes) == pytest.approx(1, abs=1e-12)
+    assert compression(length, uniform_codelength(units, classes)) == pytest.approx(1, abs=1e-12)
 
 
 def test_sets_of_classes_cost_a_bit_per_class():
@@ -58,7 +64,7 @@ def test_sets_of_classes_cost_a_bit_per_class():
         np.zeros((100, 1)), y, classes=5, fit=lambda x, y: lambda x, y: np.full(len(y), -5 * math.log(2))
     )
     assert length == pytest.approx(500)
-    assert compression(length, 100 * 5, 2) == pytest.approx(1)
+    assert compression(length, uniform_codelength(100 * 5, 2)) == pytest.approx(1)
 
 
 def test_four_labels_by_hand():
@@ -69,7 +75,7 @@ def test_four_labels_by_hand():
 
     length = online_codelength(np.zeros((4, 1)), np.arange(4), classes=4, fit=fit, shares=(0.25, 0.5, 1))
     assert length == pytest.approx(2 + 1 + 3 + 3)
-    assert compression(length, 4, 4) == pytest.approx(8 / 9)
+    assert compression(length, uniform_codelength(4, 4)) == pytest.approx(8 / 9)
 
 
 def test_blocks_end_where_published_and_every_unit_is_sent_once():
@@ -119,14 +125,40 @@ def test_with_a_generator_whole_examples_are_drawn():
     assert found[0][-1][1] != list(range(90, 180))
 
 
-def test_signal_compresses_and_shuffled_labels_do_not():
+def prior_codelength(y, classes):
+    rows = np.arange(len(y))
+    return online_codelength(rows, y, classes=classes, fit=label_frequencies(classes))
+
+
+def test_the_prior_code_by_hand():
+    # first unit: log2(2) bits; then (1 + 1/2) of 2, of what the first unit was; then of 1 and 2 units
+    length = online_codelength(
+        np.arange(4), np.array([0, 0, 1, 0]), classes=2, fit=label_frequencies(2), shares=(0.25, 0.5, 1)
+    )
+    assert length == pytest.approx(1 - math.log2(1.5 / 2) - math.log2(0.5 / 3) - math.log2(2.5 / 3))
+    sets = np.array([[1, 0], [1, 0], [1, 1]])
+    length = online_codelength(np.arange(3), sets, classes=2, fit=label_frequencies(2), shares=(0.66, 1))
+    assert length == pytest.approx(4 - math.log2(2.5 / 3) - math.log2(0.5 / 3))
+
+
+def test_of_many_labels_the_prior_code_is_their_entropy():
+    shares = np.array([0.8, 0.1, 0.06, 0.04])
+    y = np.random.default_rng(0).choice(4, size=20_000, p=shares)
+    assert prior_codelength(y, 4) / 20_000 == pytest.approx(-(shares * np.log2(shares)).sum(), rel=0.03)
+
+
+@pytest.mark.parametrize("shares", [(0.25, 0.25, 0.25, 0.25), (0.85, 0.05, 0.05, 0.05)])
+def test_signal_compresses_and_shuffled_labels_do_not(shares):
     rng = np.random.default_rng(0)
-    y = rng.integers(4, size=2000)
+    y = rng.choice(4, size=2000, p=shares)
     x = rng.normal(size=(2000, 8)) + 4 * np.eye(4, 8)[y]
     clean = online_codelength(x, y, classes=4, fit=logistic(4))
-    noise = online_codelength(x, rng.permutation(y), classes=4, fit=logistic(4))
-    assert compression(clean, 2000, 4) > 4
-    assert 0.8 < compression(noise, 2000, 4) <= 1.05
+    shuffled = rng.permutation(y)
+    noise = online_codelength(x, shuffled, classes=4, fit=logistic(4))
+    assert compression(clean, prior_codelength(y, 4)) > 3
+    assert 0.8 < compression(noise, prior_codelength(shuffled, 4)) <= 1.05
+    if shares[0] > 0.8:  # unbalanced labels are short in the uniform code, whatever is known of them
+        assert compression(noise, uniform_codelength(2000, 4)) > 1.5
 
 
 def test_an_impossible_label_makes_the_codelength_infinite():
@@ -134,7 +166,7 @@ def test_an_impossible_label_makes_the_codelength_infinite():
         np.zeros((4, 1)), np.arange(4), classes=4, fit=lambda x, y: lambda x, y: np.full(len(y), -np.inf)
     )
     assert length == math.inf
-    assert compression(length, 4, 4) == 0
+    assert compression(length, 8.0) == 0
 
 
 def test_what_has_no_codelength_is_refused():

@@ -30,6 +30,7 @@ def planted(make_cache, name, seed, *, signal_layer=2, sentences=SENTENCES, sepa
 
 def by_layer(found, metric, probe=None):
     rows = [row for row in found.rows if row["metric"] == metric and probe in (None, row["probe"])]
+    rows = [row for row in rows if row["split"] != "dev"]
     return {row["layer"]: row for row in rows}
 
 
@@ -54,11 +55,35 @@ def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, n
     assert found.terms[ScoreKey(name, 2)].value() == pytest.approx(primary["value"])
 
 
-def test_the_signal_has_a_short_description_and_noise_the_uniform_one(make_cache):
+def test_the_signal_has_a_short_description_and_noise_that_of_its_frequencies(make_cache):
     train, test = planted(make_cache, "a", 1, sentences=300), planted(make_cache, "b", 2)
-    compression = by_layer(probe(ProbeConfig(), train, test), "compression")
+    found = probe(ProbeConfig(), train, test)
+    compression = by_layer(found, "compression")
     assert compression[2]["value"] > 3
     assert all(compression[layer]["value"] <= 1.05 for layer in (0, 1, 3))
+    for layer, row in compression.items():
+        bits = by_layer(found, "codelength")[layer]["value"]
+        assert row["value"] == pytest.approx(by_layer(found, "prior_codelength")[layer]["value"] / bits)
+        uniform = by_layer(found, "uniform_compression")[layer]["value"]
+        assert uniform == pytest.approx(300 * WORDS * np.log2(3) / bits)
+    control = by_layer(found, "control_compression")
+    assert all(row["value"] <= 1.05 for row in control.values())
+    assert by_layer(found, "control_codelength")[2]["value"] > 3 * by_layer(found, "codelength")[2]["value"]
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_unbalanced_labels_that_are_shuffled_are_not_compressed(make_cache, name):
+    rng = np.random.default_rng(7)
+    train, test = planted(make_cache, "a", 1, sentences=400), planted(make_cache, "b", 2)
+    for cache in (train, test):
+        labels = cache.example_data.labels
+        labels[:] = rng.choice(3, size=len(labels), p=(0.85, 0.1, 0.05))
+    config = ProbeConfig(
+        probe=name, layers=(1,), **narrow(name, 8), strengths=(0.01,), controls=False, baselines=False
+    )
+    found = probe(config, train, test)
+    assert max(row["value"] for row in by_layer(found, "compression").values()) <= 1.05
+    assert min(row["value"] for row in by_layer(found, "uniform_compression").values()) > 1.5
 
 
 def test_a_probe_that_knows_words_only_has_no_selectivity(make_cache):
@@ -285,3 +310,14 @@ def test_a_layer_that_is_not_there_is_refused_in_one_line(make_cache, name):
     train, test = planted(make_cache, "a", 1), planted(make_cache, "b", 2)
     with pytest.raises(InputError, match=r"layer 9 is not in .*; give some of 0, 1, 2, 3"):
         probe(ProbeConfig(probe=name, layers=(9,)), train, test)
+
+
+def test_each_layer_is_scored_on_dev_where_there_is_one(make_cache):
+    train, dev, test = (planted(make_cache, name, seed) for seed, name in enumerate("abc"))
+    config = ProbeConfig(controls=False, codelength=False, baselines=False)
+    rows = [row for row in probe(config, train, test, dev).rows if row["split"] == "dev"]
+    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert {row["metric"] for row in rows} == {"token_macro_f1"}
+    on_dev = probe(config.model_copy(update={"strengths": (1.0,)}), train, dev)
+    assert rows[2]["value"] == pytest.approx(by_layer(on_dev, "token_macro_f1")[2]["value"], abs=0.05)
+    assert not [row for row in probe(config, train, test).rows if row["split"] == "dev"]

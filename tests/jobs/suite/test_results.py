@@ -5,9 +5,9 @@ import pytest
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.terms import ScoreKey, metric_terms
 from microtome.jobs.suite.published import published_columns, published_score
-from microtome.jobs.suite.results import _derived, without_places
+from microtome.jobs.suite.results import _corrected, _derived, without_places
 from microtome.jobs.tasks import Published
-from microtome.store.results import COLUMNS
+from microtome.store.results import COLUMNS, DERIVED_COLUMNS
 
 PUBLISHED = (
     Published(metric="accuracy", value=0.8, model="bert", source="one"),
@@ -72,6 +72,18 @@ def test_gains_means_and_differences_are_derived_from_scores_by_example():
     assert rows["finetune", "mean", "bert"]["seeds"] == 2
     same = rows["probe", "gain", "bert"]
     assert (same["value"], same["low"], same["high"], same["layer"]) == (0, 0, 0, 3)
+    assert (gain["seeds"], gain["interval"], same["p"]) == (1, "percentile", 1)
+    assert set().union(*found) - {"name"} <= set(DERIVED_COLUMNS)
+
+
+def test_p_values_are_corrected_over_the_comparisons_of_a_task_and_kind():
+    def row(p, quantity="gain", task="t", **more):
+        return {"kind": "finetune", "task": task, "quantity": quantity, "p": p, **more}
+
+    rows = [row(0.02), row(0.01), row(0.03, "difference"), row(0.04, task="other")]
+    rows.append({"kind": "finetune", "task": "t", "quantity": "mean"})
+    corrected = _corrected(rows)
+    assert [r.get("p") for r in corrected] == [0.02, 0.02, 0.03, 0.04, None]
 
 
 def test_a_page_for_others_names_no_folder_of_this_machine():

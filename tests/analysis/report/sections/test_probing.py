@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from microtome.analysis.report.sections.probing import probing_section
+from microtome.analysis.report.sections.results import best_layers
 
 MODELS, FRACTIONS, SEEDS = ("one", "two"), (0, 100), (1, 2)
 
@@ -109,3 +110,15 @@ def test_baselines_of_several_probing_jobs_count_once(results, rows):
 
 def test_a_probe_without_a_primary_score_is_left_out(results, rows):
     assert probing_section(results([row for row in rows if row["metric"] == "strength"])) is None
+
+
+def test_the_best_layer_is_chosen_on_dev_and_scored_on_test(results):
+    made = []
+    for layer, (dev, test) in enumerate([(0.5, 0.5), (0.8, 0.6), (0.7, 0.9)]):
+        at = {"kind": "probe", "task": "t", "model": "m", "fraction": 0, "probe": "linear", "layer": layer}
+        made += [{**at, "metric": "accuracy", "split": "dev", "value": dev}]
+        made += [{**at, "metric": "accuracy", "split": "test", "value": test}]
+    (best,) = best_layers(results(made).probes).to_dict("records")
+    assert (best["layer"], best["mean"]) == (1, 0.6)
+    (on_test,) = best_layers(results(made[1:]).probes).to_dict("records")  # layer 0 has no score on dev
+    assert (on_test["layer"], on_test["mean"]) == (2, 0.9)

@@ -95,3 +95,25 @@ def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
     assert section.title == "Test scores"
     assert "Bars are 95 % bootstrap intervals" in section.figures[0].caption
     assert [picture.ident for picture in section.figures[0].pictures] == ["scores"]
+
+
+@pytest.mark.parametrize(
+    ("p", "seeds", "style"), [(0.01, 5, "sure"), (0.2, 5, ""), (0.01, 1, "")], ids=["sure", "Holm", "one run"]
+)
+def test_a_difference_is_bold_only_over_several_runs_and_after_the_correction(results, rows, p, seeds, style):
+    made = [
+        row | {"low": 0.1, "p": p, "seeds": seeds} if row.get("stage") == "difference" else row
+        for row in rows
+    ]
+    differences = scores_section(results(made)).more[1]
+    assert differences.cells[0][3].style == style
+    assert ("one training run: its luck is not in this interval" in differences.title) == (seeds == 1)
+
+
+def test_one_run_of_each_model_names_no_winner(results, rows):
+    single = [row for row in rows if row.get("seed") == 1]
+    (sentence, *_) = map(str, summary_section(results(single)).findings["ner"])
+    assert sentence == (
+        "With 100 % of the training data entity F1 is better <b>0.695</b>, plain <b>0.495</b> (one training "
+        "run: its luck is in no interval, so that no model is called better)."
+    )
