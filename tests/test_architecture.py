@@ -153,6 +153,7 @@ ROOMS_OF_JOBS = (
     "predict",
     "recompute",
     "suite",
+    "schemas",
     "notebook",
     "publishing",
     "cli",

@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from microtome.analysis.bootstrap import interval
 from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metric_terms
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
@@ -136,6 +135,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     """Train, keep the best or last epoch, score dev and test; writes checkpoint/, rows and predictions."""
     import transformers
 
+    from microtome.analysis.bootstrap import interval  # scipy, which planning does without
     from microtome.jobs.models.task_model import TaskModel
 
     config, data, source = job.config, job.sources.data, job.sources.model

@@ -82,6 +82,7 @@ def commands_that_read(suite, train, test, out):
         ["report", suite, "--out", f"{out}/report"],
         ["task", "ls"],
         ["task", "show", "sick"],
+        ["schema", "task"],
         ["model", "ls"],
         ["cache", "ls"],
         ["cache", "show", test],

@@ -100,12 +100,14 @@ def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
 @pytest.mark.parametrize(
     ("p", "seeds", "style"), [(0.01, 5, "sure"), (0.2, 5, ""), (0.01, 1, "")], ids=["sure", "Holm", "one run"]
 )
-def test_a_difference_is_bold_only_over_several_runs_and_after_the_correction(results, rows, p, seeds, style):
+def test_a_difference_is_bold_only_over_several_runs_and_after_the_correction(
+    results, rows, derived, p, seeds, style
+):
     made = [
-        row | {"low": 0.1, "p": p, "seeds": seeds} if row.get("stage") == "difference" else row
-        for row in rows
+        row | {"low": 0.1, "p": p, "seeds": seeds} if row["quantity"] == "difference" else row
+        for row in derived
     ]
-    differences = scores_section(results(made)).more[1]
+    differences = scores_section(results(rows, made)).more[1]
     assert differences.cells[0][3].style == style
     assert ("one training run: its luck is not in this interval" in differences.title) == (seeds == 1)
 
