@@ -61,12 +61,8 @@ GUARDS_BY_FILE = {
         ("Remote._copy_manifest", "replace", "a file of its own, onto the copy of a manifest"),
     ],
     "store/remote/transfer.py": [
-        (
-            "receive_checked",
-            "replace",
-            "a file of this download's own, checked, onto the path it was asked for",
-        ),
-        ("receive_checked", "unlink", "a file that it has just received"),
+        ("receive_checked", "replace", "a file of its own, onto the path it was asked to write"),
+        ("receive_checked", "unlink", "that file of its own"),
     ],
     "store/artifacts/leftovers.py": [
         ("discard", "remove", "_checked: staging, scratch or artifact of this store, no lock"),
