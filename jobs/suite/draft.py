@@ -29,7 +29,7 @@ similarity: [{{view: layers}}]
 
 
 def suite_text(name: str, tasks: Sequence[str], models: Sequence[str], folder: Path, schema: str) -> str:
-    """The suite file that will stand in `folder`; tasks are names or paths from here, and its first line names
+    """The suite file that will stand in `folder`; tasks are names or paths from here. Its first line names
     `schema`."""
     loaded = [load_task(task) for task in tasks]
     titles = ", ".join(task.name for task in loaded)
