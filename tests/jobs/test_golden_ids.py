@@ -14,24 +14,27 @@ import typing
 from pathlib import Path
 
 import pytest
-from microtome.jobs.kinds.analyse import attention_job, probe_job, similarity_job
 from pydantic import create_model
 
 from microtome.analysis.attention.compare import AttentionConfig
 from microtome.analysis.probing.run import ProbeConfig
 from microtome.analysis.similarity import SimilarityConfig
 from microtome.jobs.data.corpora import Corpus, CorpusSpec, corpus_identity
+from microtome.jobs.kinds import KINDS, kind_named
 from microtome.jobs.kinds.adapt import BLOCK_SIZES, AdaptConfig, adapt_job
-from microtome.jobs.kinds.answer import AnswerConfig, AskedConfig, answer_job
+from microtome.jobs.kinds.answer import AnswerConfig, TaskAnswerConfig, answer_job
+from microtome.jobs.kinds.attention import attention_job
 from microtome.jobs.kinds.extract import ExtractConfig, SplitConfig, extract_job
 from microtome.jobs.kinds.finetune import FinetuneConfig, finetune_job
 from microtome.jobs.kinds.generate import GenerateConfig, generate_job
-from microtome.jobs.kinds.job import KINDS
+from microtome.jobs.kinds.probe import probe_job
 from microtome.jobs.kinds.randomise import RandomConfig, randomise_job
+from microtome.jobs.kinds.similarity import similarity_job
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.tasks import Recipe, Task
 from microtome.jobs.tasks.source import TaskData
 from microtome.store.config import Config
+from microtome.store.errors import Absence
 from microtome.store.identity import artifact_id
 
 GOLDEN = Path(__file__).with_name("golden_ids.json")
@@ -42,7 +45,7 @@ CONFIGS = {
     "finetune": FinetuneConfig,
     "extract": SplitConfig,
     "generate": GenerateConfig,
-    "answer": AskedConfig,
+    "answer": TaskAnswerConfig,
     "probe": ProbeConfig,
     "attention": AttentionConfig,
     "similarity": SimilarityConfig,
@@ -58,7 +61,9 @@ def data(kind):
     values = {"name": kind, "type": kind, "labels": labels, "title": "t", "licence": "l", "obtain": "o"}
     values["data"] = {"format": "conll" if kind == "ner" else "jsonl", "files": {"train": "train.data"}}
     task = Task.parse(values, where="the test")
-    return TaskData(task, task.data, {}, "nowhere", absent="not here", known=SPLITS)
+    return TaskData(
+        task, task.data, {}, "nowhere", absence=Absence("dataset", kind, "not here", "ask"), identities=SPLITS
+    )
 
 
 def adapt(corpus="c" * 64, base=MODEL, **settings):
@@ -162,7 +167,7 @@ def defaults(config):
 
 
 def current():
-    versions = {kind: KINDS[kind].version for kind in CONFIGS}
+    versions = {kind: kind_named(kind).version for kind in CONFIGS}
     by_kind = {kind: defaults(config) for kind, config in CONFIGS.items()}
     by_kind["adapt"] |= defaults(CorpusSpec)  # of a corpus on the hub, its settings identify it
     by_kind["adapt"]["BLOCK_SIZES"] = BLOCK_SIZES
@@ -211,8 +216,8 @@ def test_the_id_of_a_request_stays(golden, name):
     assert job.id == golden["ids"][name]["id"], (
         f"the id of '{name}' has changed, and nobody would find again what they have made. Undo what changed "
         f"it; a new setting needs a default that does what was done before. If a {job.kind} job now makes "
-        f"something else of the same request, raise the version of {job.kind} in jobs/kinds/job.py, and run "
-        f"this file with {WRITE}=1"
+        f"something else of the same request, raise the version of {job.kind} in its file in jobs/kinds/, and "
+        f"run this file with {WRITE}=1"
     )
 
 
@@ -230,7 +235,7 @@ def test_a_changed_default_raises_the_version_of_its_kind(golden, kind):
         changed = sorted(key for key in fields if fields[key] != recorded[key])
         assert not changed, (
             f"defaults of {name} have changed: {changed}. The same ids would mean other results: raise the "
-            f"version of {kind} in jobs/kinds/job.py, and run this file with {WRITE}=1"
+            f"version of {kind} in its file in jobs/kinds/, and run this file with {WRITE}=1"
         )
 
 
@@ -240,7 +245,7 @@ def test_a_new_setting_with_a_default_changes_no_id(name):
     wider = extended(type(job.config))
     config = wider.model_validate(job.config.model_dump())
     assert "new_setting" in type(config).model_fields
-    identity = artifact_id(job.kind, KINDS[job.kind].version, config.identity(), job.inputs)
+    identity = artifact_id(job.kind, kind_named(job.kind).version, config.identity(), job.inputs)
     assert identity == job.id
 
 
