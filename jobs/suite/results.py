@@ -11,7 +11,8 @@ from microtome.analysis.bootstrap import Interval, difference, interval
 from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.jobs.suite.plan import Plan
-from microtome.jobs.tasks import Published
+from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.published import published_columns, published_score
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.results import LABELS, read_rows, tidy
 
@@ -28,7 +29,6 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
     stage "gain"        minus that of the same model with none of the training data, on the same examples
     stage "difference"  minus that of the model that `label` names, on the same examples
     """
-    published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
     rows = []
     found = store.find_all(job.request for job in plan.jobs)
     for job in plan.jobs:
@@ -36,13 +36,21 @@ def study_rows(plan: Plan, store: Store) -> pd.DataFrame:
         if artifact is None:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
-        scores = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
+        task = plan.suite.task(str(labels["task"])) if job.kind == "finetune" else None
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
-            rows.append(row | published_columns(published_score(row, scores)))
+            rows.append(row | _published(row, task))
     rows += [{"suite": plan.suite.name, **row} for row in _drawn(_scores(plan, found))]
     place = {name: number for number, name in enumerate(plan.suite.models)}
     return tidy(sorted(rows, key=lambda row: place[row["model"]]))
+
+
+def _published(row: Mapping[str, Any], task: Task | None) -> dict[str, Any]:
+    """What was published for the model and the recipe of a row, if it is of a fine-tuning."""
+    if task is None:
+        return {}
+    score = published_score(row, task.published, task.published_recipes, task.recipe)
+    return published_columns(score)
 
 
 def without_places(rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,18 +108,3 @@ def _named(item: Item, of_seeds: Sequence[MetricTerms]) -> dict[str, Any]:
 
 def _bounds(found: Interval) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def published_score(row: Mapping[str, Any], published: Sequence[Published]) -> Published | None:
-    """The published score to print beside a test row: that of the same model if there is one, else the
-    first of the same metric."""
-    same_metric = [p for p in published if p.metric == row["metric"] and row.get("split") == "test"]
-    same_model = [p for p in same_metric if p.model == row.get("model")]
-    return next(iter(same_model or same_metric), None)
-
-
-def published_columns(score: Published | None) -> dict[str, Any]:
-    """A published score as columns of a result row."""
-    if score is None:
-        return {}
-    return {"published": score.value, "published_model": score.model, "source": score.source}
