@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from microtome.jobs.models import loading
 from microtome.jobs.models.batching import length_sorted_batches, padded
-from microtome.jobs.models.training import IGNORED, autocast
+from microtome.jobs.models.precision import autocast
+from microtome.jobs.models.training import IGNORED
 from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
 

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.finite import check_logits, check_scores, check_weights
 from microtome.jobs.models.losses import Loss
+from microtome.jobs.models.optimisation import SCHEDULES, Schedule, optimizer_class, repeated, restarts
+from microtome.jobs.models.precision import autocast, compute_dtype
 from microtome.jobs.process import stopping
-from microtome.jobs.training_settings import Precision, TrainingSettings
+from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
 from microtome.store.files.removal import remove
 
@@ -28,38 +29,7 @@ IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
 # A state is three times the model: to save each of many short epochs takes longer than they do.
 SECONDS_BETWEEN_SAVES = 60
-SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup", "cosine": "cosine"}
 BEST = "best.safetensors"  # beside the state that training goes on from
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """What the optimiser does. `metric` picks the epoch that is kept, unless `keep_last`.
-
-    `by_length` puts sequences of similar length into one batch. Scores are taken every `evaluate_every`
-    epochs, and after the last.
-    """
-
-    settings: TrainingSettings
-    metric: str
-    keep_last: bool
-    seed: int
-    by_length: bool = True
-    evaluate_every: int = 1
-
-    def steps(self, examples: int) -> int:
-        """Optimisation steps of the whole training."""
-        return math.ceil(self.settings.epochs * math.ceil(examples / self.settings.batch_size))
-
-    def steps_per_cycle(self, examples: int) -> int:
-        """Steps after which the learning rate begins anew."""
-        return math.ceil(self.steps(examples) / self.settings.cycles)
-
-    def rising_steps(self, examples: int) -> int:
-        """Steps in which the learning rate rises, at the beginning of every cycle."""
-        if self.settings.warmup_steps is not None:
-            return self.settings.warmup_steps
-        return math.ceil(self.settings.warmup * self.steps_per_cycle(examples))
 
 
 class Collator:
@@ -121,8 +91,13 @@ def train(
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
-            callbacks=[_LogProgress(log_progress), _Saving(), _Epochs(collator), *_restarts(schedule, len(features))],
-            optimizer_cls_and_kwargs=_optimizer(schedule.settings),
+            callbacks=[
+                _LogProgress(log_progress),
+                _Saving(),
+                _Epochs(collator),
+                *restarts(schedule, len(features)),
+            ],
+            optimizer_cls_and_kwargs=optimizer_class(schedule.settings),
         )
         trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
@@ -176,22 +151,6 @@ def diverged(step: int, what: str, value: float) -> MicrotomeError:
     return MicrotomeError(
         f"training diverged: the {what} of step {step} is {value}; lower the learning rate, or warm up longer"
     )
-
-
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products under `precision`."""
-    if precision != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Computes in the dtype of `precision`; does nothing where that is float32."""
-    dtype = compute_dtype(precision, device)
-    half = dtype is not torch.float32
-    return torch.autocast(device.type, dtype if half else torch.bfloat16, enabled=half)
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
@@ -291,12 +250,10 @@ class _EpochTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The Trainer's own schedule, or where there are several cycles the same one cycle after cycle."""
+        steps = self.schedule.steps_per_cycle(len(self.train_dataset))
         if self.schedule.settings.cycles == 1:
             return super().create_scheduler(num_training_steps, optimizer)
-        cycle = self.schedule.steps_per_cycle(len(self.train_dataset))
-        once = super().create_scheduler(cycle, optimizer).lr_lambdas[0]
-        repeated = [lambda step: once(step % cycle)] * len((optimizer or self.optimizer).param_groups)
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, repeated)
+        self.lr_scheduler = repeated(super().create_scheduler(steps, optimizer), steps)
         return self.lr_scheduler
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
@@ -362,27 +319,6 @@ class _Epochs(TrainerCallback):
         self.collator.epoch = int(state.epoch or 0)
 
 
-class _NewAverages(TrainerCallback):
-    """Lets the optimiser forget its averages where a cycle of the schedule begins anew."""
-
-    def __init__(self, steps_per_cycle: int) -> None:
-        self.steps_per_cycle = steps_per_cycle
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
-        if state.global_step and state.global_step % self.steps_per_cycle == 0:
-            optimizer.state.clear()
-
-
-def _restarts(schedule: Schedule, examples: int) -> list[TrainerCallback]:
-    one = schedule.settings.cycles == 1
-    return [] if one else [_NewAverages(schedule.steps_per_cycle(examples))]
-
-
-def _optimizer(settings: TrainingSettings) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """None where it is the Trainer's own."""
-    return (torch.optim.Adam, {"lr": settings.learning_rate}) if settings.optimizer == "adam" else None
-
-
 def _targets(labels: torch.Tensor) -> int:
     """How many targets a loss is the mean of; a number that is to be predicted is never left out."""
     return labels.numel() if labels.is_floating_point() else int((labels != IGNORED).sum())
@@ -418,6 +354,7 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
         save_total_limit=1,
         seed=schedule.seed,
         lr_scheduler_type=SCHEDULES[schedule.settings.schedule],
+        use_cpu=not cuda and dtype is torch.bfloat16,  # which the Trainer refuses there unless told
         bf16=dtype is torch.bfloat16,
         fp16=dtype is torch.float16,
         dataloader_pin_memory=cuda,
