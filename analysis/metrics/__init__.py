@@ -224,6 +224,11 @@ METRICS: dict[str, Metric] = {
     "cosine": Metric(
         "cosine of flattened attention maps, before and after", "cosine similarity", bounds=(-1, 1)
     ),
+    "cosine_whole": Metric(
+        "cosine of whole attention maps, before and after, special tokens included (Bonfigli et al. 2024)",
+        "cosine similarity of whole maps",
+        bounds=(-1, 1),
+    ),
     "jensen_shannon": Metric(
         "Jensen-Shannon divergence of attention rows, before and after, over ln 2",
         "Jensen–Shannon divergence",

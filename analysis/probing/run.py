@@ -20,7 +20,7 @@ from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.control import control_labels, random_labels
 from microtome.analysis.probing.mdl import compression, online_codelength
 from microtome.analysis.probing.model_selection import Chooser
-from microtome.analysis.probing.probes import NETWORK, PROBES, FitSettings, Probe, ProbeSettings
+from microtome.analysis.probing.probes import OPTIONAL, PROBES, FitSettings, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
 from microtome.analysis.probing.scoring import decision_terms, scoring
 from microtome.analysis.units import Pair, Pooling, Units, units
@@ -80,7 +80,7 @@ class ProbeConfig(FitSettings):
     @model_validator(mode="after")
     def _options_have_effect(self) -> "ProbeConfig":
         taken = PROBES[self.probe].takes if self.probe in PROBES else ()
-        for name in NETWORK:
+        for name in OPTIONAL:
             if name not in taken and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"probe: {self.probe} has no {name}")
         return self

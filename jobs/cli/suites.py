@@ -14,6 +14,7 @@ from rich.console import Console
 
 from microtome.jobs.cli.options import Number, UserPath, console, format_option
 from microtome.jobs.cli.running import as_table
+from microtome.jobs.cli.suite_show import suite_show
 from microtome.jobs.kinds import KINDS, STAGES, all_kinds, kind_named, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process.provenance import provenance
@@ -49,6 +50,9 @@ STAGE = click.option(
 @click.group("suite")
 def suite_group() -> None:
     """Plan, run and watch the jobs of a study. SUITE is a name (see: suite ls) or a file."""
+
+
+suite_group.add_command(suite_show)
 
 
 @suite_group.command("ls")

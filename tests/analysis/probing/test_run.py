@@ -198,8 +198,8 @@ def of_layer(found, layer):
 @pytest.fixture
 def few_steps(monkeypatch):
     """For what trains step by step: these tests ask whether a fit is the same, not whether it is good."""
-    for module in (mlp, bilstm_crf):
-        monkeypatch.setattr(module, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(mlp, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(FitSettings.model_fields["fewest_steps"], "default", 1)
 
 
 @pytest.mark.usefixtures("few_steps")
