@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microtome.analysis.metrics.terms import ScoreKey
-from microtome.analysis.probing.probes import PROBES, bilstm_crf, mlp
+from microtome.analysis.probing.probes import PROBES, ProbeSettings
 from microtome.analysis.probing.run import MIX, ProbeConfig, probe
 from microtome.store.errors import InputError
 
@@ -198,8 +198,7 @@ def of_layer(found, layer):
 @pytest.fixture
 def few_steps(monkeypatch):
     """For what trains step by step: these tests ask whether a fit is the same, not whether it is good."""
-    monkeypatch.setattr(mlp, "FEWEST_STEPS", 1)
-    monkeypatch.setattr(FitSettings.model_fields["fewest_steps"], "default", 1)
+    monkeypatch.setattr(ProbeSettings, "passes", lambda self, rows, fewest_steps: self.epochs)
 
 
 @pytest.mark.usefixtures("few_steps")

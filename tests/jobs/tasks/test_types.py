@@ -33,7 +33,7 @@ KINDS = {  # format of the task's data, its columns and target, labels
 RECIPE = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 8, "max_length": 32}
 METRICS = {
     "classification": {"accuracy", "macro_f1"},
-    "multi-label": {"micro_f1", "macro_f1", "weighted_f1", "samples_f1", "example_f1", "exact_match"},
+    "multi-label": {"micro_f1", "macro_f1", "weighted_f1", "samples_f1", "exact_match"},
     "pair-classification": {"accuracy", "macro_f1"},
     "question-answering": {"accuracy", "macro_f1"},
     "relation": {"micro_f1", "macro_f1", "micro_precision", "micro_recall"},
