@@ -40,6 +40,7 @@ class Task(Config):
     )
     obtain: str = Field(description="how to get the files, in one line")
     citation: str = ""
+    remark: str = Field("", description="what a reader of the scores has to know of the data")
     data: DataSpec
     also: tuple[DataSpec, ...] = Field(
         (), description="other published forms of the same data, tried in order"

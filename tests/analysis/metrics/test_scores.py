@@ -85,7 +85,7 @@ def test_example_scores_join_the_rows_of_a_document():
     gold = [("a",), ("b",), (), ("c",), ()]
     predicted = [("a",), (), (), ("a", "c"), ()]
     labels = set_labels(gold, predicted, ["a", "b", "c"], groups=["1", "1", "2", "3", "4"])
-    # 1: gold ab, predicted a -> p 1, r 1/2; 3: gold c, predicted ac -> 1/2, 1; 2 and 4 have no class and do not count
+    # 1: gold ab, predicted a -> p 1, r 1/2; 3: gold c, predicted ac -> 1/2, 1; 2 and 4 have no class
     precision, recall = (1 + 1 / 2) / 2, (1 / 2 + 1) / 2
     assert score("example_precision", labels) == pytest.approx(precision)
     assert score("example_recall", labels) == pytest.approx(recall)
