@@ -92,10 +92,11 @@ def predict(
             raise InputError(f"{artifact.name}: example {example.id} has {had}")
     examples = [replace(e, label=_blank(kind, labels, e.words)) for e in examples]
     model = TaskModel(folder, artifact.path.name, kind, labels, checkpoint.recipe)
+    model.threshold = checkpoint.record.threshold
     prepared = model.prepare(examples)
-    logits = model.logits(prepared)
+    outputs = model.outputs(prepared)
     for number, (example, label, scores) in enumerate(
-        zip(examples, model.decode(prepared, logits), logits, strict=True)
+        zip(examples, model.decode(prepared, outputs), outputs.logits, strict=True)
     ):
         row: dict[str, Any] = {"id": example.id}
         if kind.head == "token":

@@ -3,15 +3,18 @@
 A settings class that inherits them may have defaults of its own: `learning_rate: LearningRate = 5e-5`.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from microtome.store.config import Config
 
-LearningRate = Annotated[float, Field(gt=0, description="peak learning rate of AdamW")]
+LearningRate = Annotated[float, Field(gt=0, description="peak learning rate")]
 BatchSize = Annotated[int, Field(ge=1, description="examples, or blocks of text, per optimisation step")]
-WeightDecay = Annotated[float, Field(ge=0, description="decoupled weight decay")]
+WeightDecay = Annotated[
+    float, Field(ge=0, description="weight decay: decoupled with adamw, added to the gradient with adam")
+]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class TrainingSettings(Config):
@@ -24,6 +27,24 @@ class TrainingSettings(Config):
     warmup: float = Field(0.0, ge=0, le=1, description="share of the steps with rising learning rate")
     warmup_steps: int | None = Field(
         None, ge=0, description="number of steps with rising learning rate, in place of a share"
+    )
+    schedule: Literal["linear", "constant", "cosine"] = Field(
+        "linear",
+        description="of the learning rate after its rise: down to 0 in a line or a cosine, or constant",
+    )
+    cycles: int = Field(
+        1,
+        ge=1,
+        description="times that the schedule, its rise and the optimiser's averages begin anew, each over an "
+        "equal share of the steps (warm restarts)",
+    )
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adam: of torch, with weight decay as L2"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="of the forward and backward pass: auto is bfloat16 on a GPU that computes in it, else "
+        "float16, and float32 on a CPU",
     )
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -23,7 +23,8 @@ from microtome.store import ActivationCache
 from microtome.store.config import Config, Layer
 from microtome.store.errors import InputError
 
-Measure = Literal["cosine", "jensen_shannon", "l1"]
+Measure = Literal["cosine", "jensen_shannon", "l1", "cosine_whole"]
+USUAL: tuple[Measure, ...] = ("cosine", "jensen_shannon", "l1")
 LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
 PerExample = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
 
@@ -32,9 +33,11 @@ class AttentionConfig(Config):
     """What is compared."""
 
     measures: tuple[Measure, ...] = Field(
-        get_args(Measure),
+        USUAL,
         json_schema_extra={"any_order": True},
-        description="change: cosine of flattened maps; Jensen-Shannon of rows, mean over rows, over ln 2; "
+        description="change: cosine of flattened maps; cosine_whole, of maps as they are stored, whatever "
+        "special and invisible say (Bonfigli et al. 2024); Jensen-Shannon of rows, mean over rows, over "
+        "ln 2; "
         "l1, the summed absolute difference of rows, mean over rows, 0 to 2",
     )
     patterns: tuple[Pattern, ...] = Field(
@@ -106,7 +109,11 @@ def _examples(
         if len(maps) == 2:
             old, new, kept = _common_rows(*maps)
             for name in config.measures:
-                values[None, name].append(_MEASURES[name](old, new, kept))
+                if name == "cosine_whole":
+                    whole_maps = (to_float32(raw) for _, raw in numbered)
+                    values[None, name].append(cosine(*whole_maps))
+                else:
+                    values[None, name].append(_MEASURES[name](old, new, kept))
         if not config.patterns:
             continue
         patterns = ExamplePatterns(config.patterns, tokens.only(selected))

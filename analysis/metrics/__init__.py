@@ -10,7 +10,7 @@ from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabe
 from microtome.analysis.metrics.metric import UNBOUNDED, Metric, OfOneClass, Score, Sums, Whole
 
 # The first of these that a task has is what it is compared by.
-PRIMARY = ("entity_f1", "pearson", "micro_f1", "accuracy")
+PRIMARY = ("entity_f1", "pearson", "example_f1", "micro_f1", "accuracy")
 
 # What the predictions of a probe are scored by, by the form of the labels; the first is the primary metric.
 PROBE_METRICS = {
@@ -120,20 +120,20 @@ METRICS: dict[str, Metric] = {
     ),
     # Documents (BLUE, Hallmarks of Cancer): the classes of a document are those of all its texts.
     "example_f1": Score(
-        "example-based F1 over documents",
+        "example-based F1 over documents that have a class",
         "example F1",
         hub_type="f1",
         labels=(SetLabels,),
         definition=Sums(classification.precision_and_recall, formulas.f1_of_means, whole_examples=True),
     ),
     "example_precision": Score(
-        "example-based precision over documents",
+        "example-based precision over documents that have a class",
         hub_type="precision",
         labels=(SetLabels,),
         definition=Sums(classification.precision_and_recall, formulas.mean_precision, whole_examples=True),
     ),
     "example_recall": Score(
-        "example-based recall over documents",
+        "example-based recall over documents that have a class",
         hub_type="recall",
         labels=(SetLabels,),
         definition=Sums(classification.precision_and_recall, formulas.mean_recall, whole_examples=True),
@@ -246,6 +246,11 @@ METRICS: dict[str, Metric] = {
     # Attention: how it changed, and where it goes.
     "cosine": Metric(
         "cosine of flattened attention maps, before and after", "cosine similarity", bounds=(-1, 1)
+    ),
+    "cosine_whole": Metric(
+        "cosine of whole attention maps, before and after, special tokens included (Bonfigli et al. 2024)",
+        "cosine similarity of whole maps",
+        bounds=(-1, 1),
     ),
     "jensen_shannon": Metric(
         "Jensen-Shannon divergence of attention rows, before and after, over ln 2",

@@ -52,12 +52,11 @@ def f1_of_unit(labels: SetLabels) -> np.ndarray:
 
 
 def precision_and_recall(labels: SetLabels) -> np.ndarray:
-    """Precision, recall, 1 of each document (BLUE, Hallmarks of Cancer). Without predicted classes precision
-    is 1 if there are no gold classes either, else 0; recall likewise."""
+    """Precision, recall, 1 of each document, as BLUE counts Hallmarks of Cancer: a document without gold
+    classes is left out (0, 0, 0); without predicted classes the precision is 0."""
     right, predicted, gold = (side.sum(axis=1) for side in _sides(labels.counts))
-    precision = np.where(predicted > 0, right / np.maximum(predicted, 1), gold == 0)
-    recall = np.where(gold > 0, right / np.maximum(gold, 1), predicted == 0)
-    return np.stack([precision, recall, np.ones(len(labels))], axis=1)
+    precision, recall = right / np.maximum(predicted, 1), right / np.maximum(gold, 1)
+    return np.stack([precision, recall, np.ones(len(labels))], axis=1) * (gold > 0)[:, None]
 
 
 def _words(labels: ClassLabels | TagLabels) -> ClassLabels:

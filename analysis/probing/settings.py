@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from microtome.analysis.pooling import Pair, Pooling
-from microtome.analysis.probing.probes import NETWORK, PROBES, FitSettings, ProbeSettings
+from microtome.analysis.probing.probes import OPTIONAL, PROBES, FitSettings, ProbeSettings
 from microtome.store.config import Layer, OneOf
 
 MIX = "scalar-mix"
@@ -57,7 +57,7 @@ class ProbeConfig(FitSettings):
 
     @model_validator(mode="after")
     def _options_have_effect(self) -> "ProbeConfig":
-        changed = [name for name in NETWORK if getattr(self, name) != type(self).model_fields[name].default]
+        changed = [name for name in OPTIONAL if getattr(self, name) != type(self).model_fields[name].default]
         if changed:  # else the probe, which may need large libraries, is not imported
             takes = PROBES[self.probe].takes if self.probe in PROBES else ()
             for name in changed:

@@ -101,6 +101,10 @@ SUITE: LazyTable[click.Command] = LazyTable(
             f"{_CLI}.drafts:suite_init",
             "Write a small suite that runs as it is, and say what it would take, as `suite plan` does.",
         ),
+        "show": LazyImport(
+            f"{_CLI}.suite_show:suite_show",
+            "Show every setting of SUITE and where it is said: in the suite, in a task file, or with --set.",
+        ),
         "plan": LazyImport(
             f"{_CLI}.suites:suite_plan",
             "Show the jobs of SUITE by kind, how many are done, the recipe of each task, the "

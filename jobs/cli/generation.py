@@ -14,8 +14,8 @@ from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.answer import AnswerConfig, Answers, answer, answer_scores, template_for
 from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
 from microtome.jobs.models.source import find_model
-from microtome.jobs.suite.published import published_columns, published_score
 from microtome.jobs.tasks import Task, load_task
+from microtome.jobs.tasks.published import published_answer, published_columns
 from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
 from microtome.store.config import Config
@@ -99,7 +99,7 @@ def _summary(
         majority = values.get(f"majority_{row['metric']}")
         if "label" in row or majority is None:
             continue
-        beside = published_score({**row, "model": model}, task.published) if task is not None else None
+        beside = published_answer({**row, "model": model}, task.published) if task is not None else None
         lines.append(
             {
                 "metric": row["metric"],

@@ -42,6 +42,7 @@ def task_show(name: str) -> None:
         "obtain": task.obtain,
         "data": _origin(task),
         "citation": task.citation,
+        **({"remark": task.remark} if task.remark else {}),
         **{f"recipe.{key}": str(value) for key, value in task.recipe.model_dump().items()},
     }
     out.print(as_table([{"": fact, " ": value} for fact, value in facts.items()]))

@@ -4,7 +4,8 @@ What a tokenizer puts around and between texts is read off once from what it doe
 so that nothing here depends on a tokenizer's class.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from microtome.jobs.data.examples import Example
@@ -59,6 +60,26 @@ class Encoder:
         kept = _fit(texts, room)
         return _assemble(texts, kept, frame)
 
+    def windows(self, example: Example, stride: int) -> list[Encoding]:
+        """The text of an example in as many sequences as it takes, each with at most `stride` tokens of the
+        one before. Word ids count through the whole text. A word that is longer than a window is left out;
+        the first window says how many were. InputError for two texts."""
+        if len(example.texts) != 1:
+            raise InputError("stride: only a single text is cut into windows, and the examples have two")
+        words = [self.subwords(word) for word in example.texts[0]]
+        room = self.max_length - sum(map(len, self._single))
+        if stride >= room:
+            raise InputError(f"stride {stride} leaves no room for new tokens in windows of {room}")
+        kept = [number for number, subwords in enumerate(words) if len(subwords) <= room]
+        pieces = []
+        for start, stop in _spans([len(words[number]) for number in kept], room, stride):
+            part = kept[start:stop]
+            piece = _assemble([[words[number] for number in part]], [len(part)], self._single)
+            numbers = [word if word == SPECIAL else part[word] for word in piece.word_ids]
+            pieces.append(replace(piece, word_ids=numbers))
+        pieces[0] = replace(pieces[0], truncated_words=len(words) - len(kept))
+        return pieces
+
     def encode_separately(self, example: Example) -> Encoding:
         """Each text in a sequence of its own, one after the other."""
         pieces = []
@@ -88,6 +109,25 @@ def _fit(texts: list[list[list[int]]], room: int) -> list[int]:
         first = min(sizes[0], max(room - sizes[1], (room + 1) // 2))
         rooms = [first, room - first]
     return [_count(words, limit) for words, limit in zip(texts, rooms, strict=True)]
+
+
+def _spans(sizes: list[int], room: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Where windows over words of these sizes begin and end: each is as full as it can be, and begins with as
+    many of the last words of the one before as have `stride` tokens together."""
+    start = 0
+    while True:
+        stop, used = start, 0
+        while stop < len(sizes) and used + sizes[stop] <= room:
+            used += sizes[stop]
+            stop += 1
+        yield start, stop
+        if stop == len(sizes):
+            return
+        shared, start = 0, stop
+        most = min(stride, room - sizes[stop])  # what the next window adds has to fit beside it
+        while start > 0 and shared + sizes[start - 1] <= most:
+            start -= 1
+            shared += sizes[start]
 
 
 def _count(words: list[list[int]], limit: int) -> int:

@@ -196,7 +196,9 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     scored_blocks = language.questions(blocks["heldout"], config.objective, tokenizer, config.mask_share, rng)
 
     def evaluate() -> dict[str, float]:
-        return language.evaluate(model, scored_blocks, config.objective, tokenizer.pad_token_id)
+        return language.evaluate(
+            model, scored_blocks, config.objective, tokenizer.pad_token_id, config.precision
+        )
 
     before = evaluate()
     check_scores(before, "before training")

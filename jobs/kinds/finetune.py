@@ -76,11 +76,7 @@ def finetune_job(
         "recipe": recipe,
     }
     config = FinetuneConfig.parse(values, where=f"fine-tuning on '{task.name}'")
-    if recipe.positive_weight != 1 and task.kind.counted(task.labels) is None:
-        raise InputError(
-            f"positive_weight is for multi-label and relation tasks; '{task.name}' is {task.type}. "
-            "Set it for the tasks that it is meant for, under 'recipes'"
-        )
+    _refuse_settings_without_effect(task, recipe)
     shape = model.architecture
     return KIND.job(
         f"{task.name}.{slug(model.name)}.f{fraction:03g}.s{seed}",
@@ -92,6 +88,23 @@ def finetune_job(
         private=task.credentialed or model.private,
         refused=shape.refusal(length=recipe.max_length) if shape else "",
     )
+
+
+def _refuse_settings_without_effect(task: Task, recipe: Recipe) -> None:
+    of_sets = task.kind.problem == "multi_label_classification"
+    wrong = {
+        "positive_weight is for multi-label and relation tasks": recipe.positive_weight != 1
+        and task.kind.counted(task.labels) is None,
+        "threshold is for multi-label tasks": recipe.threshold != 0.5 and not of_sets,
+        "stride is for tasks with one text and no marked mentions": recipe.stride is not None
+        and (task.kind.texts != 1 or task.kind.unit == "entity_pair"),
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise InputError(
+                f"{what}; '{task.name}' is {task.type}. Set it for the tasks that it is meant for, under "
+                "'recipes'"
+            )
 
 
 def plan(planning: Planning) -> None:
@@ -141,18 +154,19 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     config, data, source = job.config, job.sources.data, job.sources.model
     kind = data.task.kind
     examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
-    strata = [kind.stratum(example) for example in examples["train"]]
+    trained_on = [example for split in config.recipe.train_on for example in examples[split]]
+    strata = [kind.stratum(example) for example in trained_on]
     percent = config.fraction
     if config.recipe.train_examples is not None:
         percent = min(percent, 100 * config.recipe.train_examples / len(strata))
     training_rows = fraction_subset(strata, percent, config.seed)
     if data.spec.implies_dev:
         log_progress(f"dev is {DEV_SHARE:.0%} of the training documents, as the task names no dev")
-    shared = {split: overlap(examples[split], examples["train"]) for split in ("dev", "test")}
+    shared = {split: overlap(examples[split], trained_on) for split in ("dev", "test")}
     for split, share in shared.items():
         log_progress(f"{share:.1%} of the {split} texts are training texts word for word")
     refuse_overlap(data.task, shared["test"])
-    examples["train"] = [examples["train"][index] for index in training_rows]
+    examples["train"] = [trained_on[index] for index in training_rows]
 
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
@@ -161,13 +175,16 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
     dev = _kept_epoch(history, kind.primary, config.recipe) or model.score(splits["dev"])
+    if config.recipe.threshold == "dev":
+        dev = model.choose_threshold(splits["dev"])
+        log_progress(f"a class is predicted from a probability of {model.threshold:g}, the best on dev")
     test = splits["test"]
-    logits = model.logits(test)
-    predicted = model.decode(test, logits)
+    outputs = model.outputs(test)
+    predicted = model.decode(test, outputs)
     scores = kind.score(test.examples, predicted, config.labels)
     by_class = kind.score_classes(test.examples, predicted, config.labels)
     # Always written: they are small beside a checkpoint, and nobody has to train again to have them.
-    _write_logits(staging.path / "logits.npz", test.examples, logits, model.classes)
+    _write_logits(staging.path / "logits.npz", test.examples, outputs.logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
     truncated = {split: data.truncated_words for split, data in splits.items()}
     terms = kind.metric_terms(test.examples, predicted, config.labels)
@@ -188,6 +205,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
         history=history,
         truncated_words=truncated,
         also_in_train=shared,
+        threshold=model.threshold,
         label_subword=model.subword,
     ).write(staging.outputs)
     staging.provenance.update(provenance(), device=model.device.type)
@@ -206,6 +224,7 @@ def _train(
         metric=model.kind.primary,
         keep_last=recipe.keep == "last",
         seed=config.seed,
+        by_length=recipe.by_length,
     )
     return training.train(
         model.model,
@@ -277,7 +296,7 @@ KIND = Kind(
     name="finetune",
     title="fine-tuning",
     stage="training",
-    version=4,
+    version=5,
     settings=FinetuneConfig,
     sources=FinetuneSources,
     run=finetune,

@@ -11,7 +11,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from microtome.jobs.models import loading
 from microtome.jobs.models.batching import length_sorted_batches, padded
-from microtome.jobs.models.training import IGNORED, half_precision
+from microtome.jobs.models.precision import autocast
+from microtome.jobs.models.training import IGNORED
+from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
 
 AUTO = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
@@ -55,7 +57,9 @@ def masked(block: Sequence[int], tokenizer: Any, share: float, rng: np.random.Ge
 
 
 @torch.inference_mode()
-def evaluate(model: Any, rows: Sequence[Row], objective: str, pad_token_id: int) -> dict[str, float]:
+def evaluate(
+    model: Any, rows: Sequence[Row], objective: str, pad_token_id: int, precision: Precision = "auto"
+) -> dict[str, float]:
     """Mean loss per predicted token in nats, its perplexity, and the share predicted right.
 
     `rows` are (ids, targets); a causal model's targets are its ids, shifted here by one.
@@ -67,7 +71,7 @@ def evaluate(model: Any, rows: Sequence[Row], objective: str, pad_token_id: int)
     for indices in length_sorted_batches([len(ids) for ids, _ in rows], tokens):
         batch = _batch([rows[i] for i in indices], pad_token_id)
         targets = batch.pop("labels").to(device)
-        with torch.autocast(device.type, half_precision(device), enabled=device.type == "cuda"):
+        with autocast(precision, device):
             logits = model(**{k: v.to(device) for k, v in batch.items()}).logits
         if objective == "clm":
             logits, targets = logits[:, :-1], targets[:, 1:]

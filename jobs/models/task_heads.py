@@ -28,14 +28,18 @@ OWN_CLASSES = {
 }
 SUFFIXES = {"token": "ForTokenClassification", "sequence": "ForSequenceClassification"}
 MARK = "microtome_head"  # in the config of a model whose head was made here
+MLP = "-mlp"  # at the end of what is noted there, of a head with a hidden layer
 # What configs call the dropout before a head, the most particular first.
 DROPOUTS = ("classifier_dropout", "hidden_dropout_prob", "hidden_dropout", "dropout_rate", "dropout")
 
 
-def load_for_task(folder: Path, head: str, problem: str, classes: Sequence[str], pad_token_id: int) -> Any:
-    """The model with the head of a task; a head that the checkpoint lacks is new, drawn by torch's seed."""
+def load_for_task(
+    folder: Path, head: str, problem: str, classes: Sequence[str], pad_token_id: int, *, mlp: bool = False
+) -> Any:
+    """The model with the head of a task, which has a hidden layer if `mlp`; a head that the checkpoint lacks
+    is new, drawn by torch's seed."""
     return loading.load(
-        task_class(loading.load_config(folder), head),
+        task_class(loading.load_config(folder), head + MLP if mlp else head),
         folder,
         num_labels=len(classes),
         problem_type=problem if head == "sequence" else None,
@@ -47,8 +51,8 @@ def load_for_task(folder: Path, head: str, problem: str, classes: Sequence[str],
 
 
 def task_class(config: PreTrainedConfig, head: str) -> Any:
-    """The class of a config with the head `token` or `sequence`."""
-    if not config.is_encoder_decoder and type(config) in OWN_CLASSES[head]:
+    """The class of a config with the head `token` or `sequence`, or one of these with MLP at its end."""
+    if not config.is_encoder_decoder and type(config) in OWN_CLASSES.get(head, {}):
         return OWN_CLASSES[head][type(config)]
     config_class: Any = type(config)
     return _made_class(config_class, head, config.is_encoder_decoder)
@@ -71,17 +75,21 @@ def _made_class(config_class: Any, head: str, encoder: bool) -> Any:
         )
     base = MODEL_MAPPING[config_class]
     family = next(c for c in base.__mro__[1:] if issubclass(c, PreTrainedModel))
-    name = base.__name__.removesuffix("Model") + ("Encoder" if encoder else "") + SUFFIXES[head]
+    level = head.removesuffix(MLP)
+    name = base.__name__.removesuffix("Model") + ("Encoder" if encoder else "") + SUFFIXES[level]
+    fields = {"config_class": config_class, "base_class": base, "head": level, "__module__": __name__}
+    if level != head:
+        name, fields = f"{name}WithMlp", {**fields, "mlp": True}
     # The family's own class brings its prefix, its initialisation and how its weights are split.
-    fields = {"config_class": config_class, "base_class": base, "head": head, "__module__": __name__}
     return type(name, (_WithHead, family), fields)
 
 
 class _WithHead:
-    """A linear layer over the last hidden states: of every token; or of the last token of a causal model, and
-    of the mean over the tokens of another."""
+    """A linear layer, or two with tanh between them, over the last hidden states: of every token; or of the
+    last token of a causal model, and of the mean over the tokens of another."""
 
     head: str
+    mlp = False
     base_class: Any
     base_model_prefix: str
     config: Any
@@ -89,9 +97,10 @@ class _WithHead:
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         self.num_labels = config.num_labels
-        setattr(config, MARK, self.head)
+        setattr(config, MARK, self.head + MLP if self.mlp else self.head)
         setattr(self, self.base_model_prefix, self.base_class(config))
         self.dropout = torch.nn.Dropout(_dropout(config))
+        self.hidden = torch.nn.Linear(config.hidden_size, config.hidden_size) if self.mlp else None
         self.score = torch.nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()  # type: ignore[attr-defined]
 
@@ -111,6 +120,8 @@ class _WithHead:
             states = (
                 last_token(states, mask) if loading.is_causal(self.config) else mean_of_tokens(states, mask)
             )
+        if self.hidden is not None:
+            states = torch.tanh(self.hidden(self.dropout(states)))
         logits = self.score(self.dropout(states))
         loss_function: Any = getattr(self, "loss_function")  # noqa: B009  of PreTrainedModel
         if self.head == "token":

@@ -16,9 +16,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.finite import check_logits, check_scores, check_weights
 from microtome.jobs.models.losses import Loss
+from microtome.jobs.models.optimisation import SCHEDULES, Schedule, optimizer_class, repeated, restarts
+from microtome.jobs.models.precision import autocast, compute_dtype
 from microtome.jobs.process import stopping
-from microtome.jobs.training_settings import TrainingSettings
-from microtome.store.errors import MicrotomeError
+from microtome.jobs.training_settings import Precision
+from microtome.store.errors import InputError, MicrotomeError
 from microtome.store.files.removal import remove
 
 Scores = dict[str, float]
@@ -28,32 +30,6 @@ EVALUATION_TOKENS = 4096  # per batch, padding included
 # A state is three times the model: to save each of many short epochs takes longer than they do.
 SECONDS_BETWEEN_SAVES = 60
 BEST = "best.safetensors"  # beside the state that training goes on from
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """What the optimiser does. `metric` picks the epoch that is kept, unless `keep_last`.
-
-    `by_length` puts sequences of similar length into one batch. Scores are taken every `evaluate_every`
-    epochs, and after the last.
-    """
-
-    settings: TrainingSettings
-    metric: str
-    keep_last: bool
-    seed: int
-    by_length: bool = True
-    evaluate_every: int = 1
-
-    def steps(self, examples: int) -> int:
-        """Optimisation steps of the whole training."""
-        return math.ceil(self.settings.epochs * math.ceil(examples / self.settings.batch_size))
-
-    def rising_steps(self, examples: int) -> int:
-        """Steps in which the learning rate rises."""
-        if self.settings.warmup_steps is not None:
-            return self.settings.warmup_steps
-        return math.ceil(self.settings.warmup * self.steps(examples))
 
 
 class Collator:
@@ -117,7 +93,13 @@ def train(
             eval_dataset=features,  # never read: `evaluate` knows its own examples
             data_collator=MicroBatches(collator, micro),
             compute_loss_func=loss,
-            callbacks=[_LogProgress(log_progress), _Saving(saved), _Epochs(collator)],
+            callbacks=[
+                _LogProgress(log_progress),
+                _Saving(saved),
+                _Epochs(collator),
+                *restarts(schedule, len(features)),
+            ],
+            optimizer_cls_and_kwargs=optimizer_class(schedule.settings),
         )
         trainer.score, trainer.schedule = evaluate, schedule
         resume = last_complete_checkpoint(folder)
@@ -144,7 +126,11 @@ def train(
 
 @torch.inference_mode()
 def predict(
-    model: Any, features: Sequence[dict[str, Any]], collator: Collator, device: torch.device
+    model: Any,
+    features: Sequence[dict[str, Any]],
+    collator: Collator,
+    device: torch.device,
+    precision: Precision = "auto",
 ) -> list[Any]:
     """Logits of every example in the order given: float32 arrays [classes] or [tokens, classes]."""
     model.to(device).eval()
@@ -153,7 +139,7 @@ def predict(
     for indices in length_sorted_batches(lengths, EVALUATION_TOKENS):
         batch = collator([features[i] for i in indices])
         batch.pop("labels")
-        with torch.autocast(device.type, half_precision(device), enabled=device.type == "cuda"):
+        with autocast(precision, device):
             logits = model(**{k: v.to(device) for k, v in batch.items()}).logits
         logits = logits.float().cpu().numpy()
         for row, index in enumerate(indices):
@@ -167,11 +153,6 @@ def diverged(step: int, what: str, value: float) -> MicrotomeError:
     return MicrotomeError(
         f"training diverged: the {what} of step {step} is {value}; lower the learning rate, or warm up longer"
     )
-
-
-def half_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the GPU computes in it, else float16."""
-    return torch.bfloat16 if device.type == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
@@ -269,6 +250,14 @@ class _EpochTrainer(Trainer):
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The Trainer's own schedule, or where there are several cycles the same one cycle after cycle."""
+        steps = self.schedule.steps_per_cycle(len(self.train_dataset))
+        if self.schedule.settings.cycles == 1:
+            return super().create_scheduler(num_training_steps, optimizer)
+        self.lr_scheduler = repeated(super().create_scheduler(steps, optimizer), steps)
+        return self.lr_scheduler
+
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         if not self.schedule.by_length:
             return super()._get_train_sampler(*args, **kwargs)
@@ -318,7 +307,7 @@ class _LogProgress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         shown = {k.removeprefix("eval_"): v for k, v in (logs or {}).items() if isinstance(v, float)}
-        wanted = ("loss", "entity_f1", "accuracy", "pearson", "micro_f1", "perplexity")
+        wanted = ("loss", "entity_f1", "accuracy", "pearson", "example_f1", "micro_f1", "perplexity")
         text = " ".join(f"{k} {shown[k]:.4f}" for k in wanted if k in shown)
         if text:
             self.log_progress(f"epoch {state.epoch:.3g}/{args.num_train_epochs:g} {text}")
@@ -351,7 +340,9 @@ def _fits(trainer: Trainer, resume: Path | None) -> bool:
 
 def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArguments:
     cuda = torch.cuda.is_available()
-    half = half_precision(torch.device("cuda")) if cuda else None
+    dtype = compute_dtype(schedule.settings.precision, torch.device("cuda" if cuda else "cpu"))
+    if dtype is torch.float16 and not cuda:
+        raise InputError("precision: float16 needs a GPU; set precision: auto, float32 or bfloat16")
     arguments = TrainingArguments(
         output_dir=str(folder),
         learning_rate=schedule.settings.learning_rate,
@@ -366,8 +357,10 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
         logging_nan_inf_filter=False,  # it would hide a loss that is not finite behind the mean of the others
         save_total_limit=1,
         seed=schedule.seed,
-        bf16=half is torch.bfloat16,
-        fp16=half is torch.float16,
+        lr_scheduler_type=SCHEDULES[schedule.settings.schedule],
+        use_cpu=not cuda and dtype is torch.bfloat16,  # which the Trainer refuses there unless told
+        bf16=dtype is torch.bfloat16,
+        fp16=dtype is torch.float16,
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
         report_to="none",

@@ -7,16 +7,19 @@ from typing import Any
 
 import microtome.analysis
 import microtome.jobs.suite
+import microtome.jobs.tasks
 from microtome.analysis.metrics.terms import METRIC_TERMS
 from microtome.jobs.kinds import all_kinds
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.suite.plan import Plan
+from microtome.jobs.tasks import Task
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.files.checksums import checksum_of
 from microtome.store.identity import digest
 from microtome.store.results import ROWS
 
-CODE = (microtome.analysis, microtome.jobs.suite)  # packages that make the page
+# Packages that make the page; of tasks, what finds the published scores.
+CODE = (microtome.analysis, microtome.jobs.suite, microtome.jobs.tasks)
 SUFFIXES = (".py", ".jinja", ".css")
 LIBRARIES = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")  # versions that decide how it looks
 
@@ -27,9 +30,7 @@ def page_sources(plan: Plan, artifacts: Mapping[str, Artifact], store: Store) ->
     return digest(
         {
             "suite": suite.model_dump(mode="json"),
-            "published": {
-                name: [score.model_dump() for score in suite.task(name).published] for name in suite.tasks
-            },
+            "published": {name: _published(suite.task(name)) for name in suite.tasks},
             "artifacts": [
                 [job.id, _labels(job.labels), _measured(artifacts[job.id])]
                 for job in plan.jobs
@@ -46,6 +47,11 @@ def page_sources(plan: Plan, artifacts: Mapping[str, Artifact], store: Store) ->
 def page_provenance(plan: Plan, store: Store) -> dict[str, str]:
     """What the page says of its making."""
     return {"store": store.root.resolve().name, "study": plan.suite.study, **provenance()}
+
+
+def _published(task: Task) -> dict[str, Any]:
+    """The published scores of a task, and what decides which of them are beside ours."""
+    return task.model_dump(mode="json", include={"published", "published_recipes", "recipe"})
 
 
 def _labels(labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.analysis.multiple_tests import holm
 from microtome.jobs.suite.plan import Plan
-from microtome.jobs.suite.published import published_columns, published_score
+from microtome.jobs.tasks import Task
+from microtome.jobs.tasks.published import published_columns, published_score
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.frames import tidy
 from microtome.store.results import DERIVED_COLUMNS, LABELS, read_rows
@@ -26,7 +27,6 @@ MODEL_COLUMNS = ("model", "reference_model")
 def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
     """What the jobs that are done measured, each row beside a published score where there is one; model by
     model as the suite lists them, each in the order of the plan. Columns: `store.results.COLUMNS`."""
-    published = {task: plan.suite.task(task).published for task in plan.suite.tasks}
     artifacts = store.find_all(job.request for job in plan.jobs)
     rows = []
     for job in plan.jobs:
@@ -34,11 +34,19 @@ def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
         if artifact is None:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
-        scores = published.get(str(labels["task"]), ()) if job.kind == "finetune" else ()
+        task = plan.suite.task(str(labels["task"])) if job.kind == "finetune" else None
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
-            rows.append(row | published_columns(published_score(row, scores)))
+            rows.append(row | _published(row, task))
     return tidy(_by_model(rows, plan))
+
+
+def _published(row: Mapping[str, Any], task: Task | None) -> dict[str, Any]:
+    """What was published for the model and the recipe of a row, if it is of a fine-tuning."""
+    if task is None:
+        return {}
+    score = published_score(row, task.published, task.published_recipes, task.recipe)
+    return published_columns(score)
 
 
 def derived_rows(plan: Plan, store: Store) -> pd.DataFrame:

@@ -2,46 +2,24 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from microtome.analysis.metrics import SCORES
 from microtome.jobs.data.readers.spec import DataSpec
+from microtome.jobs.tasks.published import ZERO_SHOT, Published, known_settings
+from microtome.jobs.tasks.recipe import TRAINS_ONLY, Recipe
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.jobs.tasks.types.task_type import TaskType
-from microtome.jobs.training_settings import TrainingSettings
 from microtome.jobs.yaml_files import YamlFile, read_yaml
-from microtome.store.config import Config, OneOf
+from microtome.store.config import Config
 from microtome.store.errors import InputError, unknown
 from microtome.store.files.paths import place
 
+__all__ = ["TRAINS_ONLY", "Published", "Recipe", "Task", "load_task", "task_file", "task_names"]
+
 OPEN_QUESTION = "?"  # a value that `task init` could not see in the files
 TASKS = Path(__file__).parent
-
-
-class Recipe(TrainingSettings):
-    """How a model is fine-tuned on a task, unless a suite or an option says otherwise."""
-
-    max_length: int = Field(128, ge=8, description="tokens per sequence, special tokens included")
-    keep: str = Field("best", pattern="^(best|last)$", description="checkpoint of the best or the last epoch")
-    positive_weight: float = Field(
-        1.0,
-        gt=0,
-        description="in the loss, of a class that is there (multi-label), of a relation; above 1 if few are",
-    )
-    train_examples: int | None = Field(
-        None, ge=1, description="at most so many training examples, whatever the fraction"
-    )
-    label_subword: str = Field(
-        "auto",
-        pattern="^(auto|first|last)$",
-        description="subword that carries a word's label; auto: first for encoders, last for causal models",
-    )
-
-
-# What of a recipe has no effect where nothing is trained.
-TRAINS_ONLY = (*TrainingSettings.model_fields, "keep", "positive_weight", "train_examples")
 
 
 class HubSpec(DataSpec):
@@ -49,24 +27,6 @@ class HubSpec(DataSpec):
 
     repo: str = Field(description="dataset repository")
     revision: str = Field(description="commit, branch or refs/convert/parquet")
-
-
-class Published(Config):
-    """A score that others reported, to compare with."""
-
-    metric: Annotated[str, OneOf("metric", lambda: SCORES)] = Field(
-        description="of the scores that are known"
-    )
-    value: float = Field(description="as a share, not in per cent")
-    model: str = Field(description="which model had it")
-    source: str = Field(description="where it was reported")
-
-    @model_validator(mode="after")
-    def _is_a_value_of_the_metric(self) -> "Published":
-        low, high = SCORES[self.metric].bounds
-        if not low <= self.value <= high:
-            raise ValueError(f"value: {self.metric} is from {low:g} to {high:g}, not {self.value:g}")
-        return self
 
 
 class Task(Config):
@@ -82,6 +42,7 @@ class Task(Config):
     )
     obtain: str = Field(description="how to get the files, in one line")
     citation: str = Field("", description="the paper that describes the data")
+    remark: str = Field("", description="what a reader of the scores has to know of the data")
     data: DataSpec = Field(description="where the data are and how to read them")
     also: tuple[DataSpec, ...] = Field(
         (), description="other published forms of the same data, tried in order"
@@ -94,7 +55,29 @@ class Task(Config):
         description="share of the test texts that may be training texts word for word; more is refused",
     )
     recipe: Recipe = Field(Recipe.model_validate({}), description="how a model is fine-tuned on it")
+    published_recipes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="name -> what is known of a recipe that published scores were reached by; null says that "
+        "a setting is not known, and what is not named is at its default",
+    )
     published: tuple[Published, ...] = Field((), description="scores that others reported, to compare with")
+
+    @field_validator("published_recipes")
+    @classmethod
+    def _are_recipes(cls, recipes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, stated in recipes.items():
+            Recipe.parse(known_settings(stated), where=f"published recipe '{name}'")
+            if strange := stated.keys() - Recipe.model_fields.keys():
+                raise ValueError(f"published recipe '{name}': no such setting: {', '.join(sorted(strange))}")
+        return recipes
+
+    @model_validator(mode="after")
+    def _published_by_a_recipe_that_is_stated(self) -> "Task":
+        for score in self.published:
+            names = (*self.published_recipes, ZERO_SHOT)
+            if score.recipe and score.recipe not in names:
+                raise ValueError(str(unknown("published recipe", score.recipe, names)))
+        return self
 
     @model_validator(mode="after")
     def _labels_suit_the_type(self) -> "Task":

@@ -216,7 +216,7 @@ def test_the_id_of_a_request_stays(golden, name):
     assert job.id == golden["ids"][name]["id"], (
         f"the id of '{name}' has changed, and nobody would find again what they have made. Undo what changed "
         f"it; a new setting needs a default that does what was done before. If a {job.kind} job now makes "
-        f"something else of the same request, raise its version in its file in jobs/kinds/, and "
+        f"something else of the same request, raise the version of {job.kind} in its file in jobs/kinds/ and "
         f"run this file with {WRITE}=1"
     )
 

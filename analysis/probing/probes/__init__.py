@@ -1,9 +1,9 @@
 """The probes by name. A probe is one file here and one line in this table."""
 
-from microtome.analysis.probing.probes.probe import NETWORK, FitSettings, Probe, ProbeSettings
+from microtome.analysis.probing.probes.probe import OPTIONAL, FitSettings, Probe, ProbeSettings
 from microtome.store.lazy import LazyImport, LazyTable
 
-__all__ = ["NETWORK", "PROBES", "FitSettings", "Probe", "ProbeSettings"]
+__all__ = ["OPTIONAL", "PROBES", "FitSettings", "Probe", "ProbeSettings"]
 
 _HERE = "microtome.analysis.probing.probes"
 

@@ -8,26 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microtome.analysis.numerics.standardise import Standardiser
+from microtome.analysis.numerics.standardise import Standardiser, as_they_are
 from microtome.analysis.probing.probes.probe import NETWORK, Probe, smoothed
 from microtome.store.errors import InputError, model_packages
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FEWEST_STEPS = 300
-
 
 class BilstmCrfProbe(Probe):
     """Bidirectional LSTM with a CRF over the words of sentences: tagging probe of Bonfigli et al. (2024).
 
     Takes all settings but `strength`: `width` units per direction, batches of `batch_size` sentences, Adam,
-    and `epochs` passes over the sentences or more where that makes fewer than FEWEST_STEPS steps. The same
+    and `epochs` passes over the sentences or more where that makes fewer than `fewest_steps` steps. The same
     seed gives the same network on the same CPU; the caller's random state of torch is left as it was.
-    Features are standardised.
+    Features are standardised unless `standardise` says otherwise.
     """
 
-    takes = NETWORK
+    takes = (*NETWORK, "fewest_steps", "standardise")
     probabilistic = True
     regularised = False
 
@@ -38,7 +36,7 @@ class BilstmCrfProbe(Probe):
         torch, crf = _libraries()
         self._rows = len(y)
         self._tags, numbers = np.unique(y, return_inverse=True)
-        self._standard = Standardiser(x)
+        self._standard = Standardiser(x) if self.settings.standardise else as_they_are
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             self._network: dict[str, Any] = {
@@ -57,7 +55,7 @@ class BilstmCrfProbe(Probe):
             lr=settings.learning_rate,
         )
         rng = np.random.default_rng(settings.seed)
-        for _ in range(settings.passes(count, FEWEST_STEPS)):
+        for _ in range(settings.passes(count, settings.fewest_steps)):
             batches = list(sentences.batches(settings.batch_size, rng))
             for number in rng.permutation(len(batches)):
                 batch = batches[number]

@@ -10,6 +10,7 @@ from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
 
 NETWORK = ("width", "epochs", "batch_size", "learning_rate")  # the settings that only networks take
+OPTIONAL = (*NETWORK, "fewest_steps", "standardise")  # those that not every probe takes
 
 
 class FitSettings(Config):
@@ -20,6 +21,13 @@ class FitSettings(Config):
     epochs: int = Field(3, ge=1, description="of bilstm-crf, at least")
     batch_size: int = Field(64, ge=1, description="of bilstm-crf, in sentences, and mlp")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, for bilstm-crf and mlp")
+    fewest_steps: int = Field(
+        300, ge=1, description="of bilstm-crf: where its epochs make fewer steps, there are more epochs"
+    )
+    standardise: bool = Field(
+        True,
+        description="of svm and bilstm-crf: features to mean 0 and variance 1; false takes them as they are",
+    )
     seed: Seed = Field(0, description="of control labels, blocks, the split for dev, and probes that draw")
 
 

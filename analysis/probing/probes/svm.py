@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, SVR
 
-from microtome.analysis.numerics.standardise import Standardiser
+from microtome.analysis.numerics.standardise import Standardiser, as_they_are
 from microtome.analysis.probing.probes.probe import Probe
 from microtome.store.errors import InputError
 
@@ -17,11 +17,12 @@ PREDICTED_ROWS = 2048  # at a time, so that their kernel stays small
 class SvmProbe(Probe):
     """Support-vector machine with a radial kernel: the inference probe of Bonfigli et al. (2024).
 
-    Takes `strength`, which is C. gamma is "scale" as scikit-learn has it: 1 / (features * variance). One
-    machine for classes, one per class for sets of them, support-vector regression for numbers. No more than
-    MOST_ROWS training rows, as memory and time grow with their square.
+    Takes `strength`, which is C, and `standardise`. gamma is "scale" as scikit-learn has it: 1 / (features *
+    variance). One machine for classes, one per class for sets of them, support-vector regression for numbers.
+    No more than MOST_ROWS training rows, as memory and time grow with their square.
     """
 
+    takes = ("standardise",)
     probabilistic = False
 
     def fit(self, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> None:
@@ -30,7 +31,7 @@ class SvmProbe(Probe):
                 f"the svm probe takes at most {MOST_ROWS:,} training rows, here are {len(x):,}; "
                 "take fewer (--examples) or the linear probe"
             )
-        self._standard = Standardiser(x)
+        self._standard = Standardiser(x) if self.settings.standardise else as_they_are
         self._x = self._standard(x)
         variance = float(self._x.var())
         self._gamma = 1 / (x.shape[1] * variance) if variance else 1.0

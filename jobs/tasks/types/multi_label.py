@@ -11,23 +11,13 @@ from microtome.jobs.tasks.types.task_type import TaskType, documents
 
 
 class MultiLabel(TaskType):
-    """A class is predicted where its logit is above 0. Where examples are cut from documents, the classes
-    of a document are those of its examples together, and the example-based F1 is over documents."""
+    """A class is predicted where its logit is above 0."""
 
     texts = 1
     head = "sequence"
     problem = "multi_label_classification"
     unit = "text"
-    metrics = (
-        "micro_f1",
-        "macro_f1",
-        "weighted_f1",
-        "samples_f1",
-        "exact_match",
-        "example_f1",
-        "example_precision",
-        "example_recall",
-    )
+    metrics: tuple[str, ...] = ("micro_f1", "macro_f1", "weighted_f1", "samples_f1", "exact_match")
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
@@ -59,3 +49,11 @@ class MultiLabel(TaskType):
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return indicators([e.label for e in examples], classes)  # type: ignore[misc]
+
+
+class DocumentsMultiLabel(MultiLabel):
+    """Sentences of documents: the classes of a document are those of its sentences together, and what counts
+    is the example-based F1 of documents that have any (BLUE, Hallmarks of Cancer). The scores over sentences
+    stand beside it."""
+
+    metrics = ("example_f1", "example_precision", "example_recall", *MultiLabel.metrics)

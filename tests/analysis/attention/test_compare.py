@@ -202,3 +202,32 @@ def test_other_tokens_other_architectures_and_no_attentions_are_refused(make_cac
     for other, message in ((other_tokens, "same tokens"), (causal, "architectures"), (none, "no attentions")):
         with pytest.raises(InputError, match=message):
             compare_attention(AttentionConfig(), one, other)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_cosine_of_whole_maps_counts_special_tokens_and_rows_as_they_are_stored(make_cache, causal):
+    old, new = maps(1, causal), maps(2, causal)
+    words = [w for n in LENGTHS for w in [-1, *range(n - 2), -1]]
+    caches = [
+        make_cache(
+            name,
+            np.zeros((LAYERS + 1, sum(LENGTHS), 2), np.float32),
+            LENGTHS,
+            words=words,
+            labels=[0] * sum(n - 2 for n in LENGTHS),
+            classes=["O"],
+            attention=attention,
+            causal=causal,
+        )
+        for name, attention in (("old", old), ("new", new))
+    ]
+    rows = compare_attention(AttentionConfig(measures=("cosine_whole", "cosine"), patterns=()), *caches)
+    expected = np.mean(
+        [
+            (p * q).sum((-1, -2)) / np.sqrt((p**2).sum((-1, -2)) * (q**2).sum((-1, -2)))
+            for p, q in zip(old, new, strict=True)
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(table(rows, "cosine_whole"), expected, rtol=1e-5)
+    assert not np.allclose(table(rows, "cosine"), expected, rtol=1e-3)

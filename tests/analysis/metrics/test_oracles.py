@@ -209,9 +209,10 @@ def of_documents(gold, predicted, documents):
     rows = []
     for name in sides[0]:
         true, guessed = sides[0][name], sides[1][name]
-        both = len(true & guessed)
-        rows.append((both / len(guessed) if guessed else not true, both / len(true) if true else not guessed))
-    precision, recall = np.mean(rows, axis=0)
+        if true:  # BLUE has no others
+            both = len(true & guessed)
+            rows.append((both / len(guessed) if guessed else 0, both / len(true)))
+    precision, recall = np.mean(rows, axis=0) if rows else (0.0, 0.0)
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return {"example_f1": f1, "example_precision": precision, "example_recall": recall}
 

@@ -26,7 +26,12 @@ FORMS = {
     "relations": ClassLabels,
     "classes": ClassLabels,
 }
-OF_A_TYPE = {"ner": TagLabels, "multi-label": SetLabels, "similarity": NumberLabels}
+OF_A_TYPE = {
+    "ner": TagLabels,
+    "multi-label": SetLabels,
+    "multi-label-documents": SetLabels,
+    "similarity": NumberLabels,
+}
 
 
 def test_a_metric_has_names_and_a_range():

@@ -85,8 +85,8 @@ def test_example_scores_join_the_rows_of_a_document():
     gold = [("a",), ("b",), (), ("c",), ()]
     predicted = [("a",), (), (), ("a", "c"), ()]
     labels = set_labels(gold, predicted, ["a", "b", "c"], groups=["1", "1", "2", "3", "4"])
-    # 1: gold ab, predicted a -> p 1, r 1/2; 2: nothing in either -> 1, 1; 3: gold c, predicted ac -> 1/2, 1
-    precision, recall = (1 + 1 + 1 / 2 + 1) / 4, (1 / 2 + 1 + 1 + 1) / 4
+    # 1: gold ab, predicted a -> p 1, r 1/2; 3: gold c, predicted ac -> 1/2, 1; 2 and 4 have no class
+    precision, recall = (1 + 1 / 2) / 2, (1 / 2 + 1) / 2
     assert score("example_precision", labels) == pytest.approx(precision)
     assert score("example_recall", labels) == pytest.approx(recall)
     assert score("example_f1", labels) == pytest.approx(2 * precision * recall / (precision + recall))

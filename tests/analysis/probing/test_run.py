@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microtome.analysis.metrics.terms import ScoreKey
-from microtome.analysis.probing.probes import PROBES, bilstm_crf, mlp
+from microtome.analysis.probing.probes import PROBES, ProbeSettings
 from microtome.analysis.probing.run import probe
 from microtome.analysis.probing.settings import MIX, ProbeConfig
 from microtome.store.errors import InputError
@@ -224,8 +224,7 @@ def of_layer(found, layer):
 @pytest.fixture
 def few_steps(monkeypatch):
     """For what trains step by step: these tests ask whether a fit is the same, not whether it is good."""
-    for module in (mlp, bilstm_crf):
-        monkeypatch.setattr(module, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(ProbeSettings, "passes", lambda self, rows, fewest_steps: self.epochs)
 
 
 @pytest.mark.usefixtures("few_steps")

@@ -63,12 +63,19 @@ def test_a_task_gives_predictions_on_stdout_and_scores_on_stderr(tiny_models, sm
 
 def test_a_published_score_stands_beside_a_whole_split_only(tiny_models, small_tasks, tmp_path):
     task = tmp_path / "known.yaml"
-    published = "published: [{metric: accuracy, value: 0.911, model: other, source: a paper}]"
-    task.write_text(small_tasks["nli"].read_text() + published)
-    _, said = lines("--checkpoint", tiny_models / "gpt2", "--task", task)
+    asked = "--checkpoint", tiny_models / "gpt2", "--task", task
+    row = "{{metric: accuracy, value: 0.911, model: {}, recipe: zero-shot, source: a paper}}"
+
+    def publish(model):
+        task.write_text(small_tasks["nli"].read_text() + f"published: [{row.format(model)}]")
+
+    publish("another")
+    _, said = lines(*asked)
+    assert "a paper" not in said
+    publish(tiny_models / "gpt2")
+    _, said = lines(*asked)
     assert "0.9110" in said
     assert "a paper" in said
-    assert "other" in said
     _, said = lines("--checkpoint", tiny_models / "gpt2", "--task", task, "--limit", 5)
     assert "a paper" not in said
 

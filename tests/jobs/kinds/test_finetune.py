@@ -17,7 +17,7 @@ from microtome.jobs.models import training
 from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.run.executor import run_job
-from microtome.jobs.tasks import Recipe, load_task
+from microtome.jobs.tasks import TRAINS_ONLY, Recipe, load_task
 from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
@@ -268,6 +268,15 @@ OTHER = {
     "positive_weight": 2.0,
     "train_examples": 5,
     "label_subword": "last",
+    "schedule": "cosine",
+    "cycles": 2,
+    "optimizer": "adam",
+    "precision": "bfloat16",
+    "stride": 3,
+    "train_on": ["train", "dev"],
+    "by_length": False,
+    "head": "mlp",
+    "threshold": 0.3,
 }
 
 
@@ -278,17 +287,25 @@ def test_what_only_training_uses_is_no_part_of_the_identity_where_nothing_is_tra
     data = find_data(load_task(str(bench.tasks["nli"])))
     task = data.task.model_copy(update={"type": "relation"})  # which takes a positive weight
     model = find_model(str(tiny_models / "bert"), bench.store)
+    if name == "threshold":
+        task = task.model_copy(update={"type": "multi-label"})
+    if name == "train_on":  # which asks for the last epoch
+        recipe = task.recipe.model_copy(update={"keep": "last"})
+        task = task.model_copy(update={"recipe": recipe})
+    if name == "stride":
+        task = task.model_copy(update={"type": "classification"})
     changed = task.recipe.model_copy(update={name: OTHER[name]})
     same = {
         fraction: len({finetune_job(task, data, model, fraction, 1, r).id for r in (task.recipe, changed)})
         == 1
         for fraction in (0, 0.1, 100)
     }
-    assert same == {0: name not in ("max_length", "label_subword"), 0.1: False, 100: False}
+    assert same == {0: name in TRAINS_ONLY, 0.1: False, 100: False}
 
 
 def test_the_untrained_model_is_scored_once_for_all_learning_rates(bench, tiny_models):
     made = bench.run(bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=1e-3))
     again = bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=7e-4, epochs=9)
     assert bench.store.find(again.request).path == made.path
-    assert set(made.settings["recipe"]) == {"max_length", "label_subword"}
+    kept = {"max_length", "label_subword", "precision", "stride", "head", "threshold"}
+    assert set(made.settings["recipe"]) == kept == set(Recipe.model_fields) - set(TRAINS_ONLY)

@@ -4,30 +4,8 @@ import pytest
 
 from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.terms import ScoreKey, metric_terms
-from microtome.jobs.suite.published import published_columns, published_score
 from microtome.jobs.suite.results import _corrected, _derived, without_places
-from microtome.jobs.tasks import Published
-from microtome.store.results import COLUMNS, DERIVED_COLUMNS
-
-PUBLISHED = (
-    Published(metric="accuracy", value=0.8, model="bert", source="one"),
-    Published(metric="accuracy", value=0.9, model="biobert", source="two"),
-)
-
-
-def test_a_test_score_stands_beside_that_of_the_same_model_or_else_the_first():
-    row = {"metric": "accuracy", "split": "test", "model": "biobert"}
-    assert published_score(row, PUBLISHED) == PUBLISHED[1]
-    assert published_score(row | {"model": "gpt2"}, PUBLISHED) == PUBLISHED[0]
-    assert published_score(row | {"split": "dev"}, PUBLISHED) is None
-    assert published_score(row | {"metric": "macro_f1"}, PUBLISHED) is None
-
-
-def test_a_published_score_is_three_columns_of_a_row():
-    columns = published_columns(PUBLISHED[1])
-    assert columns == {"published": 0.9, "published_model": "biobert", "source": "two"}
-    assert set(columns) <= set(COLUMNS)
-    assert published_columns(None) == {}
+from microtome.store.results import DERIVED_COLUMNS
 
 
 def test_gains_means_and_differences_are_derived_from_scores_by_example():

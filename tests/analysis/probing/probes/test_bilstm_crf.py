@@ -4,18 +4,13 @@ from itertools import product
 import numpy as np
 import pytest
 
-from microtome.analysis.probing.probes import ProbeSettings, bilstm_crf
+from microtome.analysis.probing.probes import ProbeSettings
 from microtome.analysis.probing.probes.bilstm_crf import BilstmCrfProbe
 from microtome.store.errors import InputError, MissingError
 
-SETTINGS = ProbeSettings(width=12, epochs=20, batch_size=16, learning_rate=0.01)
+SETTINGS = ProbeSettings(width=12, epochs=20, batch_size=16, learning_rate=0.01, fewest_steps=1)
 LENGTHS = np.resize([5, 2, 7, 3, 1], 100)
 GROUPS = np.repeat(np.arange(100), LENGTHS)
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    monkeypatch.setattr(bilstm_crf, "FEWEST_STEPS", 1)
 
 
 def in_context(seed):

@@ -3,20 +3,15 @@
 import numpy as np
 import pytest
 
-from microtome.analysis.probing.probes import PROBES, ProbeSettings, bilstm_crf
+from microtome.analysis.probing.probes import PROBES, ProbeSettings
 from microtome.analysis.probing.probes.probe import gold_log_likelihood
 from microtome.store.errors import InputError
 
 SENTENCES, WORDS, FEATURES, CLASSES = 80, 4, 6, 3
-SETTINGS = ProbeSettings(width=12, epochs=15, batch_size=16, learning_rate=0.02)
+SETTINGS = ProbeSettings(width=12, epochs=15, batch_size=16, learning_rate=0.02, fewest_steps=1)
 
 probabilistic = [name for name, probe in PROBES.items() if probe.probabilistic]
 of_texts = [name for name in PROBES if name != "bilstm-crf"]  # the others do not ask for sentences
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    monkeypatch.setattr(bilstm_crf, "FEWEST_STEPS", 1)
 
 
 def planted(seed, sentences=SENTENCES):
@@ -226,3 +221,24 @@ def test_few_rows_are_passed_more_often():
     assert settings.passes(1000, fewest_steps=300) == 3
     assert settings.passes(1001, fewest_steps=400) == 4
     assert settings.passes(5, fewest_steps=300) == 300
+
+
+@pytest.mark.parametrize("name", ["svm", "bilstm-crf"])
+def test_features_may_be_taken_as_they_are(name):
+    (x, y, groups), (asked, _, asked_groups) = planted(1), planted(2)
+    scale = np.array(
+        [1, 1, 1, 5000, 5000, 5000], np.float32
+    )  # noise drowns the signal unless it is scaled down
+    scaled = fitted(name, x * scale, y, groups).predict(asked * scale, asked_groups)
+    raw = fitted(name, x * scale, y, groups, standardise=False).predict(asked * scale, asked_groups)
+    assert (scaled != raw).mean() > 0.1
+
+
+def test_a_raw_machine_is_that_of_scikit_learn():
+    from sklearn.svm import SVC
+
+    (x, y, groups), (asked, _, asked_groups) = planted(1), planted(2)
+    scale = np.array([1, 2, 3, 4, 5, 6], np.float32)
+    ours = fitted("svm", x * scale, y, groups, standardise=False).predict(asked * scale, asked_groups)
+    theirs = SVC(C=1, kernel="rbf").fit(x * scale, y).predict(asked * scale)
+    assert (ours == theirs).all()
