@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from microtome.jobs.data.readers import READERS
+from microtome.jobs.kinds import all_kinds
 from microtome.jobs.suite.suite import suite_class
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.types import TASK_TYPES
@@ -99,6 +100,9 @@ def _allow_short_forms(schema: dict[str, Any]) -> None:
         "description": "names of models, or what is said of each",
         "anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, models],
     }
+    # What an included suite has said of a name, as of the corpus of a model, need not be said again.
+    for key in ("models", *(kind.name for kind in all_kinds() if kind.named_steps)):
+        _allow_parts(schema["properties"][key], schema["$defs"])
     complete = [key for key in schema["required"] if key != "name"]
     schema["required"] = ["name"]
     schema["anyOf"] = [{"required": ["include"]}, {"required": complete}]
@@ -107,6 +111,17 @@ def _allow_short_forms(schema: dict[str, Any]) -> None:
             value["additionalProperties"] = {"anyOf": [value["additionalProperties"], {"type": "null"}]}
         if key not in ("include", "name"):
             schema["properties"][key] = {"anyOf": [value, {"type": "null"}]}
+
+
+def _allow_parts(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """No key is needed of an object, nor of the objects in it; those in lists are said whole."""
+    schema.pop("required", None)
+    if "$ref" in schema:
+        _allow_parts(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+    for part in [*inner, schema.get("additionalProperties")]:
+        if isinstance(part, dict):
+            _allow_parts(part, definitions)
 
 
 def _classes(
@@ -147,7 +162,12 @@ def _choices(field: FieldInfo) -> list[Any]:
         if isinstance(mark, OneOf):
             return list(mark.names())
     parts = [field.annotation, *typing.get_args(field.annotation)]
-    return [c for part in parts if typing.get_origin(part) is typing.Literal for c in typing.get_args(part)]
+    literals = [part for part in parts if typing.get_origin(part) is typing.Literal]
+    if typing.get_origin(field.annotation) in (typing.Union, types.UnionType):
+        others = [part for part in parts[1:] if part not in (type(None), *literals)]
+        if others:  # a word or a number: the description names the words
+            return []
+    return [choice for part in literals for choice in typing.get_args(part)]
 
 
 def _shown(default: Any) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         probe,
         results,
     )
-    from microtome.jobs.tasks import Recipe
+    from microtome.jobs.tasks.recipe import Recipe
     from microtome.store.artifacts.store import Store
     from microtome.store.cache.listing import caches
     from microtome.store.cache.reader import ActivationCache, open_cache
@@ -36,7 +36,7 @@ _MODULES = {
     "ExtractConfig": "microtome.jobs.kinds.extract",
     "MicrotomeError": "microtome.store.errors",
     "ProbeConfig": "microtome.analysis.probing.settings",
-    "Recipe": "microtome.jobs.tasks",
+    "Recipe": "microtome.jobs.tasks.recipe",
     "SimilarityConfig": "microtome.analysis.similarity_settings",
     "Store": "microtome.store.artifacts.store",
     "caches": "microtome.store.cache.listing",

@@ -54,7 +54,7 @@ def documented():
         lines = re.findall(r"^(?:\$ )?(?:.*/)?microtome (.*)$", "\n".join(blocks(text)), re.M)
         spans = re.findall(r"`(?:\w+=\S+ )*microtome ([^`]*)`", re.sub(r"```.*?```", "", text, flags=re.S))
         for line in [*lines, *(" ".join(span.split()) for span in spans)]:
-            line = line.partition("  #")[0].partition(" # ")[0]
+            line = line.partition("  #")[0].partition(" # ")[0].partition(" > ")[0]
             yield pytest.param(shlex.split(line.replace("\\|", "|")), id=f"{name}: {line}"[:60])
 
 

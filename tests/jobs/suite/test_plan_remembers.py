@@ -49,7 +49,11 @@ def reads(monkeypatch):
         (digests.hashlib, "file_digest"),
     ):
         real = getattr(module, name)
-        noted = lambda *args, real=real, name=name: read.append(name) or real(*args)  # noqa: E731
+
+        def noted(*args, _real=real, _name=name, **options):
+            read.append(_name)
+            return _real(*args, **options)
+
         monkeypatch.setattr(module, name, noted)
     return read
 
