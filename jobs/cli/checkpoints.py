@@ -37,7 +37,7 @@ def finetune_command(task: str, model: str, fraction: float, seed: int, **option
     """
     store = Store()
     spec = load_task(task)
-    changed = {k: v for k, v in options.items() if v is not None}
+    changed = {k: v for k, v in options.items() if v not in (None, ())}
     recipe = Recipe.parse(spec.recipe.model_dump() | changed, where="options")
     job = finetune_job(spec, find_data(spec, store.digests), find_model(model, store), fraction, seed, recipe)
     show(run_by_hand(job, store, console()), console())
