@@ -221,7 +221,7 @@ def test_the_windows_of_a_text_vote_on_its_classes(reasons):
     ("arguments", "expected"),
     [
         ((), {}),
-        (("--train-on", "train", "--train-on", "dev", "--keep", "last"), {"train_on": ("train", "dev")}),
+        (("--train-on", "train", "--train-on", "dev", "--keep", "last"), {"train_on": ("dev", "train")}),
         (("--by-length", "false", "--schedule", "cosine"), {"by_length": False, "schedule": "cosine"}),
     ],
 )
