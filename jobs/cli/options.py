@@ -137,8 +137,7 @@ def _click_type(annotation: Any) -> tuple[Any, bool]:
     origin = typing.get_origin(annotation)
     inner = [a for a in typing.get_args(annotation) if a is not type(None)]
     if origin in (typing.Union, types.UnionType):
-        # Of several kinds, as a number or a word: the settings class tells them apart.
-        return _click_type(inner[0]) if len(inner) == 1 else (str, False)
+        return _click_type(inner[0]) if len(inner) == 1 else (str, False)  # the settings class decides
     if origin is tuple:
         return _click_type(inner[0])[0], True
     if origin is typing.Literal:

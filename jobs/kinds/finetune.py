@@ -154,7 +154,8 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     config, data, source = job.config, job.sources.data, job.sources.model
     kind = data.task.kind
     examples = {split: read_as_planned(data, split, job.inputs[split]) for split in SPLITS}
-    trained_on = [example for split in config.recipe.train_on for example in examples[split]]
+    splits_trained = [split for split in SPLITS if split in config.recipe.train_on]
+    trained_on = [example for split in splits_trained for example in examples[split]]
     strata = [kind.stratum(example) for example in trained_on]
     percent = config.fraction
     if config.recipe.train_examples is not None:

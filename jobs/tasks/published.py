@@ -66,8 +66,8 @@ def follows(recipe: Recipe, stated: Mapping[str, Any], epoch: float | None = Non
     values = dict(stated) | ({} if epoch is None else {"epochs": epoch})
     expected = Recipe.model_validate(known_settings(values))
     unknown = {name for name, value in values.items() if value is None}
-    names = [name for name in Recipe.model_fields if name not in unknown and name not in COMPUTATION]
-    return all(getattr(recipe, name) == getattr(expected, name) for name in names)
+    ours, theirs = recipe.all_settings(), expected.all_settings()
+    return all(ours[name] == theirs[name] for name in ours.keys() - unknown - set(COMPUTATION))
 
 
 def published_score(

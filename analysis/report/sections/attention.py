@@ -20,14 +20,21 @@ CAPTION = (
     "one that changed most, and all maps share the colour scale. Layer 0 is the first attention layer; in "
     "the probing figure, layer 0 is the embedding output."
 )
-TUNED = "the fine-fine_tuned model compared with the pretrained one"
+TUNED = "the fine-tuned model compared with the pretrained one"
 ADAPTED = "the adapted model compared with its base"
 UNITS = {
     "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
-    "cosine": "cosine similarity: 1 = unchanged; special tokens and causal zeros push it towards 1",
+    "cosine": "cosine similarity: 1 = unchanged",
+    "cosine_whole": "cosine similarity of whole maps: 1 = unchanged; special tokens, and in causal models "
+    "the zeros of keys to come, push it towards 1",
     "l1": "summed absolute difference of attention rows: 0 = unchanged, 2 = nothing in common",
 }
-COLOURS = {"jensen_shannon": "viridis", "cosine": "viridis_r", "l1": "viridis"}  # bright is changed
+COLOURS = {
+    "jensen_shannon": "viridis",
+    "cosine": "viridis_r",
+    "cosine_whole": "viridis_r",
+    "l1": "viridis",
+}  # bright is changed
 MOST_AT_ONCE = 2  # fractions; of more, the reader may choose one
 
 
@@ -75,7 +82,7 @@ def attention_maps(heads: pd.DataFrame, models: Sequence[str], measure: str, ide
     share one colour scale.
     """
     least, most = float(heads["mean"].min()), float(heads["mean"].max())
-    limits = (min(least, 0.999), 1.0) if measure == "cosine" else (0.0, most if most > 0 else 1.0)
+    limits = (min(least, 0.999), 1.0) if measure.startswith("cosine") else (0.0, most if most > 0 else 1.0)
     scale = Scale(metric_name(measure), COLOURS[measure], *limits)
     fractions = numbers(heads["fraction"])
     pictures = []

@@ -18,7 +18,7 @@ from microtome.analysis.report.frames import (
     stacked,
 )
 
-ATTENTION_MEASURES = ("jensen_shannon", "cosine", "l1")
+ATTENTION_MEASURES = ("jensen_shannon", "cosine", "cosine_whole", "l1")
 BASELINES = ("majority", "bag-of-words")
 MIX = "scalar-mix"
 

@@ -115,3 +115,7 @@ def test_without_results_there_is_no_page(tmp_path):
     assert status == 2
     assert "no results yet for suite 'demo'" in output
     assert not (tmp_path / "out").exists()
+
+
+def test_what_compares_with_published_scores_is_among_the_code_of_a_page():
+    assert any((folder / "published.py").is_file() for folder in page_sources.code_folders())

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from microtome.jobs.cli import main
 from microtome.jobs.data.encoding import SPECIAL, Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.kinds.finetune import finetune_job
@@ -17,6 +19,7 @@ from microtome.jobs.models.windows import joined_windows
 from microtome.jobs.predict import predict
 from microtome.jobs.tasks import Recipe, load_task
 from microtome.jobs.tasks.source import find_data
+from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
 
@@ -212,3 +215,25 @@ def test_the_windows_of_a_text_vote_on_its_classes(reasons):
     windows = reasons(epochs=1, max_length=8, stride=0)
     assert len(predictions(windows)) == len(predictions(whole)) == 20
     assert shares(windows).shape == (20, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), {}),
+        (("--train-on", "train", "--train-on", "dev", "--keep", "last"), {"train_on": ("dev", "train")}),
+        (("--by-length", "false", "--schedule", "cosine"), {"by_length": False, "schedule": "cosine"}),
+    ],
+)
+def test_the_settings_are_options_of_the_command(bench, tiny_models, arguments, expected):
+    always = ("--task", bench.tasks["nli"], "--model", tiny_models / "bert", "--epochs", 1)
+    result = CliRunner().invoke(main, ["finetune", *map(str, (*always, *arguments))])
+    assert result.exit_code == 0, result.output
+    settings = [artifact.settings["recipe"] for artifact in Store().list("finetune")]
+    stored = Recipe.parse(settings[0], where="the artifact")
+    assert expected.items() <= stored.model_dump().items()
+
+
+@pytest.mark.parametrize(("typed", "threshold"), [("0.3", 0.3), ("dev", "dev")])
+def test_a_threshold_that_is_typed_is_a_number_or_a_word(typed, threshold):
+    assert Recipe.parse({"threshold": typed}, where="options").threshold == threshold

@@ -112,3 +112,8 @@ def test_a_tagger_that_was_not_trained_on_dev_is_not_held_against_one_that_was()
 
 def test_the_adapted_model_is_not_held_against_its_base():
     assert compared("clinical-trials", "stop-reasons", model="biobert-trials") is None
+
+
+def test_the_order_of_the_splits_that_are_trained_on_makes_no_difference():
+    stated = {"train_on": ["train", "dev"], "keep": "last"}
+    assert follows(Recipe.parse({"train_on": ["dev", "train"], "keep": "last"}, where="the test"), stated)
