@@ -260,9 +260,9 @@ def test_weight_decay_is_a_setting(bench, tiny_models, monkeypatch):
     decays = []
     train = training.train
 
-    def noted(model, features, collator, evaluate, schedule, *more):
+    def noted(model, features, collator, evaluate, schedule, *more, **options):
         decays.append(schedule.settings.weight_decay)
-        return train(model, features, collator, evaluate, schedule, *more)
+        return train(model, features, collator, evaluate, schedule, *more, **options)
 
     monkeypatch.setattr(training, "train", noted)
     bench.run(job(bench, "a", tiny_models / "gpt2", objective="clm"))

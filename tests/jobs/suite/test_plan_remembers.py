@@ -49,7 +49,7 @@ def reads(monkeypatch):
         (digests.hashlib, "file_digest"),
     ):
         real = getattr(module, name)
-        noted = lambda *args, real=real, name=name: read.append(name) or real(*args)  # noqa: E731
+        noted = lambda *args, real=real, name=name, **more: read.append(name) or real(*args, **more)  # noqa: E731
         monkeypatch.setattr(module, name, noted)
     return read
 
