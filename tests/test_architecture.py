@@ -152,6 +152,7 @@ ROOMS_OF_JOBS = (
     "predict",
     "recompute",
     "suite",
+    "schemas",
     "publishing",
     "cli",
 )

@@ -70,6 +70,7 @@ def suite_init(
     and layers are compared.
     """
     from microtome.jobs.cli.suites import suite_plan
+    from microtome.jobs.schemas import schema_file
     from microtome.jobs.suite.draft import suite_text
     from microtome.jobs.tasks import load_task
 
@@ -78,7 +79,7 @@ def suite_init(
     target = Path(out or f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target} is there already; give another name with --out")
-    write_whole(target, suite_text(name, tasks, models, target.absolute().parent))
+    write_whole(target, suite_text(name, tasks, models, target.absolute().parent, str(schema_file("suite"))))
     ctx.invoke(suite_plan, suite=str(target), overrides=(), form="table")
     click.echo(f"\nwrote {target}; next: microtome suite run {target}, then: microtome report {target}")
 

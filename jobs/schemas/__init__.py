@@ -70,7 +70,7 @@ def schema_text(what: str) -> str:
             schema["$defs"][name]["properties"]["format"]["enum"] = list(READERS)
     else:
         _allow_short_forms(schema)
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(schema, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def page_text(what: str) -> str:
@@ -156,4 +156,4 @@ def _shown(default: Any) -> str:
     if isinstance(default, BaseModel):
         return "see below"
     value = list(default) if isinstance(default, tuple) else default
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+    return f"`{json.dumps(value, ensure_ascii=False, allow_nan=False)}`"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import yaml
 
-from microtome.jobs.schemas import schema_file
 from microtome.jobs.tasks import is_task_file, load_task, task_file
 
 TEXT = """\
@@ -29,8 +28,9 @@ similarity: [{{view: layers}}]
 """
 
 
-def suite_text(name: str, tasks: Sequence[str], models: Sequence[str], folder: Path) -> str:
-    """The suite file that will stand in `folder`; tasks are names or paths from here."""
+def suite_text(name: str, tasks: Sequence[str], models: Sequence[str], folder: Path, schema: str) -> str:
+    """The suite file that will stand in `folder`; tasks are names or paths from here, and `schema` is the path
+    that its first line names."""
     loaded = [load_task(task) for task in tasks]
     titles = ", ".join(task.name for task in loaded)
     # Two texts in one sequence see each other; a probe of a pair reads each as it stands alone.
@@ -39,7 +39,7 @@ def suite_text(name: str, tasks: Sequence[str], models: Sequence[str], folder: P
         os.path.relpath(task_file(task).absolute(), folder) if is_task_file(task) else task for task in tasks
     ]
     return TEXT.format(
-        schema=schema_file("suite"),
+        schema=schema,
         name=_yaml(name),
         description=_yaml(f"{', '.join(models)} on {titles}, before and after fine-tuning"),
         models=_yaml([*models]),
