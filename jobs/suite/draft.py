@@ -29,8 +29,8 @@ similarity: [{{view: layers}}]
 
 
 def suite_text(name: str, tasks: Sequence[str], models: Sequence[str], folder: Path, schema: str) -> str:
-    """The suite file that will stand in `folder`; tasks are names or paths from here, and `schema` is the path
-    that its first line names."""
+    """The suite file that will stand in `folder`; its first line names the `schema`. Tasks are names or paths
+    from here."""
     loaded = [load_task(task) for task in tasks]
     titles = ", ".join(task.name for task in loaded)
     # Two texts in one sequence see each other; a probe of a pair reads each as it stands alone.
