@@ -29,6 +29,7 @@ def test_results_are_what_was_measured_and_derived_results_what_follows(demo_sto
     assert not set(measured["stage"].dropna()) & {"mean", "gain", "difference"}
     keys = ["kind", "task", "model", "fraction", "probe", "layer", "metric"]
     row = derived[(derived["quantity"] == "gain") & (derived["kind"] == "probe")].iloc[0]
+    measured = measured[measured["split"] == "test"]
     at = measured[(measured[keys[:3] + keys[4:]] == row[keys[:3] + keys[4:]]).all(axis="columns")]
     score = at.set_index("fraction")["value"]
     assert row["value"] == pytest.approx(score[row["fraction"]] - score[row["reference_fraction"]])

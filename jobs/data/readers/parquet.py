@@ -14,15 +14,7 @@ from microtome.store.errors import InputError
 
 def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
     """Rows in order. Class numbers become names through the features stored in the file."""
-    import pyarrow
-    import pyarrow.parquet
-
-    with reading(path):
-        try:
-            table = pyarrow.parquet.read_table(path)
-            rows = table.to_pylist()
-        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+    table, rows = _table(path)
     columns = table.column_names
     for column in columns:
         if columns.count(column) > 1:
@@ -36,6 +28,26 @@ def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
             row[label] = _named(row[label], names)
         examples.append(example_of(row, spec, number, f"{path}: row {number}", roles))
     return examples
+
+
+def named_rows(path: Path, most: int) -> list[dict[str, Any]]:
+    """The first rows of a file, with the names of classes in place of their numbers in every column."""
+    table, rows = _table(path, most)
+    names = {column: _class_names(table, column, path) for column in table.column_names}
+    return [{column: _named(value, names[column]) for column, value in row.items()} for row in rows]
+
+
+def _table(path: Path, most: int | None = None) -> tuple[Any, list[dict[str, Any]]]:
+    """A file as a table and as rows, of which `most` are read."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with reading(path):
+        try:
+            table = pyarrow.parquet.read_table(path)
+            return table, table.slice(0, most).to_pylist()
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
 
 
 def _named(value: Any, names: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -12,13 +13,15 @@ from typing import Any
 
 from microtome.jobs.data.readers.conll import DOCUMENT_MARKS
 from microtome.jobs.data.readers.formats import DELIMITERS
-from microtome.jobs.data.readers.opening import encoded_as
+from microtome.jobs.data.readers.opening import encoded_as, reading
+from microtome.jobs.data.readers.parquet import named_rows
 from microtome.jobs.data.readers.parsing import json_rows, read_json, table_rows, xml_root
 from microtome.jobs.tasks.drafting.columns import OPEN, Row
 from microtome.store.errors import InputError
 
 TAG = re.compile(r"O|[BIESUL](-\S+)?")
 LOOKED_AT = 5_000  # lines or rows
+MOST_FILES = 20_000  # of a corpus in a folder
 
 
 @dataclass
@@ -38,8 +41,9 @@ def sniff(path: Path, wanted: str | None) -> Sniffed:
     if path.is_dir():
         return _folder(path, wanted)
     if path.suffix == ".parquet":
-        return Sniffed("parquet", rows=_parquet_rows(path))
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return Sniffed("parquet", rows=named_rows(path, LOOKED_AT))
+    with reading(path):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     encoding = _encoding(data)
     text = data.decode(encoding).removeprefix("\ufeff")
     if not text.strip():
@@ -89,6 +93,8 @@ def _json(path: Path, wanted: str | None) -> Sniffed:
             )
         keys.append(lists[0])
         value = value[lists[0]]
+    if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
+        raise InputError(f"{path}: no list of objects in it")
     return Sniffed("json", {"record": ".".join(keys)} if keys else {}, rows=value)
 
 
@@ -200,14 +206,13 @@ def _numeric(cell: str) -> bool:
     return re.fullmatch(r"-?\d+(\.\d+)?", cell.strip()) is not None
 
 
-def _parquet_rows(path: Path) -> list[Row]:
-    import pyarrow.parquet
-
-    return list(pyarrow.parquet.read_table(path).slice(0, LOOKED_AT).to_pylist())
-
-
 def _folder(path: Path, wanted: str | None) -> Sniffed:
-    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    inside = list(itertools.islice(path.rglob("*"), MOST_FILES + 1))
+    if len(inside) > MOST_FILES:
+        raise InputError(
+            f"{path}: holds more than {MOST_FILES:,} files; name the folder of the corpus itself"
+        )
+    files = [file for file in sorted(inside) if file.is_file()]
     endings = Counter(file.suffix for file in files)
     if endings[".ann"] and endings[".txt"]:
         text = "".join(file.read_text("utf-8", "replace") for file in files if file.suffix == ".ann")

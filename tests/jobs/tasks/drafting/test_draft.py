@@ -101,6 +101,27 @@ def test_json_lines_of_words_are_tagged(here):
     assert (task.type, task.data.scheme, set(task.labels)) == ("ner", "iobes", {"x", "y"})
 
 
+def test_parquet_of_the_hub_has_its_classes_by_name(here):
+    import datasets
+
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-x", "E-x", "S-y"]))
+    features = datasets.Features({"tokens": datasets.List(datasets.Value("string")), "ner_tags": tags})
+    rows = {"tokens": [["Zinol", "acid", "eased", f"case{n}", "pain"] for n in range(20)]}
+    rows |= {"ner_tags": [[1, 2, 0, 0, 3]] * 20}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet("train.parquet")
+    task = drafted("train.parquet")
+    assert (task.data.format, task.data.scheme, set(task.labels)) == ("parquet", "iobes", {"x", "y"})
+
+
+def test_a_folder_of_everything_is_no_corpus(here, monkeypatch):
+    monkeypatch.setattr("microtome.jobs.tasks.drafting.sniffing.MOST_FILES", 3)
+    (here / "all").mkdir()
+    for n in range(4):
+        (here / "all" / f"{n}.xml").write_text("<a/>")
+    result = init("all", "--out", "own.yaml")
+    assert (result.exit_code, "holds more than 3 files" in result.stderr) == (2, True)
+
+
 CONLL = {
     "iob2": "Zinol NN B-cell-line\nworks VB O\n\nZedol NN B-DNA\n\n",
     "iob1": "Zinol NN I-cell-line\nworks VB O\n\nZedol NN I-DNA\n\n",
