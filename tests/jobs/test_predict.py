@@ -61,6 +61,7 @@ MARKED = {"id": "index", "text_a": "sentence", "label": "label"}
 KINDS = {  # format of the task's data, its columns and target, labels
     "classification": ("jsonl", ONE, "class", ("good", "bad", "so-so")),
     "multi-label": ("jsonl", ONE, "classes", ("pain", "fever")),
+    "multi-label-documents": ("jsonl", ONE, "classes", ("pain", "fever")),
     "relation": ("blue-relation", MARKED, "class", ("none", "treats")),
     "similarity": ("jsonl", TWO, "number", ("score",)),
     "question-answering": ("jsonl", TWO, "class", ("yes", "no", "maybe")),

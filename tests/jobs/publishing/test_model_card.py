@@ -83,6 +83,7 @@ def test_front_matter_of_a_tagger(made):
         "license_name": "see-model-card",
         "library_name": "transformers",
         "base_model": "dmis-lab/biobert-v1.1",
+        "datasets": ["tner/bionlp2004"],
         "pipeline_tag": "token-classification",
         "tags": ["microtome", "ner"],
         "model-index": [{"name": "model"}],
