@@ -90,7 +90,7 @@ def test_front_matter_of_a_tagger(made):
     }
     assert test == {
         "task": {"type": "token-classification"},
-        "dataset": {"type": "jnlpba", "name": title, "split": "test"},
+        "dataset": {"type": "tner/bionlp2004", "name": title, "split": "test"},
         "metrics": [{"type": "f1", "value": 0.25, "name": METRICS["entity_f1"].full_name}],
     }
     assert [metric["value"] for metric in dev["metrics"]] == [0.5]
