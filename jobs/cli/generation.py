@@ -11,7 +11,14 @@ from rich.console import Console
 from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.kinds.answer import AnswerConfig, Answers, answer, answer_scores, template_for
+from microtome.jobs.kinds.answer import (
+    AnswerConfig,
+    Answers,
+    answer,
+    answer_scores,
+    choose_shots,
+    template_for,
+)
 from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import Task, load_task
@@ -42,10 +49,12 @@ def generate_command(
 ) -> None:
     """Let a causal language model write; JSON Lines come out.
 
-    With --prompt or --prompts it continues them. With --task it answers classification, pair-classification
-    and question-answering tasks: the label that is the likeliest continuation of the example is the answer.
-    The options --split, --score, --template and --limit belong to --task, all others but --batch-size to
-    prompts. The scores of a task go to the terminal, beside those of always giving the commonest label.
+    With --prompt or --prompts it continues them. With --task it answers the examples of a task: the label
+    that is the likeliest continuation is the answer; where an example may have several labels, each is asked
+    about. --shots puts answered examples first, --chat asks an instruct model in its own chat template.
+    The options --split, --score, --template, --shots, --shots-seed, --chat and --limit belong to --task, all
+    others but --batch-size to prompts. The scores of a task go to the terminal, beside those of always giving
+    the commonest label.
     """
     if task is not None:
         if texts or source is not None:
@@ -68,8 +77,10 @@ def generate_command(
 def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) -> None:
     template = template_for(task, config)
     store = Store()
-    rows = find_data(task).read(config.split)
+    data = find_data(task)
+    rows = data.read(config.split)
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    train = data.read("train") if config.shots else []
     model = find_model(checkpoint, store)
     with lines_to(out) as write, tempfile.TemporaryDirectory() as scratch:
         found = answer(
@@ -78,12 +89,14 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
             task.labels,
             template=template,
             score=config.score,
+            shots=choose_shots(train, [task.kind.stratum(e) for e in train], config.shots, config.shots_seed),
+            chat=config.chat,
             batch_size=config.batch_size,
             name=model.name,
         )
         for row in found.rows(examples):
             write(row)
-    scores = answer_scores(examples, found, config.split)
+    scores = answer_scores(task.kind, examples, found, config.split)
     whole = len(examples) == len(rows)
     screen = console() if out is not None else Console(stderr=True, highlight=False, markup=False, width=160)
     screen.print(as_table(_summary(scores, found, task if whole else None, model.name)))
@@ -92,7 +105,7 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
 def _summary(
     scores: Sequence[dict[str, Any]], found: Answers, task: Task | None, model: str
 ) -> list[dict[str, Any]]:
-    """Accuracy and macro F1 beside the majority class and, for a whole split, what was published."""
+    """The metrics of the task beside the majority class and, for a whole split, what was published."""
     values = {row["metric"]: row["value"] for row in scores if "label" not in row}
     lines = []
     for row in scores:
@@ -109,7 +122,7 @@ def _summary(
                 "n": row["n"],
             }
         )
-    counts = ", ".join(f"{label} {found.predicted.count(label)}" for label in found.labels)
+    counts = ", ".join(f"{label} {found.count(label)}" for label in found.labels)
     return [{**line, "answers": counts} for line in lines]
 
 

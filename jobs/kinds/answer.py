@@ -1,8 +1,7 @@
 """A causal language model asked: the examples of a task answered by the likelihoods of its labels."""
 
-import string
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,11 +9,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from microtome.analysis.metrics.labels import class_labels
-from microtome.analysis.metrics.scoring import by_class, scores
 from microtome.jobs.data.encoding import Encoder
-from microtome.jobs.data.examples import Example, Split
+from microtome.jobs.data.examples import Example, Label, Split
 from microtome.jobs.data.fractions import sample
+from microtome.jobs.data.prompts import Prompts, parse_template, template_about
 from microtome.jobs.kinds.generate import write_lines
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
@@ -25,9 +23,11 @@ from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.references import TaskReferences
 from microtome.jobs.tasks.source import TaskData, read_as_planned
+from microtome.jobs.tasks.types import TASK_TYPES
+from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, runtime
-from microtome.store.errors import InputError, unknown
+from microtome.store.errors import InputError
 from microtome.store.results import write_rows
 
 Score = Literal["sum", "mean", "pmi"]
@@ -35,11 +35,22 @@ Rows = list[dict[str, Any]]
 
 TEMPLATES = {
     "classification": "Text: {first} Category:",
+    "multi-label": "Text: {first} Question: is it about {label}? Answer:",
+    "multi-label-documents": "Text: {first} Question: is it about {label}? Answer:",
     "pair-classification": "Premise: {first} Hypothesis: {second} Relation:",
     "question-answering": "Context: {second} Question: {first} Answer:",
+    "relation": "Text: {first} Relation:",
 }
-SCORES = ("accuracy", "macro_f1")
-PLACES = ("first", "second")  # of a template: the texts of an example
+ONE_OF = "Answer with one of: {labels}."
+CHAT_TEMPLATES = {
+    "classification": f"Text: {{first}} Which category is it? {ONE_OF}",
+    "multi-label": "Text: {first} Is it about {label}? Answer with yes or no.",
+    "multi-label-documents": "Text: {first} Is it about {label}? Answer with yes or no.",
+    "pair-classification": f"Premise: {{first}} Hypothesis: {{second}} How do they relate? {ONE_OF}",
+    "question-answering": f"Context: {{second}} Question: {{first}} {ONE_OF}",
+    "relation": f"Text: {{first}} Which relation do the two mentions have? {ONE_OF}",
+}
+YES_NO = ("yes", "no")  # the choices where every label is asked about by itself
 
 
 class AnswerConfig(Config):
@@ -52,7 +63,18 @@ class AnswerConfig(Config):
         "the label's after the template without texts",
     )
     template: str | None = Field(
-        None, description="prompt, with {first} and {second} for the texts; that of the task type if unset"
+        None,
+        description="prompt, with {first} and {second} for the texts, {labels} for the names of all labels "
+        "and, in multi-label tasks, {label} for the one that is asked about; that of the task type if unset",
+    )
+    shots: int = Field(
+        0,
+        ge=0,
+        description="examples of the train split, of each class in turn, shown with their answers first",
+    )
+    shots_seed: int = Field(0, ge=0, description="which examples are shown")
+    chat: bool = Field(
+        False, description="ask in the turns of the model's own chat template, as instruct models expect"
     )
     limit: int | None = Field(None, ge=1, description="at most so many examples, a seeded sample")
     batch_size: int = runtime(8, "questions that go through the model together", ge=1)
@@ -99,11 +121,12 @@ def answer_job(
 ) -> AnswerJob:
     """The job that answers a split of `task`. `labels` say which model this is of; its name if unset."""
     settled = config.model_copy(update={"template": template_for(task, config)})
+    shots = {"shots": data.digest("train")} if config.shots else {}
     return KIND.job(
         f"{slug(model.name)}.{task.name}.{config.split}.{config.score}",
         TaskAnswerConfig(type=task.type, labels=task.labels, answer=settled),
         AnswerSources(model, data),
-        inputs={"model": model.identity, "data": data.digest(config.split)},
+        inputs={"model": model.identity, "data": data.digest(config.split), **shots},
         needs=(model.artifact,) if model.artifact else (),
         labels={**(labels if labels is not None else {"model": model.name}), "task": task.name},
         private=task.credentialed or model.private,
@@ -121,56 +144,78 @@ def plan(planning: Planning) -> None:
 
 def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     """Write predictions.jsonl, which holds no text, and the scores."""
-    config, source = job.config.answer, job.sources.model
-    rows = read_as_planned(job.sources.data, config.split, job.inputs["data"])
+    config, source, data = job.config.answer, job.sources.model, job.sources.data
+    kind = TASK_TYPES[job.config.type]
+    rows = read_as_planned(data, config.split, job.inputs["data"])
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    train = read_as_planned(data, "train", job.inputs["shots"]) if config.shots else []
     answers = answer(
         source.folder(store, staging.scratch),
         examples,
         job.config.labels,
         template=str(config.template),
         score=config.score,
+        shots=choose_shots(train, [kind.stratum(e) for e in train], config.shots, config.shots_seed),
+        chat=config.chat,
         batch_size=config.batch_size,
         name=source.name,
         log_progress=log_progress,
     )
     write_lines(staging.path / "predictions.jsonl", answers.rows(examples))
-    scores = answer_scores(examples, answers, config.split)
+    scores = answer_scores(kind, examples, answers, config.split)
     write_rows(staging.path, scores)
     staging.outputs.update(
         template=config.template,
-        label_tokens=dict(zip(answers.labels, answers.tokens_l.tolist(), strict=True)),
-        label_log_likelihoods_without_text=dict(zip(answers.labels, answers.prior_l.tolist(), strict=True)),
+        label_tokens=dict(zip(answers.choices, answers.tokens_c.tolist(), strict=True)),
+        label_log_likelihoods_without_text=answers.by_name(answers.prior_qc),
     )
     staging.provenance.update(provenance())
-    log_progress(f"{config.split} accuracy {scores[0]['value']:.4f}")
+    log_progress(f"{config.split} {scores[0]['metric']} {scores[0]['value']:.4f}")
 
 
 @dataclass(frozen=True)
 class Answers:
     """The answer to each example and what it was chosen by.
 
-    `log_likelihood_el` float64 [examples, labels]: log p(label | prompt), the sum over the label's tokens, in
-    nats; `prior_l` the same after the template without texts; `tokens_l` int64, how many tokens a label has.
+    An example is asked one question, whose choices are the labels; or, where it may have several labels, one
+    about each of them, whose choices are yes and no.
+    `log_likelihood_eqc` float64 [examples, questions, choices]: log p(choice | prompt), the sum over the
+    tokens of the choice, in nats; `prior_qc` the same after the template without the example's texts;
+    `tokens_c` int64, how many tokens a choice has.
     """
 
     labels: tuple[str, ...]
-    predicted: list[str]
-    log_likelihood_el: np.ndarray
-    prior_l: np.ndarray
-    tokens_l: np.ndarray
+    choices: tuple[str, ...]
+    predicted: list[Any]  # a label, or a tuple of labels
+    log_likelihood_eqc: np.ndarray
+    prior_qc: np.ndarray
+    tokens_c: np.ndarray
     truncated_words: int
+
+    def by_name(self, values_qc: np.ndarray) -> dict[str, Any]:
+        """Values [questions, choices] by choice, and by label where each label is asked about."""
+        named = [dict(zip(self.choices, row, strict=True)) for row in values_qc.tolist()]
+        return dict(zip(self.labels, named, strict=True)) if self.several else named[0]
+
+    @property
+    def several(self) -> bool:
+        """Whether an example may have several labels."""
+        return isinstance(self.predicted[0], tuple)
+
+    def count(self, label: str) -> int:
+        """How many examples were given a label."""
+        return sum(label in given if self.several else label == given for given in self.predicted)
 
     def rows(self, examples: Sequence[Example]) -> Iterable[dict[str, Any]]:
         """Ids, labels and log-likelihoods, no text."""
-        values = self.log_likelihood_el.round(6).tolist()
-        for example, label, row in zip(examples, self.predicted, values, strict=True):
-            likelihoods = dict(zip(self.labels, row, strict=True))
+        for example, label, values in zip(
+            examples, self.predicted, self.log_likelihood_eqc.round(6), strict=True
+        ):
             yield {
                 "id": example.id,
                 "gold": example.label,
                 "predicted": label,
-                "log_likelihoods": likelihoods,
+                "log_likelihoods": self.by_name(values),
             }
 
 
@@ -181,9 +226,24 @@ def template_for(task: Task, config: AnswerConfig) -> str:
             f"task '{task.name}' ({task.type}) cannot be answered by likelihood; types that can: "
             + ", ".join(TEMPLATES)
         )
-    template = config.template or TEMPLATES[task.type]
-    _parts(template, task.kind.texts)
+    template = config.template or (CHAT_TEMPLATES if config.chat else TEMPLATES)[task.type]
+    several = task.kind.problem == "multi_label_classification"
+    parse_template(template, task.kind.texts, asks_each_label=several)
     return template
+
+
+def choose_shots(
+    examples: Sequence[Example], strata: Sequence[Hashable], count: int, seed: int
+) -> list[Example]:
+    """`count` examples, of each stratum in turn, in the order in which they are shown."""
+    if count > len(examples):
+        raise InputError(f"{count} shots are more than the {len(examples)} examples of the train split")
+    members: dict[Hashable, int] = defaultdict(int)
+    rounds = []
+    for index in np.random.default_rng(seed).permutation(len(examples)).tolist():
+        rounds.append((members[strata[index]], index))
+        members[strata[index]] += 1
+    return [examples[index] for _, index in sorted(rounds, key=lambda pair: pair[0])[:count]]
 
 
 def answer(
@@ -193,54 +253,76 @@ def answer(
     *,
     template: str,
     score: Score = "sum",
+    shots: Sequence[Example] = (),
+    chat: bool = False,
     batch_size: int = 8,
     name: str = "",
     log_progress: Callable[[str], None] = lambda text: None,
 ) -> Answers:
     """Answer each example with the label that has the highest score as the continuation of its prompt.
 
+    Where examples have several labels, each label is asked about, and given where yes scores above no.
     The score is the log-likelihood of the label's tokens in the model: their `sum`; their `mean`, for labels
     of different lengths (Brown et al. 2020); or `pmi`: the sum, less the label's log-likelihood after the
     template without texts, so that a label gains nothing by being common (Holtzman et al. 2021). The first of
-    equal labels is taken. Prompts and labels are encoded word by word. Where prompt and longest label exceed
-    the positions, words go from the beginning of the longer text.
-    Raises InputError for a model that is not causal, a template that does not fit, or no room for a text.
+    equal labels is taken. Prompts and labels are encoded word by word; `shots` are shown with their answers
+    before every question (Brown et al. 2020), as turns where it is a `chat`. Where prompt and longest label
+    exceed the positions, words go from the beginning of the longer text.
+    Raises InputError for a model that is not causal, a template that does not fit, a tokenizer without a chat
+    template that is asked for, or no room for a text.
     """
     from microtome.jobs.models import causal
 
     model = causal.load(folder, name)
     encoder = Encoder(model.tokenizer, max_length=model.positions)
-    choices = [_subwords(encoder, label.split()) for label in labels]
-    parts = _parts(template, len(examples[0].texts))
-    blank = model.started(_subwords(encoder, _filled(parts, [()] * len(PLACES))))
-    room = model.positions - len(blank) - max(map(len, choices))
-    if room < 1:
-        raise InputError(f"template and labels leave no room for a text in {model.positions} positions")
-    kept = [_ends(encoder, example.texts, room) for example in examples]
-    prompts = [model.started(_subwords(encoder, _filled(parts, texts))) for texts in kept]
-    log_likelihoods = causal.log_likelihoods(model, [*prompts, blank], choices, batch_size, log_progress)
-    sums, prior = log_likelihoods[:-1], log_likelihoods[-1]
-    tokens = np.array([len(choice) for choice in choices])
+    several = isinstance(examples[0].label, tuple)
+    labels = tuple(labels)
+    choices = YES_NO if several else labels
+    asked = [
+        Prompts(
+            encoder,
+            template_about(template, len(examples[0].texts), labels, label),
+            choices,
+            begin=model.before,
+            positions=model.positions,
+            shots=[(shot, _choice(shot.label, label)) for shot in shots],
+            chat=chat,
+        )
+        for label in (labels if several else (None,))
+    ]
+    made = [question.of(example) for example in examples for question in asked]
+    prompts = [*(tokens for tokens, _ in made), *(question.blank for question in asked)]
+    log_likelihoods = causal.log_likelihoods(
+        model,
+        [tokens or model.started(()) for tokens in prompts],
+        asked[0].choices,
+        batch_size,
+        log_progress,
+    )
+    shape = (len(asked), len(choices))
+    sums, prior = log_likelihoods[: len(made)].reshape(-1, *shape), log_likelihoods[len(made) :]
+    tokens = np.array([len(choice) for choice in asked[0].choices])
     scores = {"sum": sums, "mean": sums / tokens, "pmi": sums - prior}[score]
-    predicted = [labels[best] for best in scores.argmax(1)]
-    truncated = sum(e.words - sum(map(len, texts)) for e, texts in zip(examples, kept, strict=True))
-    return Answers(tuple(labels), predicted, sums, prior, tokens, truncated)
+    best = scores.argmax(2)
+    predicted: list[Any] = [labels[row[0]] for row in best]
+    if several:
+        predicted = [tuple(name for name, at in zip(labels, row, strict=True) if at == 0) for row in best]
+    truncated = sum(cut for _, cut in made)
+    return Answers(labels, choices, predicted, sums, prior, tokens, truncated)
 
 
-def answer_scores(examples: Sequence[Example], answers: Answers, split: str) -> Rows:
-    """Accuracy and macro F1, those of always giving the commonest gold label (`majority_...`), the scores of
-    each class, and how many words were cut."""
-    gold = [str(example.label) for example in examples]
-    commonest = Counter(gold).most_common(1)[0][0]
-    answered = class_labels(gold, answers.predicted, answers.labels)
-    constant = scores(SCORES, class_labels(gold, [commonest] * len(gold), answers.labels))
+def answer_scores(kind: TaskType, examples: Sequence[Example], answers: Answers, split: str) -> Rows:
+    """The metrics of the task type, those of always giving the commonest gold label (`majority_...`), the
+    scores of each class, and how many words were cut."""
+    commonest = Counter(example.label for example in examples).most_common(1)[0][0]
+    constant = kind.score(examples, [commonest] * len(examples), answers.labels)
     values = {
-        **scores(SCORES, answered),
+        **kind.score(examples, answers.predicted, answers.labels),
         **{f"majority_{metric}": value for metric, value in constant.items()},
         "truncated_words": float(answers.truncated_words),
     }
-    rows: Rows = [{"split": split, "metric": m, "value": v, "n": len(gold)} for m, v in values.items()]
-    for label, of_class in by_class(answered).items():
+    rows: Rows = [{"split": split, "metric": m, "value": v, "n": len(examples)} for m, v in values.items()]
+    for label, of_class in kind.score_classes(examples, answers.predicted, answers.labels).items():
         support = int(of_class["class_support"])
         rows += [
             {"split": split, "label": label, "metric": m, "value": v, "n": support}
@@ -249,50 +331,9 @@ def answer_scores(examples: Sequence[Example], answers: Answers, split: str) -> 
     return rows
 
 
-def _parts(template: str, texts: int) -> list[tuple[list[str], int | None]]:
-    """A template as runs of words, each with the number of the text that follows it, or None."""
-    try:
-        parsed = [(words.split(), place) for words, place, _, _ in string.Formatter().parse(template)]
-    except ValueError as error:
-        raise InputError(f"template '{template}': {error}") from None
-    places = [place for _, place in parsed if place is not None]
-    for place in places:
-        if place not in PLACES[:texts]:
-            raise unknown(f"place in template '{template}'", place, PLACES[:texts])
-    for place in PLACES[:texts]:
-        if places.count(place) != 1:
-            raise InputError(f"template '{template}' needs {{{place}}} exactly once")
-    return [(words, None if place is None else PLACES.index(place)) for words, place in parsed]
-
-
-def _filled(parts: Iterable[tuple[list[str], int | None]], texts: Sequence[Sequence[str]]) -> list[str]:
-    filled: list[str] = []
-    for words, place in parts:
-        filled += words
-        filled += texts[place] if place is not None else ()
-    return filled
-
-
-def _subwords(encoder: Encoder, words: Iterable[str]) -> list[int]:
-    return [token for word in words for token in encoder.subwords(word)]
-
-
-def _ends(encoder: Encoder, texts: Sequence[Sequence[str]], room: int) -> list[Sequence[str]]:
-    """The last words of each text that fit into `room` tokens together; the longer text is cut first."""
-    rooms = [room]
-    if len(texts) == 2:
-        sizes = [len(_subwords(encoder, text)) for text in texts]
-        first = min(sizes[0], max(room - sizes[1], (room + 1) // 2))
-        rooms = [first, room - first]
-    return [_end(encoder, text, limit) for text, limit in zip(texts, rooms, strict=True)]
-
-
-def _end(encoder: Encoder, text: Sequence[str], room: int) -> Sequence[str]:
-    for start in range(len(text) - 1, -1, -1):
-        room -= len(encoder.subwords(text[start]))
-        if room < 0:
-            return text[start + 1 :]
-    return text
+def _choice(gold: Label, label: str | None) -> str:
+    """The right choice of a question: the label, or whether the label that is asked about is one of them."""
+    return str(gold) if label is None else YES_NO[0 if label in gold else 1]  # type: ignore[operator]
 
 
 KIND = Kind(

@@ -11,10 +11,18 @@ from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.scoring import scores
 from microtome.jobs.data.encoding import Encoder, special_tokens
 from microtome.jobs.data.examples import Example
-from microtome.jobs.kinds.answer import AnswerConfig, answer, answer_job, answer_scores, template_for
+from microtome.jobs.kinds.answer import (
+    AnswerConfig,
+    answer,
+    answer_job,
+    answer_scores,
+    choose_shots,
+    template_for,
+)
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import load_task
 from microtome.jobs.tasks.source import find_data
+from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
 
@@ -58,11 +66,11 @@ def test_log_likelihoods_are_those_of_unpadded_passes(tiny_models, name, batch_s
     folder = tiny_models / name
     found = answer(folder, EXAMPLES, LABELS, template=TEMPLATE, batch_size=batch_size)
     wanted, lengths = zip(*(direct(folder, example, LABELS) for example in EXAMPLES), strict=True)
-    np.testing.assert_allclose(found.log_likelihood_el, wanted, atol=1e-4)
+    np.testing.assert_allclose(found.log_likelihood_eqc[:, 0], wanted, atol=1e-4)
     prior, _ = direct(folder, Example("", ((), ()), ""), LABELS)
-    np.testing.assert_allclose(found.prior_l, prior, atol=1e-4)
-    assert found.tokens_l.tolist() == lengths[0].tolist()
-    assert max(found.tokens_l) > 2
+    np.testing.assert_allclose(found.prior_qc[0], prior, atol=1e-4)
+    assert found.tokens_c.tolist() == lengths[0].tolist()
+    assert max(found.tokens_c) > 2
     assert found.truncated_words == 0
 
 
@@ -71,9 +79,9 @@ def test_labels_of_one_token_need_no_second_pass(tiny_models, name):
     labels = ("a", ".", "b")
     found = answer(tiny_models / name, EXAMPLES, labels, template=TEMPLATE)
     if name == "biogpt":
-        assert found.tokens_l.tolist() == [1, 1, 1]
+        assert found.tokens_c.tolist() == [1, 1, 1]
     wanted = [direct(tiny_models / name, example, labels)[0] for example in EXAMPLES]
-    np.testing.assert_allclose(found.log_likelihood_el, wanted, atol=1e-4)
+    np.testing.assert_allclose(found.log_likelihood_eqc[:, 0], wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
@@ -96,14 +104,14 @@ def test_a_long_context_loses_its_beginning_and_the_question_stays(tiny_models, 
     kept = Example("l", (question, context[found.truncated_words :]), "yes")
     again = answer(tiny_models / name, [kept], LABELS, template=TEMPLATE)
     assert again.truncated_words == 0
-    np.testing.assert_array_equal(again.log_likelihood_el, found.log_likelihood_el)
+    np.testing.assert_array_equal(again.log_likelihood_eqc, found.log_likelihood_eqc)
     one_more = Example("l", (question, context[found.truncated_words - 1 :]), "yes")
     assert answer(tiny_models / name, [one_more], LABELS, template=TEMPLATE).truncated_words == 1
 
 
 def test_scores_stand_beside_the_majority_class(tiny_models):
     found = answer(tiny_models / "gpt2", EXAMPLES, LABELS, template=TEMPLATE)
-    rows = answer_scores(EXAMPLES, found, "dev")
+    rows = answer_scores(TASK_TYPES["question-answering"], EXAMPLES, found, "dev")
     values = {row["metric"]: row["value"] for row in rows if "label" not in row}
     assert {row["split"] for row in rows} == {"dev"}
     assert values["majority_accuracy"] == pytest.approx(2 / 3)
@@ -182,3 +190,63 @@ def test_a_checkpoint_of_the_store_is_needed_and_its_default_template_is_in_the_
     assert answer_job(task, data, model, written).id == job.id
     assert answer_job(task, data, model, AnswerConfig(limit=4, template="{first} {second}")).id != job.id
     assert read_rows(bench.run(job))
+
+
+HALLMARKS = ("pain", "fever", "side effects")
+SEVERAL = [
+    Example("a", (tuple("the drug treats headache in most patients".split()),), ("pain", "fever")),
+    Example("b", (("no", "effect"),), ()),
+    Example("c", (tuple("the protein was bound".split()),), ("side effects",)),
+]
+
+
+@pytest.mark.parametrize("score", ["sum", "pmi"])
+def test_of_several_labels_each_is_asked_about(tiny_models, score):
+    template = "{first} about {label} so"
+    found = answer(tiny_models / "gpt2", SEVERAL, HALLMARKS, template=template, score=score)
+    for row, example in enumerate(SEVERAL):
+        given = []
+        for column, label in enumerate(HALLMARKS):
+            about = template.replace("{label}", label) + "{second}"
+            asked = [Example("", (texts, ()), "") for texts in (example.texts[0], ())]
+            sums, prior = (direct(tiny_models / "gpt2", e, ("yes", "no"), about)[0] for e in asked)
+            np.testing.assert_allclose(found.log_likelihood_eqc[row, column], sums, atol=1e-4)
+            yes, no = sums - (prior if score == "pmi" else 0)
+            given += [label] if yes > no else []
+        assert found.predicted[row] == tuple(given)
+    kind = TASK_TYPES["multi-label"]
+    rows = {row["metric"]: row["value"] for row in answer_scores(kind, SEVERAL, found, "test")}
+    assert rows["micro_f1"] == kind.score(SEVERAL, found.predicted, HALLMARKS)["micro_f1"]
+    assert rows["majority_exact_match"] == pytest.approx(1 / 3)
+
+
+def test_shots_are_of_each_class_in_turn_and_others_with_another_seed():
+    strata = ["common"] * 30 + ["rare", "rarer"]
+    shots = [choose_shots(range(32), strata, 5, seed) for seed in range(4)]
+    for chosen in shots:
+        assert {strata[index] for index in chosen[:3]} == set(strata)
+        assert len(set(chosen)) == 5
+    assert len(set(map(tuple, shots))) == 4
+    with pytest.raises(InputError, match="33 shots are more than the 32 examples of the train split"):
+        choose_shots(range(32), strata, 33, 0)
+
+
+def test_the_shots_of_a_job_are_of_its_train_split(bench, tiny_models, small_tasks):
+    task = load_task(str(small_tasks["nli"]))
+    model, data = find_model(str(tiny_models / "gpt2"), bench.store), find_data(task)
+    jobs = [
+        answer_job(
+            task,
+            data,
+            model,
+            AnswerConfig(limit=3, template="{first} {second}", shots=shots, shots_seed=seed),
+        )
+        for shots, seed in ((0, 0), (1, 0), (1, 1))
+    ]
+    assert len({job.id for job in jobs}) == 3
+    assert jobs[1].inputs["shots"] == data.digest("train")
+    told = [
+        [json.loads(line)["log_likelihoods"] for line in (bench.run(job).path / "predictions.jsonl").open()]
+        for job in jobs
+    ]
+    assert len({json.dumps(values) for values in told}) == 3
