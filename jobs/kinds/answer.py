@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example, Label, Split
@@ -78,6 +78,12 @@ class AnswerConfig(Config):
     )
     limit: int | None = Field(None, ge=1, description="at most so many examples, a seeded sample")
     batch_size: int = runtime(8, "questions that go through the model together", ge=1)
+
+    @model_validator(mode="after")
+    def _shots_are_drawn(self) -> Self:
+        if self.shots_seed and not self.shots:
+            raise ValueError("shots_seed has no effect without shots")
+        return self
 
 
 class AnswerStep(Step):

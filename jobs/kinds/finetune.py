@@ -96,6 +96,8 @@ def _refuse_settings_without_effect(task: Task, recipe: Recipe) -> None:
         "positive_weight is for multi-label and relation tasks": recipe.positive_weight != 1
         and task.kind.counted(task.labels) is None,
         "threshold is for multi-label tasks": recipe.threshold != 0.5 and not of_sets,
+        "pooling is for tasks whose head reads whole texts": recipe.pooling != "auto"
+        and task.kind.head == "token",
         "stride is for tasks with one text and no marked mentions": recipe.stride is not None
         and (task.kind.texts != 1 or task.kind.unit == "entity_pair"),
     }

@@ -28,18 +28,26 @@ OWN_CLASSES = {
 }
 SUFFIXES = {"token": "ForTokenClassification", "sequence": "ForSequenceClassification"}
 MARK = "microtome_head"  # in the config of a model whose head was made here
-MLP = "-mlp"  # at the end of what is noted there, of a head with a hidden layer
+MEAN, MLP = "mean", "mlp"  # in what is noted there: over the mean of the tokens, with a hidden layer
 # What configs call the dropout before a head, the most particular first.
 DROPOUTS = ("classifier_dropout", "hidden_dropout_prob", "hidden_dropout", "dropout_rate", "dropout")
 
 
 def load_for_task(
-    folder: Path, head: str, problem: str, classes: Sequence[str], pad_token_id: int, *, mlp: bool = False
+    folder: Path,
+    head: str,
+    problem: str,
+    classes: Sequence[str],
+    pad_token_id: int,
+    *,
+    mean: bool = False,
+    mlp: bool = False,
 ) -> Any:
-    """The model with the head of a task, which has a hidden layer if `mlp`; a head that the checkpoint lacks
-    is new, drawn by torch's seed."""
+    """The model with the head of a task, which reads the mean of the tokens if `mean` and has a hidden layer
+    if `mlp`; a head that the checkpoint lacks is new, drawn by torch's seed."""
+    described = "-".join([head, *([MEAN] if mean else []), *([MLP] if mlp else [])])
     return loading.load(
-        task_class(loading.load_config(folder), head + MLP if mlp else head),
+        task_class(loading.load_config(folder), described),
         folder,
         num_labels=len(classes),
         problem_type=problem if head == "sequence" else None,
@@ -51,7 +59,8 @@ def load_for_task(
 
 
 def task_class(config: PreTrainedConfig, head: str) -> Any:
-    """The class of a config with the head `token` or `sequence`, or one of these with MLP at its end."""
+    """The class of a config with the head `token` or `sequence`; with `-mean`, `-mlp` or both behind it, one
+    made here."""
     if not config.is_encoder_decoder and type(config) in OWN_CLASSES.get(head, {}):
         return OWN_CLASSES[head][type(config)]
     config_class: Any = type(config)
@@ -75,21 +84,23 @@ def _made_class(config_class: Any, head: str, encoder: bool) -> Any:
         )
     base = MODEL_MAPPING[config_class]
     family = next(c for c in base.__mro__[1:] if issubclass(c, PreTrainedModel))
-    level = head.removesuffix(MLP)
+    level, *more = head.split("-")
     name = base.__name__.removesuffix("Model") + ("Encoder" if encoder else "") + SUFFIXES[level]
+    name += "".join(f"With{part.capitalize()}" for part in more)
     fields = {"config_class": config_class, "base_class": base, "head": level, "__module__": __name__}
-    if level != head:
-        name, fields = f"{name}WithMlp", {**fields, "mlp": True}
+    fields |= {"described": head, "of_mean": MEAN in more, "mlp": MLP in more}
     # The family's own class brings its prefix, its initialisation and how its weights are split.
     return type(name, (_WithHead, family), fields)
 
 
 class _WithHead:
     """A linear layer, or two with tanh between them, over the last hidden states: of every token; or of the
-    last token of a causal model, and of the mean over the tokens of another."""
+    last token of a causal model, and of the mean over the tokens of another or where that is asked for."""
 
     head: str
-    mlp = False
+    described: str
+    of_mean: bool
+    mlp: bool
     base_class: Any
     base_model_prefix: str
     config: Any
@@ -97,7 +108,7 @@ class _WithHead:
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         self.num_labels = config.num_labels
-        setattr(config, MARK, self.head + MLP if self.mlp else self.head)
+        setattr(config, MARK, self.described)
         setattr(self, self.base_model_prefix, self.base_class(config))
         self.dropout = torch.nn.Dropout(_dropout(config))
         self.hidden = torch.nn.Linear(config.hidden_size, config.hidden_size) if self.mlp else None
@@ -117,9 +128,8 @@ class _WithHead:
         inputs.pop("num_items_in_batch", None)
         states = layers(input_ids=input_ids, attention_mask=mask, **inputs).last_hidden_state
         if self.head == "sequence":
-            states = (
-                last_token(states, mask) if loading.is_causal(self.config) else mean_of_tokens(states, mask)
-            )
+            of_last = loading.is_causal(self.config) and not self.of_mean
+            states = last_token(states, mask) if of_last else mean_of_tokens(states, mask)
         if self.hidden is not None:
             states = torch.tanh(self.hidden(self.dropout(states)))
         logits = self.score(self.dropout(states))

@@ -72,6 +72,7 @@ class TaskModel:
             kind.problem,
             self.classes,
             self.tokenizer.pad_token_id,
+            mean=recipe.pooling == "mean",
             mlp=recipe.head == "mlp",
         )
         with_segments = takes_segments(self.model, self.tokenizer)

@@ -33,6 +33,11 @@ class Recipe(TrainingSettings):
         "linear",
         description="on the model: that of transformers, or a hidden layer with tanh before the classes",
     )
+    pooling: Literal["auto", "mean"] = Field(
+        "auto",
+        description="what of a text the head reads: as transformers has it, the first token of most encoders "
+        "and the last of causal models; or the mean over the tokens",
+    )
     threshold: Threshold | Literal["dev"] = Field(
         0.5,
         description="of multi-label tasks: probability from which a class is predicted; dev: the one of 0.05 "

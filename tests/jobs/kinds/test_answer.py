@@ -227,6 +227,8 @@ def test_shots_are_of_each_class_in_turn_and_others_with_another_seed():
         assert {strata[index] for index in chosen[:3]} == set(strata)
         assert len(set(chosen)) == 5
     assert len(set(map(tuple, shots))) == 4
+    with pytest.raises(ValueError, match="shots_seed has no effect without shots"):
+        AnswerConfig(shots_seed=1)
     with pytest.raises(InputError, match="33 shots are more than the 32 examples of the train split"):
         choose_shots(range(32), strata, 33, 0)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from transformers import AutoModel
 
 from microtome.jobs.cli import main
 from microtome.jobs.data.encoding import SPECIAL, Encoder
@@ -103,6 +104,26 @@ def test_a_hidden_layer_is_trained_saved_and_loaded(reasons):
         model.save_pretrained(folder)
     [changed] = predict(artifact, folder, [example], None)
     assert changed["probabilities"] != first["probabilities"]
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "biogpt"])
+def test_the_head_may_read_the_mean_of_the_tokens(bench, tiny_models, name):
+    mean, own = (
+        bench.run(bench.finetune("nli", tiny_models / name, epochs=1, pooling=pooling))
+        for pooling in ("mean", "auto")
+    )
+    folder = mean.path / CHECKPOINT
+    model = task_heads.load_with_head(folder).eval()
+    ids = torch.arange(5, 17).reshape(2, 6)
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(folder)(input_ids=ids, attention_mask=mask).last_hidden_state
+        means = torch.stack([states[0].mean(0), states[1, :4].mean(0)])
+        logits = model(input_ids=ids, attention_mask=mask).logits
+        torch.testing.assert_close(logits, model.score(means), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(*(np.load(a.path / "logits.npz")["logits"] for a in (mean, own)))
+    with pytest.raises(InputError, match="pooling is for tasks whose head reads whole texts"):
+        bench.finetune("ner", tiny_models / name, pooling="mean")
 
 
 def test_training_may_take_dev_too(bench, tiny_models):
