@@ -6,7 +6,7 @@ Everything here can change without extracting again.
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from microtome.analysis.metrics.labels import word_class
+from microtome.analysis.metrics.tags import word_class
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.analysis.numerics.parallel import map_row_blocks
 from microtome.analysis.pooling import Pair, Pooling
