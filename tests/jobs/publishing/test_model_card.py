@@ -83,13 +83,14 @@ def test_front_matter_of_a_tagger(made):
         "license_name": "see-model-card",
         "library_name": "transformers",
         "base_model": "dmis-lab/biobert-v1.1",
+        "datasets": ["tner/bionlp2004"],
         "pipeline_tag": "token-classification",
         "tags": ["microtome", "ner"],
         "model-index": [{"name": "model"}],
     }
     assert test == {
         "task": {"type": "token-classification"},
-        "dataset": {"type": "jnlpba", "name": title, "split": "test"},
+        "dataset": {"type": "tner/bionlp2004", "name": title, "split": "test"},
         "metrics": [{"type": "f1", "value": 0.25, "name": METRICS["entity_f1"].full_name}],
     }
     assert [metric["value"] for metric in dev["metrics"]] == [0.5]
