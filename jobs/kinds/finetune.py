@@ -209,6 +209,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
         history=history,
         truncated_words={split: cut.truncated_words for split, cut in truncated.items()},
         truncated_entities={split: cut.truncated_entities for split, cut in truncated.items()},
+        held_out=list(data.spec.shares),
         also_in_train=shared,
         threshold=model.threshold,
         label_subword=model.subword,
