@@ -114,6 +114,9 @@ def plan(planning: Planning) -> None:
     for task in map(suite.task, suite.tasks):
         as_they_are: dict[str, Checkpoint] = {}
         for name, model in planning.models.items():
+            if name in planning.draws:
+                planning.checkpoints += _drawn(planning.draws[name], name, task)
+                continue  # a model that is drawn several times is not fine-tuned
             pretrained = Checkpoint(
                 task=task,
                 model=model,
@@ -126,6 +129,19 @@ def plan(planning: Planning) -> None:
             for seed in suite.seeds:
                 for fraction in suite.fractions_of(name):
                     _plan_one(planning, pretrained, fraction, seed)
+
+
+def _drawn(draws: Mapping[int, ModelSource], name: str, task: Task) -> list[Checkpoint]:
+    """A model as it was drawn, with each seed."""
+    return [
+        Checkpoint(
+            task=task,
+            model=model,
+            slug=f"{task.name}.{slug(name)}.f000.s{seed}",
+            labels={"task": task.name, "model": name, "fraction": 0, "seed": seed},
+        )
+        for seed, model in draws.items()
+    ]
 
 
 def _plan_one(planning: Planning, pretrained: Checkpoint, fraction: float, seed: int) -> None:
