@@ -312,6 +312,24 @@ METRICS: dict[str, Metric] = {
     "token_accuracy": Metric(
         "share of predicted tokens that are right", higher_is_better=True, hub_type="accuracy"
     ),
+    "rouge_1": Metric(
+        "ROUGE-1: F1 of words shared with a reference, stemmed (Lin 2004)",
+        "ROUGE-1",
+        higher_is_better=True,
+        hub_type="rouge",
+    ),
+    "rouge_2": Metric(
+        "ROUGE-2: F1 of pairs of words shared with a reference, stemmed (Lin 2004)",
+        "ROUGE-2",
+        higher_is_better=True,
+        hub_type="rouge",
+    ),
+    "rouge_l": Metric(
+        "ROUGE-L: F1 of the longest word sequence in common with a reference, stemmed (Lin 2004)",
+        "ROUGE-L",
+        higher_is_better=True,
+        hub_type="rouge",
+    ),
     "generated_tokens": Metric("tokens per generated text", unit="tokens", bounds=(0, UNBOUNDED)),
     "distinct_2": Metric("distinct bigrams over bigrams, of generated text", "distinct bigrams"),
     "repeated_4grams": Metric("share of 4-grams of a generated text that it had before", "repeated 4-grams"),

@@ -73,7 +73,7 @@ def _of_splits(job: FinetuneJob, model: ModelSource, store: Store) -> Mapping[st
             counts = {split: cut.counts() for split, cut in _computed(job, model, store).items()}
         except MicrotomeError:
             return {}  # something is not here, or is wrong, and the job will name it
-        remembered = json.dumps(counts)
+        remembered = json.dumps(counts, allow_nan=False)
         store.digests.remember(what, remembered)
     return {split: Truncation(**counts) for split, counts in json.loads(remembered).items()}
 
