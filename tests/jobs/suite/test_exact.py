@@ -33,7 +33,7 @@ def test_the_tagging_probe_is_256_wide_in_all_and_makes_three_passes(suite, monk
 
 def test_the_probe_of_sentences_has_one_strength_and_features_as_they_are():
     options = probe_options("paper-exact", "svm")
-    assert (options.strengths, options.standardise) == ((1.0,), False)
+    assert (options.strengths, options.standardise, options.pooling) == ((1.0,), False, "mean-all")
 
 
 @pytest.mark.parametrize("name", ["paper", "paper-exact"])
