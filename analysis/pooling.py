@@ -2,5 +2,6 @@
 
 from typing import Literal
 
-Pooling = Literal["mean", "first", "last"]  # which subwords of a word, or tokens of a text
+# Which subwords of a word, or tokens of a text; mean-all: of a text, special tokens included.
+Pooling = Literal["mean", "first", "last", "mean-all"]
 Pair = Literal["both", "difference-product"]  # features of a pair, from the vectors of its two sides

@@ -6,7 +6,7 @@ Everything here can change without extracting again.
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from microtome.analysis.metrics.labels import word_class
+from microtome.analysis.metrics.tags import word_class
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.analysis.numerics.parallel import map_row_blocks
 from microtome.analysis.pooling import Pair, Pooling
@@ -126,8 +126,8 @@ class SlotUnits(Units):
 
 
 class TextUnits(SlotUnits):
-    """Texts: the mean is over their own tokens; the first and the last token are those of the sequence,
-    special ones included, such as [CLS]."""
+    """Texts: the mean is over their own tokens, or over all; the first and the last token are those of the
+    sequence, special ones included, such as [CLS]."""
 
     slots = 1
 
@@ -138,12 +138,14 @@ class TextUnits(SlotUnits):
 
 
 class SegmentPairUnits(SlotUnits):
-    """Pairs of texts: [first text; second text], each over its own tokens without special ones."""
+    """Pairs of texts: [first text; second text], each over its own tokens without special ones, unless the
+    pooling takes them."""
 
     slots = 2
 
     def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
-        tokens = np.flatnonzero(~cache.special_mask)
+        own = np.ones(cache.tokens, bool) if self._pooling == "mean-all" else ~cache.special_mask
+        tokens = np.flatnonzero(own)
         return tokens, (2 * _examples(cache) + cache.segment_ids)[tokens]
 
 
@@ -186,6 +188,10 @@ def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both"
     name = cache.description.unit
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
+    if pooling == "mean-all" and name not in ("text", "segment_pair"):
+        raise InputError(
+            "pooling mean-all is of texts; the words and mentions of this task have no special tokens"
+        )
     return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
 
 

@@ -6,15 +6,16 @@ language models and generated text by jobs/; their entries say what a row of tha
 """
 
 from microtome.analysis.metrics import classification, formulas, regression
-from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabels, TagLabels
+from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabels
 from microtome.analysis.metrics.metric import UNBOUNDED, Metric, OfOneClass, Score, Sums, Whole
+from microtome.analysis.metrics.tags import TagLabels
 
 # The first of these that a task has is what it is compared by.
 PRIMARY = ("entity_f1", "pearson", "example_f1", "micro_f1", "accuracy")
 
 # What the predictions of a probe are scored by, by the form of the labels; the first is the primary metric.
 PROBE_METRICS = {
-    "words": ("token_macro_f1", "token_micro_f1"),
+    "words": ("token_macro_f1", "token_micro_f1", "entity_f1_lenient", "entity_f1_relaxed"),
     "numbers": ("pearson", "spearman"),
     "sets": ("micro_f1", "macro_f1", "weighted_f1", "samples_f1", "exact_match"),
     "relations": ("micro_f1", "micro_precision", "micro_recall", "macro_f1", "accuracy"),
@@ -49,6 +50,21 @@ METRICS: dict[str, Metric] = {
         hub_type="f1",
         labels=(TagLabels,),
         definition=Sums(classification.pooled_untyped, formulas.f1),
+    ),
+    # Less strict, to compare with scores of others; of classes of words, runs of one class are entities.
+    "entity_f1_lenient": Score(
+        "entity F1, exact span and type, lenient tags (conlleval, seqeval's default), micro",
+        "entity F1, lenient tags",
+        hub_type="f1",
+        labels=(TagLabels, ClassLabels),
+        definition=Sums(classification.pooled_lenient, formulas.f1),
+    ),
+    "entity_f1_relaxed": Score(
+        "entity F1, overlapping span and the same type (relaxed), micro",
+        "entity F1, overlap",
+        hub_type="f1",
+        labels=(TagLabels, ClassLabels),
+        definition=Sums(classification.overlapping, formulas.overlap_f1),
     ),
     # Words: Bonfigli et al. 2024. Micro over all classes equals the share of right words.
     "token_macro_f1": Score(
@@ -186,6 +202,15 @@ METRICS: dict[str, Metric] = {
     "truncated_words": Metric(
         "words beyond max_length, counted as missed", unit="words", bounds=(0, UNBOUNDED)
     ),
+    "truncated_share": Metric("share of the words that are beyond max_length"),
+    "truncated_entities": Metric(
+        "gold entities, or mentions of a relation, with a word beyond max_length",
+        unit="entities",
+        bounds=(0, UNBOUNDED),
+    ),
+    "truncated_entity_share": Metric(
+        "share of the gold entities, or mentions of a relation, with a word beyond max_length"
+    ),
     "majority_accuracy": Metric("accuracy of always answering the most frequent class"),
     "majority_macro_f1": Metric("macro F1 of always answering the most frequent class"),
     # What the score of a probe is read beside.
@@ -286,6 +311,24 @@ METRICS: dict[str, Metric] = {
     "perplexity": Metric("perplexity", bounds=(1, UNBOUNDED), higher_is_better=False, hub_type="perplexity"),
     "token_accuracy": Metric(
         "share of predicted tokens that are right", higher_is_better=True, hub_type="accuracy"
+    ),
+    "rouge_1": Metric(
+        "ROUGE-1: F1 of words shared with a reference, stemmed (Lin 2004)",
+        "ROUGE-1",
+        higher_is_better=True,
+        hub_type="rouge",
+    ),
+    "rouge_2": Metric(
+        "ROUGE-2: F1 of pairs of words shared with a reference, stemmed (Lin 2004)",
+        "ROUGE-2",
+        higher_is_better=True,
+        hub_type="rouge",
+    ),
+    "rouge_l": Metric(
+        "ROUGE-L: F1 of the longest word sequence in common with a reference, stemmed (Lin 2004)",
+        "ROUGE-L",
+        higher_is_better=True,
+        hub_type="rouge",
     ),
     "generated_tokens": Metric("tokens per generated text", unit="tokens", bounds=(0, UNBOUNDED)),
     "distinct_2": Metric("distinct bigrams over bigrams, of generated text", "distinct bigrams"),

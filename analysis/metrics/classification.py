@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from microtome.analysis.metrics.labels import ClassLabels, CountedLabels, Counts, SetLabels, TagLabels
+from microtome.analysis.metrics.labels import ClassLabels, CountedLabels, Counts, SetLabels
+from microtome.analysis.metrics.tags import TagLabels, runs_of_classes
 
 
 def right_units(labels: ClassLabels | SetLabels) -> np.ndarray:
@@ -23,6 +24,19 @@ def pooled(labels: CountedLabels) -> np.ndarray:
 def pooled_untyped(labels: TagLabels) -> np.ndarray:
     """The same of entities whose types are ignored."""
     return pooled(labels.untyped)
+
+
+def pooled_lenient(labels: TagLabels | ClassLabels) -> np.ndarray:
+    """The same of entities as the script of the CoNLL tasks reads them."""
+    return pooled(_tags(labels).lenient)
+
+
+def overlapping(labels: TagLabels | ClassLabels) -> np.ndarray:
+    """Predicted entities that share a word with a gold one of their type, predicted entities, gold entities
+    that share a word with a predicted one of their type, gold entities: int64 [words, 4]."""
+    counts = _tags(labels).overlap
+    sides = (counts.predicted_right, counts.predicted, counts.gold_right, counts.gold)
+    return np.stack(sides, axis=1).astype(np.int64)
 
 
 def by_class(labels: CountedLabels) -> np.ndarray:
@@ -61,6 +75,12 @@ def precision_and_recall(labels: SetLabels) -> np.ndarray:
 
 def _words(labels: ClassLabels | TagLabels) -> ClassLabels:
     return labels.words if isinstance(labels, TagLabels) else labels
+
+
+def _tags(labels: TagLabels | ClassLabels) -> TagLabels:
+    """The tags; of classes of words, of which the first is O: every run of one class in an example is an
+    entity."""
+    return labels if isinstance(labels, TagLabels) else runs_of_classes(labels)
 
 
 def _sides(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,6 +31,13 @@ def f1(sums: np.ndarray) -> np.ndarray:
     return ratio(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
+def overlap_f1(sums: np.ndarray) -> np.ndarray:
+    """Columns: right predictions, predictions, gold entities that were predicted, gold entities. F1 of the
+    precision of the one and the recall of the other."""
+    precision, recall = ratio(sums[:, 0], sums[:, 1]), ratio(sums[:, 2], sums[:, 3])
+    return ratio(2 * precision * recall, precision + recall)
+
+
 def support(sums: np.ndarray) -> np.ndarray:
     """Columns: right, predicted, gold."""
     return sums[:, 2]

@@ -1,4 +1,5 @@
-"""Gold and predicted labels of the same units, in the four forms that metrics are computed from.
+"""Gold and predicted labels of the same units, in the forms that metrics are computed from; that of tagged
+sentences is in tags.py.
 
 A unit is what has a label of its own: a word, a text, a pair of texts, a pair of mentions. An example is what
 a bootstrap draws: a unit may be an example, or several units (the words of a sentence, the sentences of a
@@ -13,9 +14,6 @@ from typing import Any
 import numpy as np
 
 from microtome.store.errors import InputError
-
-OUTSIDE, BEGIN, INSIDE = range(3)  # what the first letter of a tag says
-PREFIXES = {"O": OUTSIDE, "B": BEGIN, "I": INSIDE}
 
 Names = Sequence[Any] | np.ndarray  # of the example of each unit
 
@@ -109,47 +107,6 @@ class NumberLabels(Labels):
     """A number per unit: `gold` and `predicted` are float64 [units]."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TagLabels(CountedLabels):
-    """Sentences of IOB2 tags, one after the other; a unit is a word. `gold` and `predicted` are int64 [words,
-    2]: what the first letter says (OUTSIDE, BEGIN, INSIDE), and the place of the type in `classes`, 0 for O.
-    `sentence` is int64 [words], ascending.
-
-    An entity counts at its first word. It is right if the prediction has an entity of the same type that
-    begins and ends at the same words.
-    """
-
-    sentence: np.ndarray
-
-    @cached_property
-    def counts(self) -> Counts:
-        gold, predicted = (_entities(tags, self.sentence) for tags in (self.gold, self.predicted))
-        right = (gold.end == predicted.end) & (self.gold[:, 1] == self.predicted[:, 1])
-        types = np.arange(len(self.classes))
-        of_gold = gold.begins[:, None] & (self.gold[:, 1, None] == types)
-        of_predicted = predicted.begins[:, None] & (self.predicted[:, 1, None] == types)
-        return Counts(of_gold & of_predicted & right[:, None], of_predicted, of_gold)
-
-    @property
-    def untyped(self) -> "TagLabels":
-        """The same with one type for all entities."""
-        gold, predicted = (tags * np.array([1, 0]) for tags in (self.gold, self.predicted))
-        grouping, sentence = self.grouping, self.sentence
-        return TagLabels(
-            gold=gold, predicted=predicted, grouping=grouping, classes=("entity",), sentence=sentence
-        )
-
-    @property
-    def words(self) -> ClassLabels:
-        """The class of each word, with B- and I- merged: O, or a type."""
-        gold, predicted = (
-            np.where(tags[:, 0] == OUTSIDE, 0, tags[:, 1] + 1) for tags in (self.gold, self.predicted)
-        )
-        return ClassLabels(
-            gold=gold, predicted=predicted, grouping=self.grouping, classes=("O", *self.classes)
-        )
-
-
 def class_labels(
     gold: Names,
     predicted: Names,
@@ -165,7 +122,7 @@ def class_labels(
     return ClassLabels(
         gold=numbers[0],
         predicted=numbers[1],
-        grouping=_grouping(groups, len(numbers[0])),
+        grouping=grouping_of(groups, len(numbers[0])),
         classes=tuple(classes),
         first_counted=first_counted,
     )
@@ -184,7 +141,7 @@ def set_labels(
     return SetLabels(
         gold=sides[0],
         predicted=sides[1],
-        grouping=_grouping(groups, len(sides[0])),
+        grouping=grouping_of(groups, len(sides[0])),
         classes=tuple(classes),
     )
 
@@ -193,40 +150,7 @@ def number_labels(gold: Names, predicted: Names, *, groups: Names | None = None)
     """A number per unit."""
     sides = [np.asarray(side, np.float64) for side in (gold, predicted)]
     _refuse_lengths(*sides)
-    return NumberLabels(gold=sides[0], predicted=sides[1], grouping=_grouping(groups, len(sides[0])))
-
-
-def tag_labels(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    types: Sequence[str],
-    *,
-    groups: Names | None = None,
-) -> TagLabels:
-    """Tagged sentences; `groups` [sentences] names the example of each. InputError for a tag that is neither
-    O nor B- or I- with one of `types`, and for sentences of other lengths than the gold ones."""
-    lengths = [np.array([len(tags) for tags in side], np.int64) for side in (gold, predicted)]
-    if not np.array_equal(lengths[0], lengths[1]):
-        raise InputError("predicted sentences have other numbers of words than the gold ones")
-    sentence = np.repeat(np.arange(len(gold)), lengths[0])
-    of_sentences = _grouping(groups, len(gold))
-    codes = {"O": (OUTSIDE, 0)}
-    codes |= {f"{b}-{t}": (PREFIXES[b], place) for place, t in enumerate(types) for b in "BI"}
-    flat = [[tag for tags in side for tag in tags] for side in (gold, predicted)]
-    _refuse_strangers(set(flat[0]) | set(flat[1]), codes, "tags")
-    tags = [np.array([codes[tag] for tag in side], np.int64).reshape(-1, 2) for side in flat]
-    return TagLabels(
-        gold=tags[0],
-        predicted=tags[1],
-        grouping=Grouping(of_sentences.of_unit[sentence], of_sentences.size, of_sentences.names),
-        classes=tuple(types),
-        sentence=sentence,
-    )
-
-
-def word_class(tag: str) -> str:
-    """The class of a tag with B- and I- merged: B-DNA and I-DNA are DNA."""
-    return tag if tag == "O" else tag[2:]
+    return NumberLabels(gold=sides[0], predicted=sides[1], grouping=grouping_of(groups, len(sides[0])))
 
 
 def indicators(sets: Sequence[Collection[str]], classes: Sequence[str]) -> np.ndarray:
@@ -235,31 +159,8 @@ def indicators(sets: Sequence[Collection[str]], classes: Sequence[str]) -> np.nd
     return np.array(rows, np.uint8).reshape(-1, len(classes))
 
 
-@dataclass(frozen=True, eq=False)
-class _Entities:
-    """bool [words], whether an entity begins; int64 [words], the word after the last one if so."""
-
-    begins: np.ndarray
-    end: np.ndarray
-
-
-def _entities(tags: np.ndarray, sentence: np.ndarray) -> _Entities:
-    """The entities of strict IOB2: each begins with B-. An I- goes on with what stands before it in the same
-    sentence, if that is of its type; an I- that goes on with nothing is no entity."""
-    prefix, kind = tags.T
-    goes_on = np.zeros(len(tags), bool)
-    goes_on[1:] = (
-        (prefix[1:] == INSIDE)
-        & (prefix[:-1] != OUTSIDE)
-        & (kind[1:] == kind[:-1])
-        & (sentence[1:] == sentence[:-1])
-    )
-    breaks = np.append(np.flatnonzero(~goes_on), len(tags))
-    end = breaks[np.searchsorted(breaks, np.arange(len(tags)), side="right")]
-    return _Entities(prefix == BEGIN, end)
-
-
-def _grouping(groups: Names | None, units: int) -> Grouping:
+def grouping_of(groups: Names | None, units: int) -> Grouping:
+    """The example of each of so many units; without names every unit is one."""
     if groups is None:
         return Grouping(np.arange(units), units)
     if len(groups) != units:
@@ -272,18 +173,19 @@ def _numbers(names: Names, classes: Sequence[str]) -> np.ndarray:
     if isinstance(names, np.ndarray) and names.dtype.kind in "iu":
         return names.astype(np.int64)
     place = {name: number for number, name in enumerate(classes)}
-    _refuse_strangers(set(names), place, "labels")
+    refuse_strangers(set(names), place, "labels")
     return np.array([place[name] for name in names], np.int64)
 
 
 def _is_in(sets: Sequence[Collection[str]] | np.ndarray, classes: Sequence[str]) -> np.ndarray:
     if isinstance(sets, np.ndarray):
         return sets > 0
-    _refuse_strangers({name for names in sets for name in names}, classes, "labels")
+    refuse_strangers({name for names in sets for name in names}, classes, "labels")
     return indicators(sets, classes) > 0
 
 
-def _refuse_strangers(names: Collection[Any], classes: Collection[Any], what: str) -> None:
+def refuse_strangers(names: Collection[Any], classes: Collection[Any], what: str) -> None:
+    """InputError for names that are no classes of the task."""
     strange = sorted(map(str, set(names) - set(classes)))
     if strange:
         raise InputError(

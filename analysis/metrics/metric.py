@@ -34,7 +34,7 @@ class Metric:
     @property
     def is_count(self) -> bool:
         """Whether every value is a whole number."""
-        return self.unit in ("examples", "words")
+        return self.unit in ("examples", "words", "entities")
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ class _Probing:
 
     def _add_scores(self, layer: int | None, predicted: np.ndarray, probe: str) -> dict[str, float]:
         """Rows of all scores, and of the primary one its interval."""
-        scores = self.scoring.scores(self.test_units.y, predicted)
+        scores = self.scoring.scores(self.test_units.y, predicted, self.test_units.groups)
         terms = self.scoring.terms(self.test_units.y, predicted, self.test_units.groups)
         self.probed.terms[ScoreKey(probe, layer)] = terms
         for metric, value in scores.items():

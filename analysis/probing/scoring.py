@@ -26,9 +26,10 @@ class Scoring:
         """The metric that the regularisation is chosen by, and that has an interval."""
         return PROBE_METRICS[self.form][0]
 
-    def scores(self, gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-        """Every metric that suits the units, the primary one first."""
-        return scores(PROBE_METRICS[self.form], self._labels(gold, predicted))
+    def scores(self, gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+        """Every metric that suits the units, the primary one first; `groups` int64 [units] has the example of
+        each unit, where the entities of its words end."""
+        return scores(PROBE_METRICS[self.form], self._labels(gold, predicted, groups))
 
     def primary_score(self, gold: np.ndarray, predicted: np.ndarray) -> float:
         return score(self.primary, self._labels(gold, predicted))

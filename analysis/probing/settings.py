@@ -34,7 +34,9 @@ class ProbeConfig(FitSettings):
         description="hidden layers to probe, 0 the embeddings; all if unset",
     )
     pooling: Pooling = Field(
-        "mean", description="which subwords of a word, or tokens of a text, make its vector"
+        "mean",
+        description="which subwords of a word, or tokens of a text, make its vector; mean-all: the mean of "
+        "all tokens of a text, special ones included",
     )
     pair: Pair = Field(
         "both",

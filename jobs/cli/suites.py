@@ -16,6 +16,7 @@ from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.progress import Screen
+from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.suite import load_suite
@@ -37,7 +38,8 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
     """Show the jobs of SUITE by kind, how many are done, the recipe of each task, the disk that its caches
     take, and what is missing.
 
-    Caches are predicted by tokenising their texts. Nothing is run.
+    Caches are predicted by tokenising their texts; so is what max_length cuts off, which is shown where it is
+    more than 1 % of the words or of the entities. Nothing is run.
     """
     store, out = Store(), console()
     plan = make_plan(load_suite(suite, overrides), store)
@@ -49,10 +51,12 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
         ]
         recipes = {name: plan.suite.task(name).recipe.model_dump() for name in plan.suite.tasks}
         listed = {"suite": plan.suite.name, "recipes": recipes, "jobs": rows}
+        listed["cut_texts"] = [texts.row() for texts in cut_texts(plan, store)]
         click.echo(json.dumps(listed, indent=1, allow_nan=False))
         return
     _print_counts(plan, done, out)
     _print_recipes(plan, out)
+    _print_cut_texts(plan, store, out)
     _print_caches(plan, done, predicted, out)
     _print_missing(plan, out)
 
@@ -185,6 +189,29 @@ def _print_recipes(plan: Plan, out: Console) -> None:
     ]
     out.print()
     out.print(as_table(rows))
+
+
+def _print_cut_texts(plan: Plan, store: Store, out: Console) -> None:
+    """The splits of which more than a hundredth is beyond the maximal length."""
+    rows = [
+        {
+            "cut texts of": texts.task,
+            "model": texts.model,
+            "split": texts.split,
+            "max_length": texts.max_length,
+            "words lost": f"{texts.cut.share:.1%}",
+            "entities lost": f"{texts.cut.entity_share:.1%}" if texts.cut.entities else "",
+        }
+        for texts in worth_saying(cut_texts(plan, store))
+    ]
+    if rows:
+        out.print()
+        out.print(as_table(rows))
+        out.print(
+            "\nwhat is lost is never seen and counts as missed; raise max_length, or set stride where a task "
+            "has one text",
+            soft_wrap=True,
+        )
 
 
 def _brief(value: Any) -> str:

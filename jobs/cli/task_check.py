@@ -15,6 +15,18 @@ from microtome.jobs.tasks.check import check
 from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
 
+# What `check` counts with an encoder, and how the table calls it.
+OF_TOKENS = {
+    "tokens": "tokens",
+    "tokens_median": "median",
+    "tokens_longest": "longest",
+    "truncated_examples": "texts cut",
+    "truncated_words": "words lost",
+    "truncated_share": "share",
+    "truncated_entities": "entities lost",
+    "truncated_entity_share": "share of entities",
+}
+
 
 @click.command("check")
 @click.argument("name")
@@ -38,8 +50,16 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
         )
         return
     out = console()
-    counts = [{k: v for k, v in split.items() if k not in ("labels", "file")} for split in splits]
+    counts = [
+        {k: v for k, v in s.items() if k not in ("labels", "file") and k not in OF_TOKENS} for s in splits
+    ]
     out.print(as_table(without_empty_columns(counts)))
+    if encoder is not None:
+        out.print()
+        out.print(as_table([_of_tokens(split) for split in splits]))
+        out.print(
+            f"\nlost: beyond max_length {encoder.max_length}, never seen by the model, counted as missed"
+        )
     out.print()
     out.print(as_table(_label_counts(splits)))
     if splits[-1]["also_in_train_share"] > task.max_overlap:
@@ -47,6 +67,15 @@ def task_check(name: str, model: str | None, max_length: int | None, form: str) 
         out.print(f"\n{share}: more than max_overlap, {task.max_overlap:.1%}; fine-tuning refuses this task")
     out.print()
     out.print(as_table([{"split": s["split"], "file": s["file"]} for s in splits]))
+
+
+def _of_tokens(split: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens of a split, and what is cut off of it."""
+    counts = {title: split[name] for name, title in OF_TOKENS.items() if name in split}
+    shares = {
+        title: f"{value:.1%}" if title.startswith("share") else value for title, value in counts.items()
+    }
+    return {"split": split["split"], **shares}
 
 
 def _label_counts(splits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ class Example:
 
     `spans` are the (first word, word after the last) of the two mentions that a relation is about.
     `document` names what the example was cut from, where a split or a score goes by documents.
+    `further_labels` are gold classes of the same relation for which `label` has no room: a prediction may be
+    right by one of them, and every other one counts as missed.
     `where` is the file and line that it was read from, for messages; it is no part of the example.
     """
 
@@ -27,6 +29,7 @@ class Example:
     label: Label
     spans: tuple[tuple[int, int], ...] = ()
     document: str = ""
+    further_labels: tuple[str, ...] = ()
     where: str = field(default="", compare=False, repr=False)
 
     @property
@@ -42,6 +45,8 @@ def rows_digest(examples: Iterable[Example]) -> str:
         row: list[object] = [example.id, example.texts, example.label]
         if example.spans:
             row.append(example.spans)
+        if example.further_labels:
+            row.append({"further_labels": example.further_labels})
         total.update(json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass"))
         total.update(b"\n")
     return total.hexdigest()

@@ -13,6 +13,7 @@ from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metri
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
 from microtome.jobs.data.readers.spec import DEV_SHARE
+from microtome.jobs.data.truncation import Truncation
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Checkpoint, Planning
@@ -115,6 +116,9 @@ def plan(planning: Planning) -> None:
     for task in map(suite.task, suite.tasks):
         as_they_are: dict[str, Checkpoint] = {}
         for name, model in planning.models.items():
+            if name in planning.draws:
+                planning.checkpoints += _drawn(planning.draws[name], name, task)
+                continue  # a model that is drawn several times is not fine-tuned
             pretrained = Checkpoint(
                 task=task,
                 model=model,
@@ -127,6 +131,19 @@ def plan(planning: Planning) -> None:
             for seed in suite.seeds:
                 for fraction in suite.fractions_of(name):
                     _plan_one(planning, pretrained, fraction, seed)
+
+
+def _drawn(draws: Mapping[int, ModelSource], name: str, task: Task) -> list[Checkpoint]:
+    """A model as it was drawn, with each seed."""
+    return [
+        Checkpoint(
+            task=task,
+            model=model,
+            slug=f"{task.name}.{slug(name)}.f000.s{seed}",
+            labels={"task": task.name, "model": name, "fraction": 0, "seed": seed},
+        )
+        for seed, model in draws.items()
+    ]
 
 
 def _plan_one(planning: Planning, pretrained: Checkpoint, fraction: float, seed: int) -> None:
@@ -174,6 +191,9 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     transformers.set_seed(config.seed)
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
+    truncated = {split: data.truncation for split, data in splits.items()}
+    for split, cut in truncated.items():
+        _log_truncation(split, cut, config.recipe)
     history = _train(model, splits, config, staging) if training_rows else []
 
     # The Trainer has scored the epoch that it kept; a model that was not trained has no epoch.
@@ -189,7 +209,6 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     # Always written: they are small beside a checkpoint, and nobody has to train again to have them.
     _write_logits(staging.path / "logits.npz", test.examples, outputs.logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
-    truncated = {split: data.truncated_words for split, data in splits.items()}
     terms = kind.metric_terms(test.examples, predicted, config.labels)
     spread = interval([terms])
     bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
@@ -206,7 +225,9 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     FinetuneRecord(
         training_examples=len(training_rows),
         history=history,
-        truncated_words=truncated,
+        truncated_words={split: cut.truncated_words for split, cut in truncated.items()},
+        truncated_entities={split: cut.truncated_entities for split, cut in truncated.items()},
+        held_out=list(data.spec.shares),
         also_in_train=shared,
         threshold=model.threshold,
         label_subword=model.subword,
@@ -260,9 +281,18 @@ def _rows(
     ]
 
 
-def _facts(split: str, truncated: Mapping[str, int], shared: Mapping[str, float]) -> dict[str, float]:
+def _facts(split: str, truncated: Mapping[str, Truncation], shared: Mapping[str, float]) -> dict[str, float]:
     """What a reader of the scores of a split has to know of its examples."""
-    return {"truncated_words": truncated[split], "also_in_train": shared[split]}
+    return {**truncated[split].rows(), "also_in_train": shared[split]}
+
+
+def _log_truncation(split: str, cut: Truncation, recipe: Recipe) -> None:
+    if cut.truncated_words:
+        what_next = "; raise max_length, or set stride for long texts" if cut.worth_saying else ""
+        log_progress(
+            f"{split}: {cut} are beyond max_length {recipe.max_length}: the model never sees them, and they "
+            f"count as missed{what_next}"
+        )
 
 
 def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
@@ -299,7 +329,7 @@ KIND = Kind(
     name="finetune",
     title="fine-tuning",
     stage="training",
-    version=5,
+    version=6,
     settings=FinetuneConfig,
     sources=FinetuneSources,
     run=finetune,

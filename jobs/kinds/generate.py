@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from microtome.analysis.metrics.rouge import rouge
 from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
+from microtome.jobs.kinds.questions import Questions, QuestionSource
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
@@ -60,11 +62,20 @@ class GenerateStep(Step):
 
     models: tuple[str, ...] = Field((), description="of the suite; all if none is named")
     prompts: tuple[str, ...] = Field(
-        min_length=1,
+        (),
         json_schema_extra={"empty_items": True, "repeats": True},
         description="texts that the models go on from",
     )  # an empty one starts a text; one that is given twice is drawn for twice
+    questions: Questions | None = Field(
+        None, description="or questions with answers that people wrote, which the models' are compared with"
+    )
     options: GenerateConfig = GenerateConfig()
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if bool(self.prompts) == (self.questions is not None):
+            raise ValueError("give either prompts or questions")
+        return self
 
     def models_named(self) -> Sequence[str]:
         return self.models
@@ -72,9 +83,10 @@ class GenerateStep(Step):
 
 @dataclass(frozen=True)
 class GenerateSources(ModelSources):
-    """The model and the texts that it continues."""
+    """The model, and the texts that it continues or the questions that it answers."""
 
-    prompts: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    questions: QuestionSource | None = None
 
 
 GenerateJob = Job[GenerateConfig, GenerateSources]
@@ -98,20 +110,53 @@ def generate_job(
     )
 
 
+def questions_job(
+    model: ModelSource,
+    config: GenerateConfig,
+    questions: QuestionSource,
+    labels: Mapping[str, Any] | None = None,
+) -> GenerateJob:
+    """The job that answers `questions`."""
+    return KIND.job(
+        f"questions.{slug(model.name)}.s{config.seed}",
+        config,
+        GenerateSources(model, questions=questions),
+        inputs={"model": model.identity, "questions": questions.identity},
+        needs=(model.artifact,) if model.artifact else (),
+        labels=labels if labels is not None else {"model": model.name, "seed": config.seed},
+        private=model.private,
+    )
+
+
 def plan(planning: Planning) -> None:
-    """Every list of prompts with the models that it names."""
+    """Every list of prompts, and all questions, with the models that the step names."""
     for step in planning.suite.steps(GenerateStep):
-        for model in planning.models_named(step.models):
-            planning.add(generate_job(model, step.options, step.prompts))
+        models = planning.models_named(step.models)
+        if step.questions is None:
+            jobs = [generate_job(model, step.options, step.prompts) for model in models]
+        else:
+            corpus = planning.finder.corpus(str(step.questions.corpus.path), step.questions.corpus)
+            source = QuestionSource(step.questions, corpus)
+            jobs = [questions_job(model, step.options, source) for model in models]
+        for job in jobs:
+            planning.add(job)
 
 
 def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
-    """Write samples.jsonl, and rows of how long and how repetitive the samples are."""
-    source = job.sources.model
+    """Write samples.jsonl, and rows of how long and how repetitive the samples are, and of how much they have
+    of the answers that people wrote."""
+    source, question_source = job.sources.model, job.sources.questions
     folder = source.folder(store, staging.scratch)
-    samples = generate(folder, job.sources.prompts, job.config, source.name, log_progress)
+    questions = question_source.read() if question_source is not None else []
+    prompts = [question.prompt for question in questions] or job.sources.prompts
+    samples = generate(folder, prompts, job.config, source.name, log_progress)
+    rows = text_statistics(samples)
+    if questions:
+        references = [question.reference for question in questions for _ in range(job.config.samples)]
+        samples = [row | {"reference": reference} for row, reference in zip(samples, references, strict=True)]
+        rows += reference_scores(samples)
     write_lines(staging.path / "samples.jsonl", samples)
-    write_rows(staging.path, text_statistics(samples))
+    write_rows(staging.path, rows)
     staging.provenance.update(provenance())
 
 
@@ -194,6 +239,12 @@ def text_statistics(samples: Sequence[Mapping[str, Any]]) -> Rows:
     if repeated:
         rows.append(("repeated_4grams", float(np.mean(repeated)), len(repeated)))
     return [{"metric": metric, "value": value, "n": n} for metric, value, n in rows]
+
+
+def reference_scores(samples: Sequence[Mapping[str, Any]]) -> Rows:
+    """ROUGE of samples against their `reference`, as result rows."""
+    scores = rouge([row["text"] for row in samples], [row["reference"] for row in samples])
+    return [{"metric": name, "value": value, "n": len(samples)} for name, value in scores.items()]
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -80,13 +80,15 @@ class Checkpoint:
 
 class Planning:
     """Each kind adds its jobs to `jobs`, and for the kinds after it what they are planned from: `models` by
-    their names in the suite, and `checkpoints`."""
+    their names in the suite, `draws` of those whose weights are drawn more than once (name -> seed -> model),
+    and `checkpoints`."""
 
     def __init__(self, suite: SuiteSettings, finder: Finder) -> None:
         self.suite = suite
         self.finder = finder
         self.jobs: dict[str, AnyJob] = {}
         self.models: dict[str, ModelSource] = {}
+        self.draws: dict[str, dict[int, ModelSource]] = {}
         self.checkpoints: list[Checkpoint] = []
 
     def add(self, job: Job[SettingsT, SourcesT]) -> Job[SettingsT, SourcesT]:

@@ -31,6 +31,8 @@ class FinetuneRecord(Record):
     training_examples  how many examples the model was trained on
     history            the dev scores of each epoch
     truncated_words    by split, how many words were beyond max_length
+    truncated_entities by split, how many gold entities or mentions of relations had such a word
+    held_out           splits that were drawn here from the training documents
     also_in_train      by split, the share of texts that are training texts word for word
     threshold          probability from which a class of a multi-label task is predicted
     label_subword      the subword that carries the label of a word: first or last; empty for other tasks
@@ -39,6 +41,8 @@ class FinetuneRecord(Record):
     training_examples: int
     history: Sequence[Scores] = field(default_factory=list)
     truncated_words: Mapping[str, int] = field(default_factory=dict)
+    truncated_entities: Mapping[str, int] = field(default_factory=dict)
+    held_out: Sequence[str] = field(default_factory=list)
     also_in_train: Scores = field(default_factory=dict)
     threshold: float = 0.5
     label_subword: str = ""

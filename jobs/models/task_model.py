@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from microtome.jobs.data.encoding import Encoder, Encoding
 from microtome.jobs.data.examples import Example
+from microtome.jobs.data.truncation import Truncation, truncation
 from microtome.jobs.models import loading, task_heads, training
 from microtome.jobs.models.batching import takes_segments
 from microtome.jobs.models.finite import check_weights
@@ -31,10 +33,10 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.examples)
 
-    @property
-    def truncated_words(self) -> int:
-        """Words beyond max_length: never seen by the model, counted as missed."""
-        return sum(encoding.truncated_words for windows in self.windows for encoding in windows)
+    @cached_property
+    def truncation(self) -> Truncation:
+        """Words and entities beyond max_length: never seen by the model, counted as missed."""
+        return truncation(self.examples, self.windows)
 
 
 @dataclass(frozen=True)

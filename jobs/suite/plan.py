@@ -67,6 +67,8 @@ def make_plan(suite: Suite, store: Store) -> Plan:
     planning = Planning(suite, finder)
     for name, spec in suite.models.items():
         planning.models[name] = spec.planned(name, planning)
+        if spec.draws > 1:
+            planning.draws[name] = {spec.seed: planning.models[name]} | spec.further_draws(name, planning)
     for kind in all_kinds():
         kind.plan(planning)
     jobs = tuple(planning.jobs.values())

@@ -1,6 +1,6 @@
 """The results of a suite, as it names things: what its jobs measured, and what is derived from that."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from microtome.analysis.bootstrap import Difference, Interval, difference, inter
 from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.analysis.multiple_tests import holm
+from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.published import published_columns, published_score
@@ -35,17 +36,18 @@ def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
             continue
         labels = {name: job.labels.get(name) for name in LABELS}
         task = plan.suite.task(str(labels["task"])) if job.kind == "finetune" else None
+        held_out = FinetuneRecord.of(artifact).held_out if task is not None else ()
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
-            rows.append(row | _published(row, task))
+            rows.append(row | _published(row, task, held_out))
     return tidy(_by_model(rows, plan))
 
 
-def _published(row: Mapping[str, Any], task: Task | None) -> dict[str, Any]:
-    """What was published for the model and the recipe of a row, if it is of a fine-tuning."""
+def _published(row: Mapping[str, Any], task: Task | None, held_out: Collection[str]) -> dict[str, Any]:
+    """What was published for the model, the recipe and the split of a row, if it is of a fine-tuning."""
     if task is None:
         return {}
-    score = published_score(row, task.published, task.published_recipes, task.recipe)
+    score = published_score(row, task.published, task.published_recipes, task.recipe, held_out)
     return published_columns(score)
 
 

@@ -37,6 +37,12 @@ class ModelSpec(Config):
         "pretrained", description="random: the architecture and tokenizer alone, drawn anew"
     )
     seed: Seed = Field(0, description="of random weights")
+    draws: int = Field(
+        1,
+        ge=1,
+        description="of random weights, each with the next seed: how many models are drawn under this name; "
+        "they are analysed as the seeds of a fine-tuning are",
+    )
     fractions: tuple[Fraction, ...] | None = Field(
         None, description="of this model, if not those of the suite; none: it is not fine-tuned"
     )
@@ -49,6 +55,8 @@ class ModelSpec(Config):
             raise ValueError("source has no effect beside adapt, whose base or new says what to start from")
         if self.weights != "random" and "seed" in self.model_fields_set:
             raise ValueError("seed has no effect without weights: random")
+        if self.draws > 1 and (self.weights != "random" or self.fractions != ()):
+            raise ValueError("several draws are of random weights that are not fine-tuned (fractions: [])")
         return self
 
     def planned(self, name: str, planning: Planning) -> ModelSource:
@@ -59,6 +67,14 @@ class ModelSpec(Config):
         if self.weights == "random":
             return plan_random_model(planning, name, source, RandomConfig(seed=self.seed))
         return replace(planning.finder.model(source), name=name)
+
+    def further_draws(self, name: str, planning: Planning) -> dict[int, ModelSource]:
+        """seed -> the model, of every draw of random weights after the first."""
+        seeds = range(self.seed + 1, self.seed + self.draws)
+        return {
+            seed: plan_random_model(planning, name, self.source or name, RandomConfig(seed=seed))
+            for seed in seeds
+        }
 
 
 class Suite(Config):

@@ -8,6 +8,7 @@ import numpy as np
 
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import SPLITS, Example
+from microtome.jobs.data.truncation import is_tagged, truncation
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.source import TaskData
 from microtome.store.errors import InputError
@@ -15,8 +16,8 @@ from microtome.store.errors import InputError
 
 def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]]:
     """One entry per split: where it was found, examples, documents, words, labels, how many rows, and
-    which share of them, have the texts of a training row; with an encoder also tokens, and what max_length
-    cuts off."""
+    which share of them, have the texts of a training row; with an encoder also tokens, and the words and gold
+    entities that max_length cuts off."""
     examples = {split: data.read_texts(split) for split in SPLITS}
     training = {example.texts for example in examples["train"]}
     found = []
@@ -68,26 +69,21 @@ def label_counts(examples: Sequence[Example]) -> dict[str, float]:
     for example in examples:
         if isinstance(example.label, str):
             counts[example.label] += 1
-        elif _is_tags(example):
+        elif is_tagged(example):
             counts.update(tag[2:] for tag in example.label if tag.startswith("B-"))  # type: ignore[union-attr]
         else:
             counts.update(example.label or ("no label",))  # type: ignore[arg-type]
     return dict(sorted(counts.items()))
 
 
-def _is_tags(example: Example) -> bool:
-    tags: tuple[str, ...] = example.label  # type: ignore[assignment]
-    return len(tags) == example.words and all(tag == "O" or tag[:2] in ("B-", "I-") for tag in tags)
-
-
 def _tokens(examples: Sequence[Example], encoder: Encoder) -> dict[str, Any]:
     encodings = [encoder.encode(example) for example in examples]
     lengths = np.array([len(encoding.input_ids) for encoding in encodings])
-    cut = [encoding.truncated_words for encoding in encodings]
+    cut = truncation(examples, [[encoding] for encoding in encodings])
     return {
         "tokens": int(lengths.sum()),
         "tokens_median": float(np.median(lengths)),
         "tokens_longest": int(lengths.max()),
-        "truncated_examples": sum(words > 0 for words in cut),
-        "truncated_words": sum(cut),
+        "truncated_examples": sum(encoding.truncated_words > 0 for encoding in encodings),
+        **{name: round(value, 4) for name, value in cut.rows().items()},
     }

@@ -1,6 +1,6 @@
 """Scores that others reported; a result is compared with those of its model and its recipe alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -29,6 +29,11 @@ class Published(Config):
         "not known: no run is compared with such a score",
     )
     split: Split = Field("test", description="split that was scored")
+    drawn: bool = Field(
+        False,
+        description="the split was drawn by those who reported it, and is not known: a split that is drawn "
+        "here may stand beside it",
+    )
     label: str = Field("", description="class that the score is of; of all classes if unset")
     epoch: float | None = Field(
         None, gt=0, description="epochs trained when the score was taken; those of the recipe if unset"
@@ -75,13 +80,19 @@ def published_score(
     published: Sequence[Published],
     recipes: Mapping[str, Mapping[str, Any]],
     recipe: Recipe,
+    held_out: Collection[str] = (),
 ) -> Published | None:
     """The published score to print beside a row of a fine-tuning by `recipe`: of the same metric, split,
-    class, model and recipe; None if there is no such score, or if a part of the training data was used."""
+    class, model and recipe; None if there is no such score, or if a part of the training data was used.
+    `held_out` are splits that were drawn here, which are not those of a score unless it is of a drawn one."""
     if row.get("fraction") != 100:
         return None
-    comparable = (score for score in published if score.recipe in recipes and _is_of(score, row))
-    return next((s for s in comparable if follows(recipe, recipes[s.recipe], s.epoch)), None)
+    of_row = (
+        score
+        for score in published
+        if score.recipe in recipes and _is_of(score, row) and (score.drawn or score.split not in held_out)
+    )
+    return next((s for s in of_row if follows(recipe, recipes[s.recipe], s.epoch)), None)
 
 
 def published_answer(row: Mapping[str, Any], published: Sequence[Published]) -> Published | None:

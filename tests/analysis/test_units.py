@@ -73,7 +73,31 @@ def test_a_text_is_the_mean_of_its_own_tokens(make_cache):
     np.testing.assert_allclose(found.features(cache.hidden(1)), np.outer(own, np.ones(3)), rtol=1e-6)
     ends = {pooling: units(cache, pooling).features(cache.hidden(1))[:, 0].tolist() for pooling in ENDS}
     assert ends == {"first": [0, 25], "last": [16, 64]}  # those of the sequence, special ones included
+    everything = units(cache, "mean-all").features(cache.hidden(1))[:, 0]
+    np.testing.assert_allclose(everything, [(1 + 4 + 9 + 16) / 5, (25 + 36 + 49 + 64) / 4], rtol=1e-6)
     assert found.y.tolist() == labels
+
+
+def test_the_texts_of_a_pair_may_be_means_over_special_tokens_too(make_cache):
+    cache = make_cache(
+        "pairs", HIDDEN**2, LENGTHS, words=WORDS, labels=[1, 0], unit="segment_pair", classes=["yes", "no"]
+    )
+    plain, everything = (units(cache, pooling).features(cache.hidden(0)) for pooling in ("mean", "mean-all"))
+    segments = [
+        cache.segment_ids[start:stop] for start, stop in zip(cache.offsets, cache.offsets[1:], strict=False)
+    ]
+    values = [np.asarray(cache.hidden(0, example))[:, 0] for example in range(2)]
+    for example in range(2):
+        for side in range(2):
+            own = segments[example] == side
+            expected = values[example][own].mean() if own.any() else 0
+            assert everything[example, 3 * side] == pytest.approx(expected, rel=1e-3)
+    assert not np.allclose(plain, everything)
+
+
+def test_words_have_no_special_tokens_to_pool(words):
+    with pytest.raises(InputError, match="pooling mean-all is of texts"):
+        units(words, "mean-all")
 
 
 def test_a_pair_of_mentions_is_two_means_that_may_share_words(make_cache):

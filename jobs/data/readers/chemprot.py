@@ -63,8 +63,8 @@ def read_chemprot(path: Path, spec: DataSpec) -> list[Example]:
     """`path` is the `*_abstracts*.tsv`; the entities and relations are its siblings.
 
     An example for each chemical and gene of a sentence, `<pmid>.<chemical>.<gene>`. A pair of several groups
-    has the first in the file. Masks are those of BLUE's tables: @CHEMICAL$ and @GENE$, or @CHEM-GENE$ where
-    the two overlap.
+    has the first in the file as its label and the others as further labels. Masks are those of BLUE's tables:
+    @CHEMICAL$ and @GENE$, or @CHEM-GENE$ where the two overlap.
     """
     return [
         _example(abstract, sentence, chemical, gene, spec)
@@ -104,8 +104,10 @@ def _example(
     parts = [(chemical.start - start, chemical.end - start)], [(gene.start - start, gene.end - start)]
     words, spans = mask_pair(abstract.text[start:end], parts, MASKS, BOTH)
     name = f"{abstract.pmid}.{chemical.id}.{gene.id}"
-    label = abstract.gold.get((chemical.id, gene.id), [NO_RELATION])[0]
-    return Example(name, (words,), spec.label(label, abstract.where), spans, where=abstract.where)
+    groups = abstract.gold.get((chemical.id, gene.id), [NO_RELATION])
+    label, *further = (spec.label(group, abstract.where) for group in groups)
+    further_labels = tuple(str(group) for group in further)
+    return Example(name, (words,), label, spans, further_labels=further_labels, where=abstract.where)
 
 
 def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from microtome.analysis.metrics.labels import TagLabels, tag_labels, word_class
+from microtome.analysis.metrics.tags import TagLabels, tag_labels, word_class
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.data.examples import Example
 from microtome.jobs.tasks.types.task_type import TaskType, documents
@@ -23,6 +23,8 @@ class Ner(TaskType):
         "entity_precision",
         "entity_recall",
         "entity_f1_untyped",
+        "entity_f1_lenient",
+        "entity_f1_relaxed",
         "token_macro_f1",
         "token_micro_f1",
     )

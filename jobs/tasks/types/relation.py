@@ -10,7 +10,10 @@ from microtome.jobs.tasks.types.task_type import documents
 
 class RelationClassification(SingleLabel):
     """The mentions are masked by their types. The first label of the task is "no relation": F1 counts the
-    others only. A probe sees the two mentions."""
+    others only. A probe sees the two mentions.
+
+    Of a pair with several gold relations (ChemProt has a few) one may be predicted; every other one is a unit
+    of its own for which "no relation" was predicted, so that it counts as missed."""
 
     texts = 1
     unit = "entity_pair"
@@ -19,8 +22,22 @@ class RelationClassification(SingleLabel):
     def labelled(
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> ClassLabels:
-        gold = [str(e.label) for e in examples]
-        return class_labels(gold, predicted, labels, first_counted=1, groups=documents(examples))
+        gold: list[str] = []
+        predictions: list[str] = []
+        groups: list[str] = []
+        for example, prediction, document in zip(examples, predicted, documents(examples), strict=True):
+            first, *missed = _with_the_right_one_first(
+                (str(example.label), *example.further_labels), prediction
+            )
+            gold += [first, *missed]
+            predictions += [prediction, *(labels[0] for _ in missed)]
+            groups += [document] * (1 + len(missed))
+        return class_labels(gold, predictions, labels, first_counted=1, groups=groups)
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels[1:]
+
+
+def _with_the_right_one_first(relations: Sequence[str], predicted: str) -> list[str]:
+    """The gold relations of a pair; the predicted one stands first if it is among them."""
+    return sorted(relations, key=lambda relation: relation != predicted)

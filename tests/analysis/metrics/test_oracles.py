@@ -9,13 +9,15 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats
+from seqeval.metrics import f1_score as f1_of_entities
 from seqeval.metrics.v1 import precision_recall_fscore_support as of_entities
-from seqeval.scheme import IOB2
+from seqeval.scheme import IOB2, Entities
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.metrics import precision_recall_fscore_support as of_classes
 
-from microtome.analysis.metrics.labels import class_labels, number_labels, set_labels, tag_labels
+from microtome.analysis.metrics.labels import class_labels, number_labels, set_labels
 from microtome.analysis.metrics.scoring import by_class, score, scores
+from microtome.analysis.metrics.tags import tag_labels
 
 CASES = 500
 FEWER = 250  # where scikit-learn takes milliseconds for each
@@ -44,6 +46,27 @@ def strict(gold, predicted):
         return 0.0, 0.0, 0.0
     options = {"average": "micro", "scheme": IOB2, "zero_division": 0}
     return tuple(float(value) for value in of_entities(gold, predicted, **options)[:3])
+
+
+def lenient(gold, predicted):
+    """F1 of seqeval in its default mode, which is that of conlleval."""
+    return float(f1_of_entities(gold, predicted, average="micro", zero_division=0))
+
+
+def relaxed(gold, predicted):
+    """F1 of the share of predicted entities that touch a gold one of their type, and the other way round."""
+
+    def share(side, other):
+        pairs = list(zip(side, other, strict=True))
+        touched = [any(touch(e, o) for o in others) for entities, others in pairs for e in entities]
+        return np.mean(touched) if touched else 0.0
+
+    def touch(one, other):
+        return one.tag == other.tag and one.start < other.end and other.start < one.end
+
+    sides = [Entities(side, IOB2).entities for side in (gold, predicted)]
+    precision, recall = share(sides[1], sides[0]), share(sides[0], sides[1])
+    return 2 * precision * recall / max(precision + recall, 1e-300)
 
 
 def random_tags(rng, like=None):
@@ -85,6 +108,36 @@ def test_entities_are_those_of_seqeval():
         agree(scores(expected, labels), expected)
         values.add(f1)
     assert {0.0, 1.0} < values
+
+
+def test_lenient_entities_are_those_of_seqeval_by_default():
+    differ = 0
+    for gold, predicted in tagged_cases():
+        ours = scores(["entity_f1", "entity_f1_lenient"], tag_labels(gold, predicted, TYPES))
+        assert ours["entity_f1_lenient"] == pytest.approx(lenient(gold, predicted), abs=1e-12)
+        differ += ours["entity_f1_lenient"] != ours["entity_f1"]
+    assert differ > CASES / 4
+
+
+def test_relaxed_entities_are_those_that_touch_and_are_never_fewer_than_the_exact_ones():
+    more = 0
+    for gold, predicted in tagged_cases():
+        ours = scores(["entity_f1", "entity_f1_relaxed"], tag_labels(gold, predicted, TYPES))
+        assert ours["entity_f1_relaxed"] == pytest.approx(relaxed(gold, predicted), abs=1e-12)
+        assert ours["entity_f1_relaxed"] >= ours["entity_f1"] - 1e-12
+        more += ours["entity_f1_relaxed"] > ours["entity_f1"]
+    assert more > CASES / 10
+
+
+def test_entities_of_classes_of_words_are_runs_of_a_class():
+    names = ["entity_f1_lenient", "entity_f1_relaxed"]
+    for gold, predicted in tagged_cases():
+        runs = [[[f"I-{t[2:]}" if t != "O" else t for t in tags] for tags in s] for s in (gold, predicted)]
+        flat = [["O" if t == "O" else t[2:] for tags in side for t in tags] for side in (gold, predicted)]
+        groups = np.repeat(np.arange(len(gold)), [len(tags) for tags in gold])
+        ours = scores(names, class_labels(*flat, ["O", *TYPES], groups=groups))
+        assert ours["entity_f1_lenient"] == pytest.approx(lenient(*runs), abs=1e-12)
+        assert ours["entity_f1_relaxed"] >= ours["entity_f1_lenient"] - 1e-12
 
 
 def test_entities_of_a_type_are_those_of_seqeval_without_the_other_types():

@@ -15,8 +15,9 @@ from microtome.analysis.metrics import (
     full_name,
     short_name,
 )
-from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabels, TagLabels
+from microtome.analysis.metrics.labels import ClassLabels, NumberLabels, SetLabels
 from microtome.analysis.metrics.metric import OfOneClass, Sums
+from microtome.analysis.metrics.tags import TagLabels
 from microtome.jobs.tasks.types import TASK_TYPES
 
 FORMS = {

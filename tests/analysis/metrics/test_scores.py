@@ -2,8 +2,9 @@
 
 import pytest
 
-from microtome.analysis.metrics.labels import class_labels, number_labels, set_labels, tag_labels
+from microtome.analysis.metrics.labels import class_labels, number_labels, set_labels
 from microtome.analysis.metrics.scoring import by_class, score, scores
+from microtome.analysis.metrics.tags import tag_labels
 from microtome.store.errors import InputError
 
 GOLD = [["B-DNA", "I-DNA", "O", "B-RNA"], ["O", "B-DNA", "B-DNA"]]

@@ -8,14 +8,13 @@ from microtome.analysis.metrics.labels import (
     ClassLabels,
     NumberLabels,
     SetLabels,
-    TagLabels,
     class_labels,
     number_labels,
     set_labels,
-    tag_labels,
 )
 from microtome.analysis.metrics.metric import Sums
 from microtome.analysis.metrics.scoring import score
+from microtome.analysis.metrics.tags import TagLabels, tag_labels
 from microtome.analysis.metrics.terms import (
     METRIC_TERMS,
     MetricTerms,

@@ -11,13 +11,15 @@ from microtome.jobs.kinds.probe import probe_job
 from microtome.jobs.kinds.randomise import RandomConfig, randomise_job
 from microtome.jobs.models import loading
 from microtome.jobs.models.source import CHECKPOINT, find_model
-from microtome.jobs.run.executor import run_job
+from microtome.jobs.run.executor import LocalRunner, execute, run_job
 from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.results import derived_rows
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
+from tests.jobs.suite.test_plan import Silent
 
 
 def job(bench, model, seed=0, name="nothing"):
@@ -117,6 +119,41 @@ def test_a_suite_plans_it_beside_its_model(tmp_path, small_tasks, tiny_models, m
         j for j in plan.jobs if j.labels["model"] == "bert-random" and j.kind in ("extract", "finetune")
     ]
     assert {j.needs for j in of_random} == {(made.id,)}
+
+
+def test_several_draws_are_analysed_as_the_seeds_of_one_model(
+    tmp_path, small_tasks, tiny_models, monkeypatch
+):
+    monkeypatch.setenv("MICROTOME_MODELS", str(tiny_models))
+    path = tmp_path / "floor.yaml"
+    several = "seed: 5, draws: 3, fractions: []"
+    path.write_text(SUITE.format(task=small_tasks["ner"]).replace("seed: 5", several))
+    store = Store(tmp_path / "store")
+    plan = make_plan(load_suite(str(path)), store)
+    assert [job.config.seed for job in plan.jobs if job.kind == "randomise"] == [5, 6, 7]
+    of_random = [job for job in plan.jobs if job.labels["model"] == "bert-random"]
+    for kind in ("extract", "probe"):
+        seeds = {job.labels["seed"] for job in of_random if job.kind == kind}
+        assert seeds == {5, 6, 7}
+    assert not [job for job in of_random if job.kind == "finetune"]
+    assert execute(plan.jobs, set(), {}, LocalRunner(store.root), Silent()).ok
+    derived = derived_rows(plan, store)
+    floor = derived[(derived["model"] == "bert-random") & (derived["quantity"] == "mean")]
+    assert len(floor)
+    assert set(floor["seeds"]) == {3}
+
+
+@pytest.mark.parametrize("settings", ["seed: 5, draws: 2", "draws: 2, weights: pretrained, fractions: []"])
+def test_several_draws_of_what_is_not_drawn_or_is_fine_tuned_are_refused(tmp_path, small_tasks, settings):
+    path = tmp_path / "floor.yaml"
+    text = SUITE.format(task=small_tasks["ner"]).replace(
+        "weights: random, seed: 5", f"weights: random, {settings}"
+    )
+    path.write_text(text.replace("weights: random, draws", "draws"))
+    with pytest.raises(
+        InputError, match="bert-random: several draws are of random weights that are not fine"
+    ):
+        load_suite(str(path))
 
 
 def test_random_and_adapted_weights_exclude_each_other(tmp_path, small_tasks):

@@ -2,6 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from microtome.jobs.cli import main
+from microtome.jobs.kinds.probe import ProbeStep
 from microtome.jobs.suite.effective import counterpart, differences, task_settings
 from microtome.jobs.suite.include import suite_names
 from microtome.jobs.suite.suite import load_suite
@@ -20,6 +21,33 @@ def test_every_study_has_a_form_as_its_authors_ran_it_and_it_differs(study):
     rows = differences(study, exact)
     assert rows
     assert all(row[study] != row[exact] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["paper", "blue"])
+def test_the_open_form_of_an_exact_suite_trains_as_it_does(name):
+    exact, of_open = load_suite(f"{name}-exact"), load_suite(f"{name}-open-exact")
+    shared = set(exact.tasks) & set(of_open.tasks)
+    assert shared == {task for task in exact.tasks if not exact.task(task).credentialed}
+    assert not any(of_open.task(task).credentialed for task in of_open.tasks)
+    for task in shared:
+        assert of_open.task(task).recipe == exact.task(task).recipe
+    if name == "paper":
+        probes = [[step.options for step in suite.steps(ProbeStep)] for suite in (exact, of_open)]
+        assert probes[0] == probes[1]
+        assert of_open.task("nli4ct").recipe.batch_size == exact.task("mednli").recipe.batch_size == 1
+
+
+def test_medquad_stands_in_for_pubmed_by_name_alone():
+    corpora = {
+        name: load_suite(name).models["gpt2-medical"].adapt.corpus
+        for name in ("medical-lm", "medical-lm-exact", "medical-lm-medquad")
+    }
+    assert {name: corpus.format for name, corpus in corpora.items()} == {
+        "medical-lm": "hub",
+        "medical-lm-exact": "hub",
+        "medical-lm-medquad": "xml-qa",
+    }
+    assert "stands in" in load_suite("medical-lm-medquad").description
 
 
 def test_what_differs_stands_side_by_side():

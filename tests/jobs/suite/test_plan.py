@@ -36,14 +36,15 @@ def test_every_suite_file_is_complete(name):
     assert suite.extract
 
 
-def test_the_paper_has_its_four_models_and_a_random_one_two_tasks_and_five_fractions(tmp_path):
+def test_the_paper_has_its_four_models_with_random_ones_two_tasks_and_five_fractions(tmp_path):
     plan = make_plan(load_suite("paper"), Store(tmp_path))
     kinds = Counter(job.kind for job in plan.jobs)
     assert kinds["finetune"] == 4 * 2 * 5 * 5  # and five seeds
     checkpoints = 4 * 2 * (1 + 4 * 5)  # before fine-tuning there is one for all seeds
-    assert kinds["probe"] == (checkpoints + 2) * 3  # of each task three, and of random weights
+    drawn = 4 * 3 * 2  # of each architecture random weights, three times, for each task
+    assert kinds["probe"] == (checkpoints + drawn) * 3
     assert kinds["attention"] == kinds["similarity"] == 4 * 2 * 4 * 5
-    assert kinds["randomise"] == 1
+    assert kinds["randomise"] == 4 * 3
     assert [(m.what, m.name) for m in plan.missing] == [
         ("model", "bert-base-cased"),
         ("model", "dmis-lab/biobert-v1.1"),

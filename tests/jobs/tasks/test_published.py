@@ -47,6 +47,13 @@ def test_no_score_stands_beside_a_run_of_another_recipe(change):
     assert published_score(ROW, [published()], RECIPES, recipe(**change)) is None
 
 
+def test_a_split_that_was_drawn_here_is_not_the_published_one():
+    assert published_score(ROW, [published()], RECIPES, recipe(), held_out=["dev"]) == published()
+    assert published_score(ROW, [published()], RECIPES, recipe(), held_out=["dev", "test"]) is None
+    drawn = published(drawn=True)
+    assert published_score(ROW, [published(), drawn], RECIPES, recipe(), held_out=["test"]) == drawn
+
+
 def test_a_score_whose_recipe_is_not_known_is_compared_with_nothing():
     assert published_score(ROW, [published(recipe="")], RECIPES, recipe()) is None
 

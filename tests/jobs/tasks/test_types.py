@@ -9,6 +9,7 @@ from microtome.analysis.metrics import METRICS as REGISTRY
 from microtome.analysis.probing.run import probe
 from microtome.analysis.probing.settings import ProbeConfig
 from microtome.analysis.units import units
+from microtome.jobs.data.examples import Example
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
@@ -251,3 +252,28 @@ def test_a_weight_without_a_meaning_is_refused(task_of, tiny_models, tmp_path):
     base = find_model(str(tiny_models / "bert"), store)
     with pytest.raises(InputError, match="positive_weight .* 'classification' is classification"):
         finetune_job(task, find_data(task), base, 100, 1, recipe)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "right", "predictions"),
+    [
+        (["none", "treats"], 1, 1),
+        (["none", "causes"], 1, 1),
+        (["none", "none"], 0, 0),
+        (["treats", "causes"], 1, 2),
+    ],
+)
+def test_a_further_gold_relation_of_a_pair_counts_as_missed(predicted, right, predictions):
+    kind, labels = TASK_TYPES["relation"], ("none", "treats", "causes")
+    pairs = [
+        Example("1", (("a",),), "none"),
+        Example("2", (("b",),), "treats", further_labels=("causes",)),
+    ]
+    scores = kind.score(pairs, predicted, labels)
+    assert scores["micro_recall"] == right / 2
+    assert scores["micro_f1"] == pytest.approx(2 * right / (predictions + 2))
+    assert len(kind.metric_terms(pairs, predicted, labels).terms) == 2
+    support = {
+        name: row["class_support"] for name, row in kind.score_classes(pairs, predicted, labels).items()
+    }
+    assert support == {"none": 1, "treats": 1, "causes": 1}

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,7 @@ def test_chemprot_pairs_a_chemical_with_each_gene_of_its_sentence(tmp_path):
         ("7.T5.T6", "false"),
         ("7.T7.T8", "CPR:9"),
     ]
+    assert [e.further_labels for e in found] == [(), ("CPR:3",), (), ()]
     masked = [marked(example) for example in found]
     both = ["@CHEMICAL$"], ["@GENE$"]
     assert masked[0] == ("@CHEMICAL$ and @GENE$", [("@CHEMICAL$",), ("@GENE$",)])
@@ -116,7 +118,8 @@ def test_chemprot_pairs_a_chemical_with_each_gene_of_its_sentence(tmp_path):
 
 
 def test_both_forms_of_chemprot_have_the_same_words_and_spans(tmp_path):
-    published = read(chemprot(tmp_path), "chemprot")
+    # the table of BLUE has one label per pair
+    published = [replace(example, further_labels=()) for example in read(chemprot(tmp_path), "chemprot")]
     table = """\
 index\tsentence\tlabel
 7.T1.T2\t@CHEMICAL$ and @GENE$\tfalse
@@ -185,6 +188,7 @@ def test_no_gold_relation_of_chemprot_is_lost(corpora, split):
     missing = {group: total - counts[group] for group, total in groups.items()}
     assert min(missing.values()) >= 0
     assert sum(missing.values()) == merged
+    assert sum(len(example.further_labels) for example in found) == merged
     assert len({example.id for example in found}) == len(found)
     assert all(example.spans == marks.marked(" ".join(example.texts[0]), "masks")[1] for example in found)
 
