@@ -43,6 +43,6 @@ def _share(model: str, gains: pd.DataFrame, some: float, most: float) -> Markup:
     low, high = little["low"] / whole["high"], little["high"] / whole["low"]
     if low <= 0 and high >= 1:
         return Markup("")
-    return Markup("<b>{:.0%}</b> ({:.0%} to {:.0%}) for {}").format(
-        little["mean"] / whole["mean"], max(low, 0.0), high, model
+    return Markup("<b>{:.0f} %</b> ({:.0f} to {:.0f} %) for {}").format(
+        100 * little["mean"] / whole["mean"], 100 * max(low, 0.0), 100 * high, model
     )
