@@ -20,7 +20,9 @@ COLUMNS = {
     "fraction": "Float64",  # per cent of the training data
     "seed": "Int64",
     "split": "string",
-    "stage": "string",  # before, during or after, where a job measures more than once; across, between two
+    # before, during or after, where a job measures more than once; across, between two; between seeds, of two
+    # training runs of the same
+    "stage": "string",
     "epoch": "Float64",  # of adaptation, where a score is taken on the way
     "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
     "other_layer": "Int64",  # that `layer` is compared with

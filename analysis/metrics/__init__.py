@@ -265,6 +265,7 @@ METRICS: dict[str, Metric] = {
     "to_next": Metric("attention to the next token, share"),
     "across_segments": Metric("attention to the other text, share"),
     "to_entities": Metric("attention to words of entities, share"),
+    "to_sink": Metric("attention to no token, which a sink takes, share"),
     # Similarity of layers.
     "linear_cka": Metric(
         "linear CKA of hidden states, debiased (Kornblith et al. 2019)", "linear CKA", bounds=(-UNBOUNDED, 1)

@@ -33,7 +33,7 @@ def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
         artifact = artifacts.get(job.id)
         if artifact is None:
             continue
-        labels = {name: job.labels.get(name) for name in LABELS}
+        labels = {name: job.labels.get(name) for name in (*LABELS, "stage")}
         task = plan.suite.task(str(labels["task"])) if job.kind == "finetune" else None
         for row in read_rows(artifact):
             row = {"suite": plan.suite.name, **labels, **row, "name": full_name(row["metric"])}
