@@ -22,25 +22,26 @@ CAPTION = (
     "the probing figure, layer 0 is the embedding output."
 )
 MASS = (
-    "Special tokens are left out and rows sum to one again, each row counting by the share of its attention that "
-    "remains. What goes to no token, in models with attention sinks, is no part of a comparison. "
+    "Special tokens are left out and rows sum to one again, each row counting by the share of its attention "
+    "that remains. What goes to no token, in models with attention sinks, is no part of a comparison. "
 )
 FLOOR = (
-    "The floor of change is the Jensen–Shannon divergence between two training runs of the same fine-tuning: a "
-    "head changed if it differs more than that from the pretrained model, over test examples and training runs; "
-    "of the heads of a table row that are called changed, at most 5 % are not (Benjamini and Hochberg)."
+    "The floor of change is the Jensen–Shannon divergence between two training runs of the same "
+    "fine-tuning: a head changed if it differs more than that from the pretrained model, over test examples "
+    "and training runs; of the heads of a table row that are called changed, about 5 % at most are not "
+    "(Benjamini and Hochberg)."
 )
 NO_FLOOR = (
-    "How much of the change another seed would bring as well is not known: no fine-tuning has two seeds, so that "
-    "no head is called changed."
+    "How much of the change another seed would bring as well is not known: no two training runs of the same "
+    "fine-tuning were compared, so that no head is called changed."
 )
 TUNED = "the fine-tuned model compared with the pretrained one"
 ADAPTED = "the adapted model compared with its base"
 UNITS = {
     "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
     "cosine": "cosine similarity: 1 = unchanged",
-    "cosine_whole": "cosine similarity of whole maps as they are stored: 1 = unchanged; special tokens are part "
-    "of them, and as most heads attend to these before and after alike, they push it towards 1",
+    "cosine_whole": "cosine similarity of whole maps as they are stored: 1 = unchanged; special tokens are "
+    "part of them, and as most heads attend to these before and after alike, they push it towards 1",
     "l1": "summed absolute difference of attention rows: 0 = unchanged, 2 = nothing in common",
 }
 COLOURS = {

@@ -42,7 +42,8 @@ def test_the_paper_has_its_four_models_and_a_random_one_two_tasks_and_five_fract
     assert kinds["finetune"] == 4 * 2 * 5 * 5  # and five seeds
     checkpoints = 4 * 2 * (1 + 4 * 5)  # before fine-tuning there is one for all seeds
     assert kinds["probe"] == (checkpoints + 2) * 3  # of each task three, and of random weights
-    assert kinds["attention"] == kinds["similarity"] == 4 * 2 * 4 * 5
+    assert kinds["similarity"] == 4 * 2 * 4 * 5
+    assert kinds["attention"] == 4 * 2 * 4 * (5 + 4)  # each with before, and each seed with the next
     assert kinds["randomise"] == 1
     assert [(m.what, m.name) for m in plan.missing] == [
         ("model", "bert-base-cased"),
