@@ -19,7 +19,7 @@ COLUMNS = {
     "model": "string",
     "fraction": "Float64",  # per cent of the training data
     "seed": "Int64",
-    "split": "string",
+    "split": "string",  # or WITHOUT_DUPLICATES
     # before, during or after, where a job measures more than once; across, between two; between seeds, of two
     # training runs of the same
     "stage": "string",
@@ -48,7 +48,7 @@ DERIVED_COLUMNS = {
     "task": "string",
     "model": "string",
     "fraction": "Float64",
-    "split": "string",
+    "split": "string",  # or WITHOUT_DUPLICATES
     "probe": "string",
     "layer": "Int64",
     "quantity": "string",  # mean over seeds; gain or difference, minus the score of the reference
@@ -65,6 +65,8 @@ DERIVED_COLUMNS = {
     "n": "Int64",
     "seeds": "Int64",  # training runs that it is over
 }
+# Of the test texts those that no training text equals word for word.
+WITHOUT_DUPLICATES = "test without duplicates"
 LABELS = ("task", "model", "fraction", "seed")
 
 

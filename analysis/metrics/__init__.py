@@ -183,8 +183,12 @@ METRICS: dict[str, Metric] = {
     ),
     # What a score of a task is read beside.
     "also_in_train": Metric("share of the texts that are training texts word for word"),
+    "first_text_in_train": Metric("share of the pairs whose first text is that of a training pair"),
     "truncated_words": Metric(
         "words beyond max_length, counted as missed", unit="words", bounds=(0, UNBOUNDED)
+    ),
+    "mentions_cut": Metric(
+        "relations whose mentions do not fit into max_length together", unit="examples", bounds=(0, UNBOUNDED)
     ),
     "majority_accuracy": Metric("accuracy of always answering the most frequent class"),
     "majority_macro_f1": Metric("macro F1 of always answering the most frequent class"),

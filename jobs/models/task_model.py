@@ -36,6 +36,11 @@ class Prepared:
         """Words beyond max_length: never seen by the model, counted as missed."""
         return sum(encoding.truncated_words for windows in self.windows for encoding in windows)
 
+    @property
+    def mentions_cut(self) -> int:
+        """Relations whose two mentions are not both seen by the model."""
+        return sum(windows[0].mentions_cut for windows in self.windows)
+
 
 @dataclass(frozen=True)
 class Outputs:
