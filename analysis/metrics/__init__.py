@@ -182,8 +182,10 @@ METRICS: dict[str, Metric] = {
         definition=OfOneClass(formulas.support),
     ),
     # What a score of a task is read beside.
-    "also_in_train": Metric("share of the texts that are training texts word for word"),
-    "first_text_in_train": Metric("share of the pairs whose first text is that of a training pair"),
+    "also_in_train": Metric("share of the texts that are training texts word for word", "in train"),
+    "first_text_in_train": Metric(
+        "share of the pairs whose first text is that of a training pair", "first text in train"
+    ),
     "truncated_words": Metric(
         "words beyond max_length, counted as missed", unit="words", bounds=(0, UNBOUNDED)
     ),

@@ -27,6 +27,7 @@ from microtome.analysis.report.frames import (
     spread,
 )
 from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.overlap import overlap_table
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import Table, as_table, estimates, renamed, shown_styles
 
@@ -70,7 +71,14 @@ def scores_section(results: Results) -> Section | None:
     )
     every = as_table(wide, "table-all-scores", "Every test score")
     tables = [table for table in (_gains(results), _differences(results)) if table]
-    return Section(ident="scores", title=figure.title, figures=[figure], more=[*tables, every])
+    overlap = overlap_table(results)
+    return Section(
+        ident="scores",
+        title=figure.title,
+        figures=[figure],
+        tables=[overlap] if overlap else [],
+        more=[*tables, every],
+    )
 
 
 def bands(frame: pd.DataFrame, what: str = "Bands") -> str:

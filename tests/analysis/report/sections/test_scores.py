@@ -93,6 +93,20 @@ def test_the_summary_says_when_the_first_two_are_not_told_apart(results, rows, d
     assert records(table)[0]["gain low"] == "0.2"
 
 
+def test_scores_without_duplicates_stand_beside_the_scores(results, rows):
+    assert scores_section(results(rows)).tables == []
+    at = {**AT, "model": "plain", "fraction": 100}
+    more = [
+        {**at, "seed": seed, "split": "test without duplicates", "value": 0.3 + seed / 100, "n": 40}
+        for seed in (1, 2)
+    ]
+    more += [{**at, "seed": 1, "metric": "also_in_train", "value": 0.2}]
+    section = scores_section(results([*rows, *more]))
+    line = next(r for r in records(section.tables[0]) if (r["model"], r["fraction"]) == ("plain", "100"))
+    assert (line["score"], line["without duplicates"], line["in train"]) == ("0.5", "0.315", "0.2")
+    assert (line["n"], line["n without"]) == ("50", "40")
+
+
 def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
     most = [[row for row in table if row["fraction"] == 100] for table in (rows, derived)]
     section = scores_section(results(*most))
