@@ -1,6 +1,5 @@
 """What test texts have in common with training texts, and the scores of those that have nothing."""
 
-
 from microtome.analysis.report.frames import ITEM, metric_name, over_seeds
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import BOUNDS, Table, as_table, bounds_of

@@ -92,12 +92,14 @@ def _with_intervals(frame: pd.DataFrame, gains: pd.DataFrame, fraction: float) -
 def _best_styles(results: Results, frame: pd.DataFrame) -> Styles:
     """The style of each task's best model at each fraction, where it is shown to be ahead of all others."""
     styles: Styles = {}
-    for (task, fraction), part in results.primary.groupby(["task", "fraction"], sort=False):
+    for (task, _), part in results.primary.groupby(["task", "fraction"], sort=False):
         ranked = part.sort_values("mean", ascending=False, kind="stable")
         ahead = ahead_of_others(results, ranked)
         if ahead is not None and len(ahead) and ahead["shown"].all():
             same = (frame["task"] == task) & (frame["model"] == ranked["model"].iloc[0])
-            styles |= {(int(row), percent(fraction)): "best" for row in np.flatnonzero(same)}
+            styles |= {
+                (int(row), percent(float(part["fraction"].iloc[0]))): "best" for row in np.flatnonzero(same)
+            }
     return styles
 
 

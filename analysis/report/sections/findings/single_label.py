@@ -17,11 +17,13 @@ def one_label_only(results: Results, task: str) -> Markup:
     rows = rows[(rows["kind"] == "finetune") & (rows["task"] == task) & (rows["split"] == "test")]
     of_classes = rows[(rows["label"] != "") & (rows["fraction"] > 0)]
     parts = []
-    for (model, fraction), of_model in of_classes.groupby(["model", "fraction"], sort=False):
+    for (model, _), of_model in of_classes.groupby(["model", "fraction"], sort=False):
         predicted = [_only_label(run) for _, run in of_model.groupby("seed", dropna=False)]
         runs = [label for label in predicted if label is not None]
         if runs:
-            parts.append(_sentence_part(str(model), float(fraction), runs, len(predicted)))
+            parts.append(
+                _sentence_part(str(model), float(of_model["fraction"].iloc[0]), runs, len(predicted))
+            )
     return Markup("{}.").format(Markup("; ").join(parts)) if parts else Markup("")
 
 

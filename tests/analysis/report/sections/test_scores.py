@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from microtome.analysis.report.sections.majority import majority_scores
 from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.summary import summary_section
 
@@ -105,6 +106,17 @@ def test_scores_without_duplicates_stand_beside_the_scores(results, rows):
     line = next(r for r in records(section.tables[0]) if (r["model"], r["fraction"]) == ("plain", "100"))
     assert (line["score"], line["without duplicates"], line["in train"]) == ("0.5", "0.315", "0.2")
     assert (line["n"], line["n without"]) == ("50", "40")
+
+
+def test_learning_curves_have_the_line_of_the_most_frequent_label(results, rows):
+    accuracy = [row | {"metric": "accuracy"} for row in rows]
+    at = {**AT, "model": "plain", "fraction": 100, "seed": 1, "metric": "class_support"}
+    support = [{**at, "label": label, "value": value} for label, value in (("no", 30.0), ("yes", 20.0))]
+    assert majority_scores(results([*accuracy, *support])) == {"ner": 0.6}
+    assert majority_scores(results(accuracy)) == {}
+    assert majority_scores(results(rows)) == {"ner": 0.0}
+    assert "most frequent label" in scores_section(results([*accuracy, *support])).figures[0].pictures[0].svg
+    assert "most frequent label" not in scores_section(results(accuracy)).figures[0].pictures[0].svg
 
 
 def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
