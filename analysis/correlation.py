@@ -21,7 +21,7 @@ ALL_TASKS = "all tasks"
 RUN = ["task", "model", "fraction"]
 KEYS = [*RUN, "seed"]
 PREDICTOR = ["method", "metric"]
-COLUMNS = [*KEYS, *PREDICTOR, "layer", "x", "y"]
+COLUMNS = [*KEYS, *PREDICTOR, "layer", "x", "y", "score"]  # the metric of y
 OVER = ("across models", "within models")
 MEASURES = ("spearman", "pearson")
 RESULT = ["task", *PREDICTOR, "layer", "over", "models", "n"] + [
@@ -104,7 +104,8 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
 
 def correlations(points: pd.DataFrame, *, swaps: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Spearman and Pearson correlation of x and y by task, predictor and layer, seeds averaged, each with a
-    95 % interval over models (model_swaps.py). "all tasks" pools tasks.
+    95 % interval over models (model_swaps.py). "all tasks" pools tasks whose downstream scores are of one
+    metric; where there are several metrics, "all tasks by <metric>".
 
     x and y are taken minus their mean over models at the same task and fraction. `over` says of what the
     correlation is: "across models", whether a model with a higher x has a higher y; "within models", where
@@ -170,7 +171,8 @@ def _scores(frame: pd.DataFrame) -> pd.DataFrame:
     tuned = frame[frame["kind"] == "finetune"]
     parts = [_primary(_quoted(part), PRIMARY) for _, part in tuned.groupby("task", sort=False)]
     primary = pd.concat(parts) if parts else tuned
-    return primary.groupby(KEYS, dropna=False)["value"].mean().rename("y").reset_index()
+    means = primary.groupby([*KEYS, "metric"], dropna=False)["value"].mean()
+    return means.rename("y").reset_index().rename(columns={"metric": "score"})
 
 
 def _probes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -246,9 +248,11 @@ def _cells(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]
     keys = [*PREDICTOR, "layer"]
     for values, part in points.groupby(["task", *keys], sort=False):
         yield dict(zip(["task", *keys], values, strict=True)), part
-    for values, part in points.groupby(keys, sort=False):
+    several = points["score"].nunique() > 1
+    for values, part in points.groupby([*keys, "score"], sort=False):
         if part["task"].nunique() > 1:
-            yield {"task": ALL_TASKS, **dict(zip(keys, values, strict=True))}, part
+            name = f"{ALL_TASKS} by {part['score'].iloc[0]}" if several else ALL_TASKS
+            yield {"task": name, **dict(zip(keys, values[:-1], strict=True))}, part
 
 
 def _measured(points: pd.DataFrame) -> Measured:

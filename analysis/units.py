@@ -26,12 +26,14 @@ class Units:
     classes  names of the classes
     groups   int64 [units], the example of each unit, ascending
     types    uint64 [units], equal for equal words; None where units are no words
+    left_out how many examples are no units, as max_length cut off what a probe is asked about
     """
 
     y: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray
     types: np.ndarray | None = None
+    left_out: int = 0
     _ids: np.ndarray  # of the tokens of all units
     _cache: str  # its name, for messages
 
@@ -150,9 +152,34 @@ class SegmentPairUnits(SlotUnits):
 
 
 class EntityPairUnits(SlotUnits):
-    """Two mentions in a text: [first; second], each over the tokens of its words."""
+    """Two mentions in a text: [first; second], each over the tokens of its words. An example of which a
+    mention was cut off is left out: zeros in place of its features may tell its label."""
 
     slots = 2
+
+    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
+        super().__init__(cache, pooling, pair)
+        complete = np.bincount(self._present // 2, minlength=len(self.y)) == 2
+        self.left_out = int((~complete).sum())
+        if not complete.any():
+            raise InputError(
+                f"{self._cache}: no example has both its mentions within max_length; extract again with a "
+                "larger one"
+            )
+        if self.left_out:
+            self._keep(complete)
+
+    def _keep(self, complete: np.ndarray) -> None:
+        """Leave the other examples out."""
+        number = np.cumsum(complete) - 1  # of each example among those that are kept
+        own = complete[self._slot // 2]
+        self._tokens, self._slot = self._tokens[own], self._slot[own]
+        self._slot = 2 * number[self._slot // 2] + self._slot % 2
+        self._present, self._starts, self._counts = np.unique(
+            self._slot, return_index=True, return_counts=True
+        )
+        self._ids = self._ids[own]
+        self.y, self.groups = self.y[complete], self.groups[complete]
 
     def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
         if not np.diff(cache.spans, axis=2).any():

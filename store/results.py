@@ -19,8 +19,10 @@ COLUMNS = {
     "model": "string",
     "fraction": "Float64",  # per cent of the training data
     "seed": "Int64",
-    "split": "string",
-    "stage": "string",  # before, during or after, where a job measures more than once; across, between two
+    "split": "string",  # or WITHOUT_DUPLICATES
+    # before, during or after, where a job measures more than once; across, between two; between seeds, of two
+    # training runs of the same
+    "stage": "string",
     "epoch": "Float64",  # of adaptation, where a score is taken on the way
     "layer": "Int64",  # what the cache reader takes: hidden 0..L, attention 0..L-1
     "other_layer": "Int64",  # that `layer` is compared with
@@ -46,7 +48,7 @@ DERIVED_COLUMNS = {
     "task": "string",
     "model": "string",
     "fraction": "Float64",
-    "split": "string",
+    "split": "string",  # or WITHOUT_DUPLICATES
     "probe": "string",
     "layer": "Int64",
     "quantity": "string",  # mean over seeds; gain or difference, minus the score of the reference
@@ -63,6 +65,8 @@ DERIVED_COLUMNS = {
     "n": "Int64",
     "seeds": "Int64",  # training runs that it is over
 }
+# Of the test texts those that no training text equals word for word.
+WITHOUT_DUPLICATES = "test without duplicates"
 LABELS = ("task", "model", "fraction", "seed")
 
 

@@ -15,6 +15,7 @@ from microtome.analysis.attention.patterns import (
     Pattern,
     TokenFacts,
     mean_over_rows,
+    share_of_sink,
     share_of_special,
 )
 from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
@@ -26,6 +27,9 @@ from microtome.store.errors import InputError
 Measure = Literal["cosine", "jensen_shannon", "l1", "cosine_whole"]
 USUAL: tuple[Measure, ...] = ("cosine", "jensen_shannon", "l1")
 LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
+LEAST_SINK = 0.01  # share of attention that goes to no token; less than this is rounding
+BETWEEN_SEEDS = "between seeds"  # the stage of rows about two seeds of the same fine-tuning
+Z = 1.96  # a 95 % interval of a mean over examples
 PerExample = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
 
 
@@ -37,13 +41,15 @@ class AttentionConfig(Config):
         json_schema_extra={"any_order": True},
         description="change: cosine of flattened maps; cosine_whole, of maps as they are stored, whatever "
         "special and invisible say (Bonfigli et al. 2024); Jensen-Shannon of rows, mean over rows, over "
-        "ln 2; "
-        "l1, the summed absolute difference of rows, mean over rows, 0 to 2",
+        "ln 2; l1, the summed absolute difference of rows, mean over rows, 0 to 2. A row counts by the share "
+        "of its attention that goes to the tokens that are compared, the smaller of before and after",
     )
     patterns: tuple[Pattern, ...] = Field(
         PATTERNS,
         json_schema_extra={"any_order": True},
-        description="where each head attends, before and after, mean over query rows",
+        description="where each head attends, before and after, mean over query rows, each counting by the "
+        "share of its attention that goes to the tokens that are compared; to_sink is what goes to no token, "
+        "in models with attention sinks",
     )
     layers: tuple[Layer, ...] | None = Field(
         None,
@@ -75,7 +81,9 @@ def compare_attention(
 ) -> list[dict[str, Any]]:
     """Mean over examples per layer and head, and `<metric>_std`, its spread; each layer is read once.
 
-    Measures of change have no stage, patterns have "before" and "after". A cache compared with itself
+    Measures of change have no stage, and a 95 % interval over examples; patterns have the stages "before" and
+    "after". A row of a map counts by its mass, the share of its attention that masking leaves, so that a row
+    that nearly all went to special tokens hardly counts. A cache compared with itself
     gives patterns "before" alone. `n` is how many examples have the metric at all: one needs a row that
     masking left, across_segments two texts. InputError unless both hold the same tokens in the same order.
     """
@@ -92,7 +100,8 @@ def compare_attention(
     for layer in select_layers(config.layers, before.layout.attention_layers, before):
         for (stage, metric), per_example in _examples(config, stages, facts, layer).items():
             about = {"split": split, "layer": layer} | ({"stage": stage} if stage else {})
-            rows += _head_rows(about, metric, np.stack(per_example))
+            if metric != "to_sink" or np.max(per_example) >= LEAST_SINK:
+                rows += _head_rows(about, metric, np.stack(per_example))
         log_progress(f"layer {layer}")
     return rows
 
@@ -107,20 +116,23 @@ def _examples(
         selected = _tokens_to_compare(tokens.special, config.special)
         maps = [_distributions(raw, selected) for _, raw in numbered]
         if len(maps) == 2:
-            old, new, kept = _common_rows(*maps)
+            (old, old_mass), (new, new_mass) = maps
+            mass = np.minimum(old_mass, new_mass)
             for name in config.measures:
                 if name == "cosine_whole":
                     whole_maps = (to_float32(raw) for _, raw in numbered)
                     values[None, name].append(cosine(*whole_maps))
                 else:
-                    values[None, name].append(_MEASURES[name](old, new, kept))
+                    values[None, name].append(_MEASURES[name](old, new, mass))
         if not config.patterns:
             continue
         patterns = ExamplePatterns(config.patterns, tokens.only(selected))
-        for stage, (_, whole), (attention, kept) in zip(stages, numbered, maps, strict=True):
-            measured = patterns.measure(attention, kept)
+        for stage, (_, whole), (attention, mass) in zip(stages, numbered, maps, strict=True):
+            measured = patterns.measure(attention, mass)
             if "to_special" in config.patterns:
                 measured["to_special"] = share_of_special(whole, tokens.special)
+            if "to_sink" in config.patterns:
+                measured["to_sink"] = share_of_sink(whole)
             for pattern, per_head in measured.items():
                 values[stage, pattern].append(per_head)
     return values
@@ -137,39 +149,31 @@ def _tokens_to_compare(special: np.ndarray, mode: str) -> slice | np.ndarray:
 
 
 def _distributions(maps: np.ndarray, selected: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [heads, queries, keys] of the selected tokens, and which rows are kept, bool [heads, queries].
+    """float32 [heads, queries, keys] of the selected tokens, and the mass of each row, [heads, queries]: the
+    share of its attention that goes to them.
 
-    Kept rows sum to one, which half-precision storage and masking undo; the others are zero.
+    Rows sum to one, which half-precision storage, masking and sinks undo; those of mass zero are zero.
     """
     cut = maps[:, selected, selected] if isinstance(selected, slice) else maps[:, selected[:, None], selected]
     attention = to_float32(cut)
     mass = attention @ np.ones(attention.shape[-1], np.float32)
-    kept = mass > LEAST_MASS
-    attention /= np.where(kept, mass, np.inf)[..., None]
-    return attention, kept
+    mass = np.where(mass > LEAST_MASS, mass, 0)
+    attention /= np.where(mass > 0, mass, np.inf)[..., None]
+    return attention, mass
 
 
-def _common_rows(
-    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both maps with only the rows that both kept, and which these are."""
-    (old, old_kept), (new, new_kept) = before, after
-    kept = old_kept & new_kept
-    if kept.all():
-        return old, new, kept
-    return old * kept[..., None], new * kept[..., None], kept
+def _flat_cosine(old: np.ndarray, new: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """The cosine of flattened maps whose rows count by their mass."""
+    root = np.sqrt(mass)[..., None]
+    return np.where(mass.any(-1), cosine(old * root, new * root), np.nan)
 
 
-def _flat_cosine(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    return np.where(kept.any(-1), cosine(old, new), np.nan)
+def _row_divergence(old: np.ndarray, new: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    return mean_over_rows(jensen_shannon(old, new), mass) / math.log(2)
 
 
-def _row_divergence(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    return mean_over_rows(jensen_shannon(old, new), kept) / math.log(2)
-
-
-def _row_difference(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    return mean_over_rows(l1(old, new), kept)
+def _row_difference(old: np.ndarray, new: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    return mean_over_rows(l1(old, new), mass)
 
 
 # float [heads] of two maps [heads, queries, keys]; invisible pairs are zero in both and add nothing to any.
@@ -177,16 +181,22 @@ _MEASURES = {"cosine": _flat_cosine, "jensen_shannon": _row_divergence, "l1": _r
 
 
 def _head_rows(about: dict[str, Any], metric: str, values_eh: np.ndarray) -> list[dict[str, Any]]:
-    """Mean and spread over the examples that have the metric, NaN marking those that do not."""
+    """Mean and spread over the examples that have the metric, NaN marking those that do not; of a measure of
+    change with its interval over examples."""
     counts = np.isfinite(values_eh).sum(0)
     heads = np.flatnonzero(counts)
     values = values_eh[:, heads].astype(np.float64)
-    summaries = {metric: np.nanmean(values, axis=0), f"{metric}_std": np.nanstd(values, axis=0)}
-    return [
-        {**about, "head": int(head), "metric": name, "value": float(value), "n": int(counts[head])}
-        for name, summary in summaries.items()
-        for head, value in zip(heads, summary, strict=True)
-    ]
+    means, spreads, counts = np.nanmean(values, axis=0), np.nanstd(values, axis=0), counts[heads]
+    reach = Z * spreads / np.sqrt(np.maximum(counts - 1, 1))
+    rows = []
+    for at, head in enumerate(heads):
+        row = {**about, "head": int(head), "n": int(counts[at])}
+        bounds: dict[str, float] = {}
+        if "stage" not in about and counts[at] > 1:
+            bounds = {"low": float(means[at] - reach[at]), "high": float(means[at] + reach[at])}
+        rows += [{**row, "metric": metric, "value": float(means[at]), **bounds}]
+        rows += [{**row, "metric": f"{metric}_std", "value": float(spreads[at])}]
+    return rows
 
 
 def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:

@@ -37,7 +37,7 @@ def normalised_entropy(p: np.ndarray, visible: np.ndarray | None = None) -> np.n
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of flattened maps, as Bonfigli et al. (2024): [heads, queries, keys] -> [heads].
 
-    Special tokens inflate it; never the only number.
+    Of maps with special tokens these push it towards 1; keys that are invisible in both add nothing.
     """
     flat_a, flat_b = (np.asarray(x, np.float32).reshape(len(x), -1) for x in (a, b))
     norms = np.sqrt(np.vecdot(flat_a, flat_a)) * np.sqrt(np.vecdot(flat_b, flat_b))

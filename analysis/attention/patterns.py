@@ -1,6 +1,7 @@
 """Where the attention of a head goes: its spread, its reach, and the shares of some kinds of tokens.
 
-Dims: h head, q query, k key. Every pattern is a mean over the query rows of one example's map.
+Dims: h head, q query, k key. Every pattern is a mean over the query rows of one example's map, where a row
+counts by its mass: the share of its attention that goes to the tokens that are compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ Pattern = Literal[
     "to_next",
     "across_segments",
     "to_entities",
+    "to_sink",
 ]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 
@@ -79,7 +81,7 @@ class ExamplePatterns:
     across_segments  share to the other text, of examples with two texts
     to_entities      share to the tokens of words whose label is not O, of word-labelled caches
 
-    to_special needs every token: see share_of_special.
+    to_special and to_sink need every token: see share_of_special and share_of_sink.
     """
 
     def __init__(self, names: Sequence[str], tokens: Tokens) -> None:
@@ -93,33 +95,40 @@ class ExamplePatterns:
         for place, weight in zip(self._weights, present.values(), strict=True):
             place[:] = weight
 
-    def measure(self, attention_hqk: np.ndarray, kept_hq: np.ndarray) -> dict[str, np.ndarray]:
+    def measure(self, attention_hqk: np.ndarray, mass_hq: np.ndarray) -> dict[str, np.ndarray]:
         """Float [heads] of each pattern, NaN for a head without a row.
 
-        `attention_hqk` is float32; its rows sum to one, or are zero where `kept_hq` is False.
+        `attention_hqk` is float32; its rows sum to one, or are zero where `mass_hq` is.
         """
         values = {}
         if self._entropy:
             entropy = normalised_entropy(attention_hqk, self._visible)
-            values["entropy"] = mean_over_rows(entropy, kept_hq)
-        flat = attention_hqk.reshape(len(attention_hqk), -1)
+            values["entropy"] = mean_over_rows(entropy, mass_hq)
+        flat = (attention_hqk * mass_hq[..., None]).reshape(len(attention_hqk), -1)
         sums = self._weights.reshape(len(self._names), flat.shape[1]) @ flat.T
-        return values | dict(zip(self._names, _over_rows(sums, kept_hq), strict=True))
+        return values | dict(zip(self._names, _over_mass(sums, mass_hq), strict=True))
 
 
 def share_of_special(attention_hqk: np.ndarray, special: np.ndarray) -> np.ndarray:
-    """Share of attention to the tokens that the tokenizer added, over all rows of a whole map: [heads]."""
+    """Share of attention to the tokens that the tokenizer added, over all rows of a whole map: [heads]. What
+    goes to a sink is part of the whole."""
     return attention_hqk[..., special].sum((1, 2), dtype=np.float32) / len(special)
 
 
-def mean_over_rows(values_hq: np.ndarray, kept_hq: np.ndarray) -> np.ndarray:
-    """Mean over the kept rows, NaN where none is: [heads, queries] -> [heads]. Other rows must be zero."""
-    return _over_rows(values_hq.sum(-1), kept_hq)
+def share_of_sink(attention_hqk: np.ndarray) -> np.ndarray:
+    """Share of attention that goes to no token, over all rows of a whole map: [heads]. In models with sinks
+    a learned weight takes it; of other models it is what rounding leaves."""
+    return np.maximum(1 - attention_hqk.sum(-1, dtype=np.float32).mean(-1), 0)
 
 
-def _over_rows(sums: np.ndarray, kept_hq: np.ndarray) -> np.ndarray:
-    rows = kept_hq.sum(-1)
-    return np.where(rows > 0, sums / np.maximum(rows, 1), np.nan)
+def mean_over_rows(values_hq: np.ndarray, mass_hq: np.ndarray) -> np.ndarray:
+    """Mean over rows, each counting by its mass, NaN where none has any: [heads, queries] -> [heads]."""
+    return _over_mass((values_hq * mass_hq).sum(-1), mass_hq)
+
+
+def _over_mass(sums: np.ndarray, mass_hq: np.ndarray) -> np.ndarray:
+    mass = mass_hq.sum(-1)
+    return np.where(mass > 0, sums / np.where(mass > 0, mass, 1), np.nan)
 
 
 def _distance(tokens: Tokens) -> np.ndarray:

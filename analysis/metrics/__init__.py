@@ -198,7 +198,10 @@ METRICS: dict[str, Metric] = {
         definition=OfOneClass(formulas.support),
     ),
     # What a score of a task is read beside.
-    "also_in_train": Metric("share of the texts that are training texts word for word"),
+    "also_in_train": Metric("share of the texts that are training texts word for word", "in train"),
+    "first_text_in_train": Metric(
+        "share of the pairs whose first text is that of a training pair", "first text in train"
+    ),
     "truncated_words": Metric(
         "words beyond max_length, counted as missed", unit="words", bounds=(0, UNBOUNDED)
     ),
@@ -210,6 +213,9 @@ METRICS: dict[str, Metric] = {
     ),
     "truncated_entity_share": Metric(
         "share of the gold entities, or mentions of a relation, with a word beyond max_length"
+    ),
+    "mentions_cut": Metric(
+        "relations whose mentions do not fit into max_length together", unit="examples", bounds=(0, UNBOUNDED)
     ),
     "majority_accuracy": Metric("accuracy of always answering the most frequent class"),
     "majority_macro_f1": Metric("macro F1 of always answering the most frequent class"),
@@ -290,6 +296,7 @@ METRICS: dict[str, Metric] = {
     "to_next": Metric("attention to the next token, share"),
     "across_segments": Metric("attention to the other text, share"),
     "to_entities": Metric("attention to words of entities, share"),
+    "to_sink": Metric("attention to no token, which a sink takes, share"),
     # Similarity of layers.
     "linear_cka": Metric(
         "linear CKA of hidden states, debiased (Kornblith et al. 2019)", "linear CKA", bounds=(-UNBOUNDED, 1)
@@ -309,6 +316,13 @@ METRICS: dict[str, Metric] = {
         hub_type="loss",
     ),
     "perplexity": Metric("perplexity", bounds=(1, UNBOUNDED), higher_is_better=False, hub_type="perplexity"),
+    "masked_perplexity": Metric(  # each token is predicted from both sides: never beside the one above
+        "perplexity of masked tokens",
+        "masked perplexity",
+        bounds=(1, UNBOUNDED),
+        higher_is_better=False,
+        hub_type="perplexity",
+    ),
     "token_accuracy": Metric(
         "share of predicted tokens that are right", higher_is_better=True, hub_type="accuracy"
     ),

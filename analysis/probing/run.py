@@ -74,6 +74,7 @@ def probe(
             run.layer(layer, chooser, log_progress)
     if config.baselines:
         run.baselines(chooser)
+    run.left_out(log_progress)
     return run.probed
 
 
@@ -146,6 +147,15 @@ class _Probing:
         self._add_row(None, "strength", strength, probe=BAG)
         self._add_scores(None, majority(y, len(self.test_units.y)), "majority")
         self._add_scores(None, bag_of_words(x, y, test_x, strength=strength), BAG)
+
+    def left_out(self, log_progress: LogProgress) -> None:
+        """How many examples of the test split are no units; said of the training split too."""
+        if self.train_units.left_out or self.test_units.left_out:
+            self._add_row(None, "mentions_cut", self.test_units.left_out)
+            log_progress(
+                f"left out, as max_length cut off a mention: {self.train_units.left_out} training and "
+                f"{self.test_units.left_out} test examples"
+            )
 
     def _add_selectivity(self, layer: int, x: np.ndarray, test_x: np.ndarray, predicted: np.ndarray) -> str:
         assert self.control_y is not None

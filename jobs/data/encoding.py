@@ -4,7 +4,7 @@ What a tokenizer puts around and between texts is read off once from what it doe
 so that nothing here depends on a tokenizer's class.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,8 @@ class Encoding:
 
     word_ids count the words of the example through both texts; SPECIAL marks added tokens.
     `sequences` says how many tokens go through the model together: one entry, or one per text where
-    the texts are encoded separately.
+    the texts are encoded separately. `mentions_cut` says that one of the two mentions of a relation is not
+    in it: what is left cannot say how they are related.
     """
 
     input_ids: list[int]
@@ -29,6 +30,7 @@ class Encoding:
     special_mask: list[bool]
     sequences: tuple[int, ...]
     truncated_words: int
+    mentions_cut: bool = False
 
 
 class Encoder:
@@ -49,7 +51,8 @@ class Encoder:
             raise InputError(f"max_length {max_length} leaves no room beside {added} special tokens")
 
     def encode(self, example: Example) -> Encoding:
-        """All texts of an example in one sequence; the longer text is cut first, at a word's end."""
+        """All texts of an example in one sequence; the longer text is cut first, at a word's end. A text with
+        two mentions whose end does not fit is cut to a window around them, if they fit into one."""
         texts = [[self.subwords(word) for word in text] for text in example.texts]
         if len(texts) == 1:
             before, after = self._single
@@ -58,7 +61,14 @@ class Encoder:
             frame = self._pair
         room = self.max_length - sum(map(len, frame))
         kept = _fit(texts, room)
-        return _assemble(texts, kept, frame)
+        if not example.spans or all(stop <= kept[0] for _, stop in example.spans):
+            return _assemble(texts, kept, frame)
+        start, stop = window_around(example.spans, [len(subwords) for subwords in texts[0]], room)
+        if start == stop:
+            return replace(_assemble(texts, kept, frame), mentions_cut=True)
+        piece = _assemble([texts[0][start:stop]], [stop - start], frame)
+        numbers = [word if word == SPECIAL else word + start for word in piece.word_ids]
+        return replace(piece, word_ids=numbers, truncated_words=len(texts[0]) - (stop - start))
 
     def windows(self, example: Example, stride: int) -> list[Encoding]:
         """The text of an example in as many sequences as it takes, each with at most `stride` tokens of the
@@ -109,6 +119,27 @@ def _fit(texts: list[list[list[int]]], room: int) -> list[int]:
         first = min(sizes[0], max(room - sizes[1], (room + 1) // 2))
         rooms = [first, room - first]
     return [_count(words, limit) for words, limit in zip(texts, rooms, strict=True)]
+
+
+def window_around(spans: Sequence[tuple[int, int]], sizes: Sequence[int], room: int) -> tuple[int, int]:
+    """First word and word after the last of a window of at most `room` tokens around two mentions: as much of
+    the text to either side as fits. `sizes` are the tokens of each word. (0, 0) where the mentions do not fit
+    together."""
+    start, stop = min(first for first, _ in spans), max(last for _, last in spans)
+    used = sum(sizes[start:stop])
+    if used > room:
+        return 0, 0
+    open_left, open_right = True, True
+    while open_left or open_right:
+        open_left = open_left and start > 0 and used + sizes[start - 1] <= room
+        if open_left:
+            start -= 1
+            used += sizes[start]
+        open_right = open_right and stop < len(sizes) and used + sizes[stop] <= room
+        if open_right:
+            used += sizes[stop]
+            stop += 1
+    return start, stop
 
 
 def _spans(sizes: list[int], room: int, stride: int) -> Iterator[tuple[int, int]]:

@@ -43,20 +43,29 @@ def held_out(
 ) -> dict[str, list[Example]]:
     """Splits that were never published: each a share of the documents, the rest is `train`.
 
-    An example without a document is one of its own. The order of the file is kept.
+    An example without a document is one of its own. Documents with the same texts word for word are never in
+    two splits. The order of the file is kept.
     """
+    texts: dict[str, list[tuple[tuple[str, ...], ...]]] = defaultdict(list)
     names = [example.document or example.id for example in examples]
-    documents = list(dict.fromkeys(names))
-    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
+    for name, example in zip(names, examples, strict=True):
+        texts[name].append(example.texts)
+    same: dict[Hashable, list[str]] = defaultdict(list)  # texts -> the documents that have them
+    for name, of_document in texts.items():
+        same[tuple(of_document)].append(name)
+    groups = list(same.values())
+    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
     split_of: dict[str, str] = {}
     for split, share in shares.items():
-        size = max(1, round(share * len(documents)))
-        taken, order = order[:size], order[size:]
-        split_of |= {documents[index]: split for index in taken}
-    found: dict[str, list[Example]] = {split: [] for split in ("train", *shares)}
+        size, taken = max(1, round(share * len(texts))), 0
+        while order and taken < size:
+            group = groups[order.pop(0)]
+            split_of |= dict.fromkeys(group, split)
+            taken += len(group)
+    by_split: dict[str, list[Example]] = {split: [] for split in ("train", *shares)}
     for name, example in zip(names, examples, strict=True):
-        found[split_of.get(name, "train")].append(example)
-    return found
+        by_split[split_of.get(name, "train")].append(example)
+    return by_split
 
 
 def sample(total: int, size: int | None, seed: int) -> list[int]:

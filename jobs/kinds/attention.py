@@ -1,16 +1,16 @@
 """Comparison of attentions, head by head, from two caches; no model is loaded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from microtome.analysis.attention.compare import AttentionConfig, compare_attention
+from microtome.analysis.attention.compare import BETWEEN_SEEDS, AttentionConfig, compare_attention
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import CachePair, open_pair
 from microtome.jobs.kinds.job import Job
 from microtome.jobs.kinds.kind import Kind
-from microtome.jobs.kinds.planning import CacheUse, Planning, Step
+from microtome.jobs.kinds.planning import CacheUse, Checkpoint, Planning, Step
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
@@ -18,8 +18,8 @@ from microtome.store.results import write_rows
 
 
 class AttentionStep(Step):
-    """Attentions of a view compared: of the fine-tuned model with the pretrained one, and of an adapted
-    model with its base."""
+    """Attentions of a view compared: of the fine-tuned model with the pretrained one, of an adapted model
+    with its base, and, as the floor of change, of each seed of a fine-tuning with the next."""
 
     view: str = Field(description="which caches: the name of one under extract")
     split: Split = "test"
@@ -55,6 +55,27 @@ def plan(planning: Planning) -> None:
                 attention_job(after.slug, before.caches[key], after.caches[key], step.options, after.labels)
             )
 
+    for one, other in _between_seeds(planning.checkpoints) if steps else ():
+        for step in steps:
+            if step.options.measures:
+                key = step.view, step.split
+                options = step.options.model_copy(update={"patterns": ()})
+                slug, labels = f"{one.slug}.next", {**one.labels, "stage": BETWEEN_SEEDS}
+                planning.add(attention_job(slug, one.caches[key], other.caches[key], options, labels))
+
+
+def _between_seeds(checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[Checkpoint, Checkpoint]]:
+    """Each seed of a fine-tuning with the next one of the same fine-tuning."""
+    last: dict[tuple[Any, ...], Checkpoint] = {}
+    for checkpoint in checkpoints:
+        labels = checkpoint.labels
+        if checkpoint.before is None or labels.get("seed") is None:
+            continue
+        run = labels["task"], labels["model"], labels["fraction"]
+        if run in last:
+            yield last[run], checkpoint
+        last[run] = checkpoint
+
 
 def attention(job: AttentionJob, store: Store, staging: Staging) -> None:
     """One row per layer, head and measure."""
@@ -67,7 +88,7 @@ KIND = Kind(
     name="attention",
     title="comparison of attentions",
     stage="analysis",
-    version=2,
+    version=3,
     settings=AttentionConfig,
     sources=CachePair,
     run=attention,

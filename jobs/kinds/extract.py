@@ -261,6 +261,9 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
         truncated_words=sum(e.truncated_words for e in prepared.encodings),
         compute=options.compute,
     )
+    cut = sum(encoding.mentions_cut for encoding in prepared.encodings)
+    if cut:
+        log_progress(f"{cut} relations have a mention beyond max_length: probes leave them out")
     written = None
     while written is None:
         layout = replace(prepared.layout, dtype=_dtype_on_disk(options, staging.scratch))
@@ -413,7 +416,7 @@ KIND = Kind(
     name="extract",
     title="caching of activations",
     stage="extraction",
-    version=2,
+    version=3,
     settings=SplitConfig,
     sources=ExtractSources,
     run=extract,

@@ -22,12 +22,13 @@ from microtome.jobs.models.source import CHECKPOINT, ModelSource
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
-from microtome.jobs.tasks.check import overlap, refuse_overlap
+from microtome.jobs.tasks.check import first_text_overlap, overlap, refuse_overlap, without_duplicates
 from microtome.jobs.tasks.source import TaskData, read_as_planned
+from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Staging, Store
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError
-from microtome.store.results import write_rows
+from microtome.store.results import WITHOUT_DUPLICATES, write_rows
 
 
 class FinetuneConfig(Config):
@@ -183,8 +184,11 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     if data.spec.implies_dev:
         log_progress(f"dev is {DEV_SHARE:.0%} of the training documents, as the task names no dev")
     shared = {split: overlap(examples[split], trained_on) for split in ("dev", "test")}
+    premises = {split: first_text_overlap(examples[split], trained_on) for split in ("dev", "test")}
     for split, share in shared.items():
         log_progress(f"{share:.1%} of the {split} texts are training texts word for word")
+        if kind.texts == 2:
+            log_progress(f"{premises[split]:.1%} of the {split} pairs have the first text of a training pair")
     refuse_overlap(data.task, shared["test"])
     examples["train"] = [trained_on[index] for index in training_rows]
 
@@ -209,14 +213,19 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     # Always written: they are small beside a checkpoint, and nobody has to train again to have them.
     _write_logits(staging.path / "logits.npz", test.examples, outputs.logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
+    facts = {
+        split: _facts(kind, splits[split], {"also_in_train": shared[split]}, premises[split])
+        for split in shared
+    }
     terms = kind.metric_terms(test.examples, predicted, config.labels)
     spread = interval([terms])
     bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
     write_rows(
         staging.path,
         [
-            *_rows("dev", dev | _facts("dev", truncated, shared), len(splits["dev"])),
-            *_rows("test", scores | _facts("test", truncated, shared), len(test), bounds),
+            *_rows("dev", dev | facts["dev"], len(splits["dev"])),
+            *_rows("test", scores | facts["test"], len(test), bounds),
+            *_without_duplicates(kind, test.examples, predicted, trained_on, config.labels),
             *_class_rows("test", by_class),
         ],
     )
@@ -281,9 +290,18 @@ def _rows(
     ]
 
 
-def _facts(split: str, truncated: Mapping[str, Truncation], shared: Mapping[str, float]) -> dict[str, float]:
+def _facts(
+    kind: TaskType, data: Any, shared: Mapping[str, float], first_text: float
+) -> dict[str, float]:
     """What a reader of the scores of a split has to know of its examples."""
-    return {**truncated[split].rows(), "also_in_train": shared[split]}
+    facts = {**data.truncation.rows(), **shared}
+    if kind.texts == 2:
+        facts["first_text_in_train"] = first_text
+    if kind.unit == "entity_pair":
+        facts["mentions_cut"] = float(data.mentions_cut)
+        if data.mentions_cut:
+            log_progress(f"{data.mentions_cut} relations have a mention beyond max_length, which nobody sees")
+    return facts
 
 
 def _log_truncation(split: str, cut: Truncation, recipe: Recipe) -> None:
@@ -293,6 +311,26 @@ def _log_truncation(split: str, cut: Truncation, recipe: Recipe) -> None:
             f"{split}: {cut} are beyond max_length {recipe.max_length}: the model never sees them, and they "
             f"count as missed{what_next}"
         )
+
+
+def _without_duplicates(
+    kind: TaskType,
+    examples: Sequence[Example],
+    predicted: Sequence[Any],
+    training: Sequence[Example],
+    labels: Sequence[str],
+) -> list[dict[str, Any]]:
+    """The test scores over the examples whose texts are no training texts; no rows where that is all, or
+    none."""
+    from microtome.analysis.bootstrap import interval
+
+    places = without_duplicates(examples, training)
+    if not places or len(places) == len(examples):
+        return []
+    kept = [examples[place] for place in places], [predicted[place] for place in places], labels
+    spread = interval([kind.metric_terms(*kept)])
+    bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
+    return _rows(WITHOUT_DUPLICATES, kind.score(*kept), len(places), bounds)
 
 
 def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

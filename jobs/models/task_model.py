@@ -38,6 +38,11 @@ class Prepared:
         """Words and entities beyond max_length: never seen by the model, counted as missed."""
         return truncation(self.examples, self.windows)
 
+    @property
+    def mentions_cut(self) -> int:
+        """Relations whose two mentions are not both seen by the model."""
+        return sum(windows[0].mentions_cut for windows in self.windows)
+
 
 @dataclass(frozen=True)
 class Outputs:

@@ -34,7 +34,7 @@ def measured_rows(plan: Plan, store: Store) -> pd.DataFrame:
         artifact = artifacts.get(job.id)
         if artifact is None:
             continue
-        labels = {name: job.labels.get(name) for name in LABELS}
+        labels = {name: job.labels.get(name) for name in (*LABELS, "stage")}
         task = plan.suite.task(str(labels["task"])) if job.kind == "finetune" else None
         held_out = FinetuneRecord.of(artifact).held_out if task is not None else ()
         for row in read_rows(artifact):
@@ -117,7 +117,9 @@ def _derived(scores: Scores) -> Iterator[dict[str, Any]]:
                 yield row | {"quantity": "mean", **_bounds(interval(of_seeds))}
             before = runs.get((model, 0.0))
             if fraction > 0 and before:
-                yield row | _against("gain", (model, 0.0)) | _bounds(difference(of_seeds, before))
+                gain = row | _against("gain", (model, 0.0)) | _bounds(difference(of_seeds, before))
+                # The states of the pretrained model are of no training run: nothing of them is luck.
+                yield gain | ({"seeds": len(of_seeds)} if item[0] == "probe" else {})
         if item[0] != "finetune":
             continue
         for (one, of_one), (other, of_other) in combinations(runs.items(), 2):

@@ -16,8 +16,8 @@ from microtome.store.errors import InputError
 
 def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]]:
     """One entry per split: where it was found, examples, documents, words, labels, how many rows, and
-    which share of them, have the texts of a training row; with an encoder also tokens, and the words and gold
-    entities that max_length cuts off."""
+    which share of them, have the texts of a training row, and of pairs the first text of one; with an encoder
+    also tokens, and the words and gold entities that max_length cuts off."""
     examples = {split: data.read_texts(split) for split in SPLITS}
     training = {example.texts for example in examples["train"]}
     found = []
@@ -30,6 +30,7 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
             "words_longest": max(e.words for e in rows),
             "also_in_train": None if split == "train" else sum(e.texts in training for e in rows),
             "also_in_train_share": None if split == "train" else round(overlap(rows, examples["train"]), 4),
+            "first_text_in_train_share": _first_texts(data, split, rows, examples["train"]),
             "labels": {} if split in data.spec.unlabelled else label_counts(rows),
             "file": str(data.files[split]) if split in data.files else _held_out(data, split),
         }
@@ -37,6 +38,14 @@ def check(data: TaskData, encoder: Encoder | None = None) -> list[dict[str, Any]
             entry |= _tokens(rows, encoder)
         found.append(entry)
     return found
+
+
+def _first_texts(
+    data: TaskData, split: str, rows: Sequence[Example], training: Sequence[Example]
+) -> float | None:
+    if split == "train" or data.task.kind.texts != 2:
+        return None
+    return round(first_text_overlap(rows, training), 4)
 
 
 def _held_out(data: TaskData, split: str) -> str:
@@ -48,6 +57,19 @@ def overlap(examples: Sequence[Example], training: Sequence[Example]) -> float:
     """The share of examples whose texts, word for word, are those of a training example; 0 of none."""
     known = {example.texts for example in training}
     return sum(example.texts in known for example in examples) / max(1, len(examples))
+
+
+def first_text_overlap(examples: Sequence[Example], training: Sequence[Example]) -> float:
+    """The share of pairs whose first text, such as a premise, is the first of a training pair, whatever the
+    second is; 0 of none."""
+    firsts = {example.texts[0] for example in training}
+    return sum(example.texts[0] in firsts for example in examples) / max(1, len(examples))
+
+
+def without_duplicates(examples: Sequence[Example], training: Sequence[Example]) -> list[int]:
+    """The places of the examples whose texts are not those of a training example."""
+    texts = {example.texts for example in training}
+    return [place for place, example in enumerate(examples) if example.texts not in texts]
 
 
 def refuse_overlap(task: Task, share: float) -> None:
@@ -86,4 +108,5 @@ def _tokens(examples: Sequence[Example], encoder: Encoder) -> dict[str, Any]:
         "tokens_longest": int(lengths.max()),
         "truncated_examples": sum(encoding.truncated_words > 0 for encoding in encodings),
         **{name: round(value, 4) for name, value in cut.rows().items()},
+        "mentions_cut": sum(encoding.mentions_cut for encoding in encodings),
     }

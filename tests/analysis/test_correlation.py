@@ -162,12 +162,13 @@ def test_rows_without_columns_that_no_kind_needed_are_read():
     assert len(points(rows)) == 16 * (LAYERS + 2)
 
 
-def planted(x, y, models=8, task="t", method="linear", metric="accuracy", layer="best"):
+def planted(x, y, models=8, task="t", method="linear", metric="accuracy", layer="best", score="accuracy"):
     """Points of some models, fraction by fraction."""
     n = len(x)
     columns = {"task": task, "model": [f"m{number % models}" for number in range(n)], "seed": 1}
     columns |= {"fraction": [10.0 * (number // models) for number in range(n)]}
-    return pd.DataFrame({**columns, "method": method, "metric": metric, "layer": layer, "x": x, "y": y})
+    columns |= {"method": method, "metric": metric, "layer": layer, "x": x, "y": y, "score": score}
+    return pd.DataFrame(columns)
 
 
 def test_of_independent_models_the_correlations_are_those_of_scipy():
@@ -258,6 +259,18 @@ def test_all_tasks_are_pooled_only_where_there_are_several():
     assert predictors(pooled) == {("linear", "accuracy")}
     assert only(pooled, over="across models")["n"].tolist() == [40]
     assert pooled["pearson"].min() > 0.95
+
+
+def test_tasks_with_different_metrics_are_never_pooled():
+    rng = np.random.default_rng(2)
+    parts = [
+        planted(rng.normal(size=20), rng.normal(size=20), task=task, score=score)
+        for task, score in (("a", "accuracy"), ("b", "entity_f1"), ("c", "entity_f1"))
+    ]
+    assert set(correlations(pd.concat(parts[:2]))["task"]) == {"a", "b"}
+    table = correlations(pd.concat(parts))
+    assert set(table["task"]) == {"a", "b", "c", "all tasks by entity_f1"}
+    assert set(only(table, task="all tasks by entity_f1")["n"]) <= {40, 38}
 
 
 @pytest.mark.parametrize(

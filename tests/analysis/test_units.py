@@ -115,6 +115,32 @@ def test_a_pair_of_mentions_is_two_means_that_may_share_words(make_cache):
     np.testing.assert_array_equal(features, np.repeat([[2.5, 1], [6.5, 6.5]], 3, axis=1))
 
 
+def relations(make_cache, spans):
+    hidden = np.arange(2 * 12 * 3, dtype=np.float32).reshape(2, 12, 3)
+    words = [-1, 0, 1, -1] * 3
+    return make_cache(
+        "cut", hidden, [4, 4, 4], words=words, spans=spans, labels=[1, 0, 1], unit="entity_pair",
+        classes=["none", "some"], words_per_example=[5, 5, 5],
+    )  # fmt: skip
+
+
+def test_a_relation_of_which_a_mention_was_cut_off_is_no_unit(make_cache):
+    """Of the second example the second mention lies beyond its last token."""
+    cache = relations(make_cache, [[[0, 1], [1, 2]], [[0, 1], [4, 5]], [[1, 2], [0, 1]]])
+    pairs = units(cache)
+    assert (pairs.left_out, pairs.y.tolist(), pairs.groups.tolist()) == (1, [1, 1], [0, 2])
+    hidden = cache.hidden(0)
+    sides = [np.concatenate([hidden[1], hidden[2]]), np.concatenate([hidden[10], hidden[9]])]
+    np.testing.assert_array_equal(pairs.features(hidden)[:, :6], sides)
+    assert pairs.bag(12).shape == (2, 24)
+    assert (pairs.bag(12).sum(axis=1) == 2).all()
+
+
+def test_relations_that_are_all_cut_are_refused(make_cache):
+    with pytest.raises(InputError, match="no example has both its mentions within max_length"):
+        units(relations(make_cache, [[[0, 1], [4, 5]]] * 3))
+
+
 def test_numbers_stay_numbers(make_cache):
     cache = make_cache(
         "scores",

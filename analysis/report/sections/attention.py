@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from microtome.analysis.attention.floor import MEASURE, RUN, changed_heads
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import Picture, picture, slug, style
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
@@ -12,7 +13,7 @@ from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chun
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.patterns import pattern_figures
 from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_rows, fine_tuned
-from microtome.analysis.report.tables import as_table, estimates
+from microtome.analysis.report.tables import Table, as_table, estimates
 
 CAPTION = (
     "Attention of {compared}, averaged over test examples "
@@ -20,13 +21,27 @@ CAPTION = (
     "one that changed most, and all maps share the colour scale. Layer 0 is the first attention layer; in "
     "the probing figure, layer 0 is the embedding output."
 )
+MASS = (
+    "Special tokens are left out and rows sum to one again, each row counting by the share of its attention "
+    "that remains. What goes to no token, in models with attention sinks, is no part of a comparison. "
+)
+FLOOR = (
+    "The floor of change is the Jensen–Shannon divergence between two training runs of the same "
+    "fine-tuning: a head changed if it differs more than that from the pretrained model, over test examples "
+    "and training runs; of the heads of a table row that are called changed, about 5 % at most are not "
+    "(Benjamini and Hochberg)."
+)
+NO_FLOOR = (
+    "How much of the change another seed would bring as well is not known: no two training runs of the same "
+    "fine-tuning were compared, so that no head is called changed."
+)
 TUNED = "the fine-tuned model compared with the pretrained one"
 ADAPTED = "the adapted model compared with its base"
 UNITS = {
     "jensen_shannon": "Jensen–Shannon divergence: 0 = unchanged, 1 = nothing in common",
     "cosine": "cosine similarity: 1 = unchanged",
-    "cosine_whole": "cosine similarity of whole maps: 1 = unchanged; special tokens, and in causal models "
-    "the zeros of keys to come, push it towards 1",
+    "cosine_whole": "cosine similarity of whole maps as they are stored: 1 = unchanged; special tokens are "
+    "part of them, and as most heads attend to these before and after alike, they push it towards 1",
     "l1": "summed absolute difference of attention rows: 0 = unchanged, 2 = nothing in common",
 }
 COLOURS = {
@@ -52,7 +67,34 @@ def attention_section(results: Results) -> Section | None:
             title = f"Attention change by adaptation: {metric_name(measure)}"
             figures.append(_changes(results, heads, measure, title, ADAPTED, folded=bool(figures)))
     figures += pattern_figures(results)
-    return Section(ident="attention", title="Attention", figures=figures) if figures else None
+    if not figures:
+        return None
+    heads = changed_heads(results.rows)
+    return Section(
+        ident="attention",
+        title="Attention",
+        lead=MASS
+        + (FLOOR if len(heads) else NO_FLOOR if fine_tuned(results.attention[MEASURE]).size else ""),
+        figures=figures,
+        tables=[_changed(heads)] if len(heads) else [],
+        more=[_by_head(heads)] if len(heads) else [],
+    )
+
+
+def _changed(heads: pd.DataFrame) -> Table:
+    """How many heads changed beyond the floor, by task, model and fraction."""
+    counts = heads.groupby(RUN, sort=False).agg(
+        heads=("changed", "size"),
+        changed=("changed", "sum"),
+        change=("change", "mean"),
+        floor=("floor", "mean"),
+    )
+    return as_table(counts.reset_index(), "table-changed-heads", "Heads that changed beyond the floor")
+
+
+def _by_head(heads: pd.DataFrame) -> Table:
+    frame = heads.assign(changed=np.where(heads["changed"], "yes", "no"))
+    return as_table(frame, "table-heads", "Change of each head beside its floor; p after the correction")
 
 
 def _changes(

@@ -18,6 +18,7 @@ from microtome.analysis.correlation import (
     correlations,
     points,
 )
+from microtome.analysis.metrics import PROBE_PRIMARY
 from microtome.analysis.report.canvas import (
     MUTED,
     Picture,
@@ -44,10 +45,11 @@ LEAD = (
     "correlation is not a cause."
 )
 CAPTION = (
-    "Of each task the predictor whose correlation with the downstream score across models is best supported: "
-    "the one whose 95 % interval stays furthest from zero or, with too few models for an interval, the "
-    "strongest. A point is one fine-tuned model; larger points had more training data. The axes have the "
-    "values as measured; the correlation is of what is left beside the effect of more data."
+    "Of each task the score of its probe at its best layer, and beside it, if that is another, the predictor "
+    "whose correlation with the downstream score across models is best supported: the one whose 95 % "
+    "interval stays furthest from zero or, with too few models for an interval, the strongest. A point is "
+    "one fine-tuned model; larger points had more training data. The axes have the values as measured; the "
+    "correlation is of what is left beside the effect of more data."
 )
 SIZES = (3.0, 8.5)  # markers, from the smallest to the largest fraction
 
@@ -76,12 +78,12 @@ def correlation_section(results: Results) -> Section | None:
 def _figures(all_points: pd.DataFrame, correlated: pd.DataFrame, models: Sequence[str]) -> list[Figure]:
     """The points of the best supported predictor of each task; nothing where only all tasks together have
     enough points."""
-    best = strongest(correlated)
+    best = beside_probing(strongest(correlated), correlated)
     if best.empty:
         return []
     return [
         Figure(
-            title="The best supported predictors",
+            title="Downstream score against probing, and the best supported predictors",
             caption=CAPTION,
             pictures=scatter(all_points, best, models),
             table=as_table(_points(all_points, best), "table-points", "Points of the figure"),
@@ -91,20 +93,32 @@ def _figures(all_points: pd.DataFrame, correlated: pd.DataFrame, models: Sequenc
 
 def _in_order(correlated: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """The tasks as everywhere on the page, all of them together last."""
-    places = {task: place for place, task in enumerate([*tasks, ALL_TASKS])}
+    places = {task: place for place, task in enumerate(tasks)}
     return correlated.sort_values(
-        "task", key=lambda column: column.map(places), kind="stable", ignore_index=True
+        "task", key=lambda column: column.map(places), kind="stable", ignore_index=True, na_position="last"
     )
 
 
 def strongest(correlated: pd.DataFrame) -> pd.DataFrame:
     """Of each task, the correlation across models whose interval is furthest from zero; of those without an
     interval, the strongest."""
-    over = correlated[(correlated["over"] == "across models") & (correlated["task"] != ALL_TASKS)]
+    over = correlated[
+        (correlated["over"] == "across models") & (~correlated["task"].str.startswith(ALL_TASKS))
+    ]
     support = np.maximum(over["spearman_low"], -over["spearman_high"])
     ordered = over.assign(support=support, strength=over["spearman"].abs())
     ordered = ordered.sort_values(["support", "strength"], ascending=False, kind="stable")
     return ordered.drop_duplicates("task").sort_index()
+
+
+def beside_probing(best: pd.DataFrame, correlated: pd.DataFrame) -> pd.DataFrame:
+    """Of each task the score of its first probe at its best layer, and the strongest predictor if that is
+    another: what is asked first is always shown."""
+    over = correlated[(correlated["over"] == "across models") & correlated["task"].isin(best["task"])]
+    probing = over[over["metric"].isin(PROBE_PRIMARY) & (over["method"] != "") & (over["layer"] == "best")]
+    first = probing.drop_duplicates("task")
+    both = pd.concat([first, best]).drop_duplicates(["task", *PREDICTOR, "layer"])
+    return both.sort_values("task", key=lambda tasks: tasks.map(list(best["task"]).index), kind="stable")
 
 
 def scatter(all_points: pd.DataFrame, best: pd.DataFrame, models: Sequence[str]) -> list[Picture]:

@@ -1,12 +1,13 @@
 """The section of downstream scores: learning curves, what fine-tuning gained, and how models differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from microtome.analysis.report.canvas import (
+    MUTED,
     Picture,
     curve,
     hide,
@@ -24,13 +25,13 @@ from microtome.analysis.report.frames import (
     metric_name,
     numbers,
     percent,
-    pivoted,
-    shown,
     spread,
 )
 from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.majority import majority_scores, near
+from microtome.analysis.report.sections.overlap import overlap_table
 from microtome.analysis.report.sections.results import Results
-from microtome.analysis.report.tables import Table, as_table, away_from_zero, estimates, renamed
+from microtome.analysis.report.tables import Table, as_table, estimates, renamed, shown_styles
 
 BANDS = {
     "interval": " {} are 95 % bootstrap intervals over test examples (and seeds, where there are several).",
@@ -41,12 +42,14 @@ BANDS = {
 CURVES = (
     "Primary score of each task on its test part (higher is better; entity F1 and accuracy run from 0 to 1) "
     "against the share of the training data used for fine-tuning, in per cent. At 0 % the task head is "
-    "untrained: this is the floor. A steep start means that little data is enough."
+    "untrained: this is the floor. The dotted line is what always giving the most frequent label scores; "
+    "where it is far from the curves it is left out. A steep start means that little data is enough."
 )
+MAJORITY = "most frequent label"
 DOTS = "Primary score of each task on its test part after fine-tuning; further right is better."
 GAINS = (
     "What fine-tuning gained: score minus that of the same model with none of the training data; "
-    "bold where the interval leaves zero out"
+    "bold where several training runs show one, by Holm's correction over the table of the task"
 )
 DIFFERENCES = (
     "How models differ: score of one model minus that of another, on the same examples; bold where it is "
@@ -60,11 +63,12 @@ def scores_section(results: Results) -> Section | None:
     if scores.empty:
         return None
     several = scores["fraction"].nunique() > 1
-    draw = learning_curves if several else score_dots
     figure = Figure(
         title="Learning curves" if several else "Test scores",
         caption=CURVES + bands(scores) if several else DOTS + bands(scores, "Bars"),
-        pictures=draw(scores, results.models),
+        pictures=learning_curves(scores, results.models, majority_scores(results))
+        if several
+        else score_dots(scores, results.models),
         table=as_table(_long(scores), "table-scores", "Primary score by task, model and share of the data"),
     )
     wide = estimates(
@@ -72,7 +76,14 @@ def scores_section(results: Results) -> Section | None:
     )
     every = as_table(wide, "table-all-scores", "Every test score")
     tables = [table for table in (_gains(results), _differences(results)) if table]
-    return Section(ident="scores", title=figure.title, figures=[figure], more=[*tables, every])
+    overlap = overlap_table(results)
+    return Section(
+        ident="scores",
+        title=figure.title,
+        figures=[figure],
+        tables=[overlap] if overlap else [],
+        more=[*tables, every],
+    )
 
 
 def bands(frame: pd.DataFrame, what: str = "Bands") -> str:
@@ -96,7 +107,8 @@ def _gains(results: Results) -> Table | None:
     if gains.empty:
         return None
     frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
-    return as_table(frame, "table-gains", GAINS + one_run(gains), styles=away_from_zero(frame, frame))
+    styles = shown_styles(gains, ITEM, "fraction", percent)
+    return as_table(frame, "table-gains", GAINS + one_run(gains), styles=styles)
 
 
 def _differences(results: Results) -> Table | None:
@@ -104,17 +116,10 @@ def _differences(results: Results) -> Table | None:
     pairs = results.derived_from("finetune", "difference")
     if pairs.empty:
         return None
-    pairs = pairs.rename(columns={"reference_model": "minus model"}).assign(shown=shown(pairs))
+    pairs = pairs.rename(columns={"reference_model": "minus model"})
     index = ["task", "model", "minus model"]
     frame = estimates(pairs, index, "fraction", numbers(pairs["fraction"]), percent)
-    fractions = numbers(pairs["fraction"])
-    sure = pivoted(pairs, index, "fraction", fractions, "shown")
-    styles = {
-        (row, percent(fraction)): "sure"
-        for fraction in fractions
-        for row, cell in enumerate(sure[fraction])
-        if cell == 1
-    }
+    styles = shown_styles(pairs, index, "fraction", percent)
     return as_table(frame, "table-differences", DIFFERENCES + one_run(pairs), styles=styles)
 
 
@@ -126,14 +131,17 @@ def one_run(derived: pd.DataFrame) -> str:
     return f" ({ONE_RUN})" if single.all() else f" (with one seed, {ONE_RUN})"
 
 
-def learning_curves(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
-    """Primary score against the share of training data (%): a panel per task, a line per model."""
+def learning_curves(
+    scores: pd.DataFrame, models: Sequence[str], majority: Mapping[str, float]
+) -> list[Picture]:
+    """Primary score against the share of training data (%): a panel per task, a line per model, and a dotted
+    line at the score of the most frequent label, unless it is far below."""
     tasks = in_order(scores["task"])
     ticks = numbers(scores["fraction"])
     columns = min(3, len(tasks))
     lines: dict[str, Line2D] = {}
     with style("learning-curves"):
-        rows, entries = -(-len(tasks) // columns), scores["model"].nunique()
+        rows, entries = -(-len(tasks) // columns), scores["model"].nunique() + bool(majority)
         figure, axes = panels(rows, columns, height=2.6, widest=6.0, gap_y=0.9, legend_entries=entries)
         for axis, task in zip(axes.flat, tasks, strict=False):
             part = scores[scores["task"] == task]
@@ -141,13 +149,15 @@ def learning_curves(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture
                 lines[str(model)] = curve(
                     axis, line, "fraction", model_look(models.index(str(model))), band=0.15
                 )
+            if task in majority and near(majority[task], part):
+                lines[MAJORITY] = axis.axhline(majority[task], color=MUTED, linewidth=1.1, linestyle=":")
             axis.set_title(short(task, 40))
             axis.set_ylabel(metric_name(part["metric"].iloc[0]))
             axis.set_xlabel("training data (%)")
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.margins(y=0.08)
         hide(axes.flat[len(tasks) :])
-        legend(figure, {model: lines[model] for model in models if model in lines})
+        legend(figure, {name: lines[name] for name in [*models, MAJORITY] if name in lines})
         return [picture(figure, "learning-curves")]
 
 

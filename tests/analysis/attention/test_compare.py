@@ -83,7 +83,10 @@ def test_the_same_cache_twice_has_patterns_alone(make_cache):
     one = cache(make_cache, "one", maps(1))
     rows = compare_attention(AttentionConfig(), one, one)
     assert {row["stage"] for row in rows} == {"before"}
-    assert {row["metric"].removesuffix("_std") for row in rows} == set(PATTERNS) - {"across_segments"}
+    assert {row["metric"].removesuffix("_std") for row in rows} == set(PATTERNS) - {
+        "across_segments",
+        "to_sink",
+    }
     with pytest.raises(InputError, match="nothing to measure"):
         compare_attention(AttentionConfig(patterns=()), one, one)
 
@@ -139,7 +142,7 @@ def test_masked_special_tokens_are_neither_queries_nor_keys(make_cache):
     assert value(rows, "l1")[0] == pytest.approx(0.5)
     assert value(rows, "entropy", "before")[0] == pytest.approx(1)
     assert value(rows, "to_entities", "after")[0] == pytest.approx(0.25)
-    assert value(rows, "to_self", "after")[0] == pytest.approx((0.75 + 0.25) / 2)
+    assert value(rows, "to_self", "after")[0] == pytest.approx((0.4 * 0.75 + 0.8 * 0.25) / 1.2)
     assert value(rows, "to_special", "before")[0] == pytest.approx((0.8 + 0.5 + 0 + 1) / 4)
 
 
@@ -170,13 +173,49 @@ def test_a_row_whose_attention_went_to_special_tokens_is_left_out(make_cache):
     assert value(rows, "to_special", "after")[1] == 2
 
 
+def test_a_row_that_masking_leaves_little_of_counts_little(make_cache):
+    """After: the second word sends 98 % of its attention to special tokens, and turns what is left around."""
+    turned = BEFORE.copy()
+    turned[2] = [0.98, 0.0, 0.02, 0]
+    one, other = framed(make_cache, "old", [BEFORE]), framed(make_cache, "new", [turned])
+    rows = compare_attention(AttentionConfig(), one, other)
+    assert value(rows, "l1")[0] == pytest.approx((0.5 * 0 + 0.02 * 1) / 0.52)
+    assert value(rows, "to_self", "after")[0] == pytest.approx((0.5 * 0.5 + 0.02 * 1) / 0.52)
+    everything = compare_attention(AttentionConfig(special="keep"), one, other)
+    assert value(everything, "l1")[0] == pytest.approx((0.98 + 0.5 + 0.48) / 4)
+
+
+def test_what_goes_to_a_sink_is_measured_and_the_rest_is_compared(make_cache):
+    one = framed(make_cache, "old", [BEFORE])
+    half = framed(make_cache, "sunk", [BEFORE / 2, BEFORE / 2])
+    rows = compare_attention(AttentionConfig(special="keep"), half, half)
+    assert value(rows, "to_sink", "before")[0] == pytest.approx(0.5)
+    assert value(rows, "to_special", "before")[0] == pytest.approx((0.8 + 0.5 + 0 + 1) / 8)
+    changed = compare_attention(AttentionConfig(), one, framed(make_cache, "half", [BEFORE / 2]))
+    assert value(changed, "l1")[0] == pytest.approx(0, abs=1e-6)
+    assert not [row for row in compare_attention(AttentionConfig(), one, one) if "sink" in row["metric"]]
+
+
+def test_change_has_an_interval_over_examples(make_cache):
+    rows = compare_attention(
+        AttentionConfig(),
+        framed(make_cache, "old", [BEFORE] * 3),
+        framed(make_cache, "new", [AFTER, AFTER, BEFORE]),
+    )
+    [row] = [row for row in rows if row["metric"] == "l1"]
+    assert row["value"] == pytest.approx(1 / 3)
+    error = np.std([0.5, 0.5, 0], ddof=1) / np.sqrt(3)
+    assert [row["low"], row["high"]] == pytest.approx([1 / 3 - 1.96 * error, 1 / 3 + 1.96 * error])
+    assert not [row for row in rows if "low" in row and row["metric"] == "to_self"]
+
+
 def test_a_separator_between_two_texts_is_cut_out(make_cache):
     """a [SEP] b, the second text being b."""
     maps = [[0.2, 0.5, 0.3], [0, 1, 0], [0.3, 0.4, 0.3]]
     one = framed(make_cache, "pair", [maps], words=(0, -1, 1), segments=[0, 0, 1])
     rows = compare_attention(AttentionConfig(), one, one)
-    assert value(rows, "across_segments", "before")[0] == pytest.approx((0.6 + 0.5) / 2)
-    assert value(rows, "distance", "before")[0] == pytest.approx((2 * 0.6 + 2 * 0.5) / 2)
+    assert value(rows, "across_segments", "before")[0] == pytest.approx((0.5 * 0.6 + 0.6 * 0.5) / 1.1)
+    assert value(rows, "distance", "before")[0] == pytest.approx(2 * (0.5 * 0.6 + 0.6 * 0.5) / 1.1)
     assert value(rows, "to_next", "before")[0] == 0
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from microtome.jobs.data.encoding import SPECIAL, Encoder
+from microtome.jobs.data.encoding import SPECIAL, Encoder, window_around
 from microtome.jobs.data.examples import Example
 from microtome.jobs.models.loading import load_tokenizer
 from microtome.store.errors import InputError
@@ -115,3 +115,45 @@ def test_a_word_that_the_tokenizer_cleans_away_still_has_a_token(tokenizers):
 def test_no_room_beside_the_special_tokens(tokenizers):
     with pytest.raises(InputError, match="max_length 4 leaves no room beside 3 special tokens"):
         Encoder(tokenizers["bert"], max_length=4)
+
+
+def test_a_long_text_is_cut_to_a_window_that_holds_both_mentions(tokenizers):
+    words = tuple(f"fever{'s' * (n % 2)}" for n in range(100))
+    encoder = Encoder(tokenizers["bert"], max_length=24)
+    room = 24 - 2
+    for spans in (((60, 61), (63, 64)), ((98, 99), (99, 100)), ((63, 64), (60, 61))):
+        encoding = encoder.encode(Example("r", (words,), "x", spans=spans))
+        own = [word for word in encoding.word_ids if word != SPECIAL]
+        assert not encoding.mentions_cut
+        assert all(set(range(*span)) <= set(own) for span in spans)
+        assert own == sorted(own)
+        assert len(set(own)) == 100 - encoding.truncated_words
+        largest = max(len(encoder.subwords(word)) for word in words)
+        assert room - largest < len(own) <= room
+        for number in set(own):
+            ids = [i for i, w in zip(encoding.input_ids, encoding.word_ids, strict=True) if w == number]
+            assert ids == encoder.subwords(words[number])
+
+
+def test_mentions_that_the_beginning_holds_and_mentions_that_nothing_holds(tokenizers):
+    words = ("fever",) * 100
+    encoder = Encoder(tokenizers["bert"], max_length=16)
+    plain = encoder.encode(Example("a", (words,), "x"))
+    assert encoder.encode(Example("a", (words,), "x", spans=((0, 1), (2, 3)))) == plain
+    far = encoder.encode(Example("a", (words,), "x", spans=((0, 1), (99, 100))))
+    assert far.mentions_cut
+    assert far.word_ids == plain.word_ids
+
+
+@pytest.mark.parametrize(
+    ("spans", "room", "expected"),
+    [
+        ([(4, 5), (5, 6)], 4, (3, 7)),
+        ([(0, 1), (1, 2)], 4, (0, 4)),
+        ([(8, 9), (9, 10)], 5, (5, 10)),
+        ([(2, 3), (7, 8)], 6, (2, 8)),
+        ([(2, 3), (8, 9)], 6, (0, 0)),
+    ],
+)
+def test_windows_reach_as_far_to_both_sides_as_there_is_room(spans, room, expected):
+    assert window_around(spans, [1] * 10, room) == expected

@@ -48,7 +48,7 @@ def test_a_smaller_sample_is_part_of_a_larger():
 
 
 def test_documents_are_held_out_whole_once_and_for_everybody():
-    examples = [Example(f"{n}", (("x",),), "a", document=f"d{n // 3}") for n in range(60)]
+    examples = [Example(f"{n}", ((f"x{n}",),), "a", document=f"d{n // 3}") for n in range(60)]
     splits = held_out(examples, {"dev": 0.1, "test": 0.25})
     documents = {split: {e.document for e in rows} for split, rows in splits.items()}
     assert {split: len(names) for split, names in documents.items()} == {"train": 13, "dev": 2, "test": 5}
@@ -56,3 +56,16 @@ def test_documents_are_held_out_whole_once_and_for_everybody():
     assert not documents["train"] & documents["test"]
     assert [e for e in examples if e in splits["test"]] == splits["test"]
     assert held_out(examples, {"dev": 0.1, "test": 0.25}) == splits
+
+
+def test_texts_that_are_the_same_are_held_out_together():
+    """Of 300 texts each is there twice; documents with the same sentences count as the same text."""
+    examples = [Example(f"{n}", ((f"text {n % 300}",),), "a") for n in range(600)]
+    splits = held_out(examples, {"dev": 0.1, "test": 0.2})
+    texts = {split: {example.texts for example in rows} for split, rows in splits.items()}
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 420, "dev": 60, "test": 120}
+    assert not texts["train"] & (texts["dev"] | texts["test"])
+    sentences = ["one", "two", "one", "two", "one", "three"] * 10
+    cut = [Example(f"{n}", ((s,),), "a", document=f"d{n // 2}") for n, s in enumerate(sentences)]
+    splits = held_out(cut, {"test": 0.4})
+    assert {len({e.document for e in rows}) for rows in splits.values()} == {20, 10}

@@ -43,7 +43,8 @@ def test_the_paper_has_its_four_models_with_random_ones_two_tasks_and_five_fract
     checkpoints = 4 * 2 * (1 + 4 * 5)  # before fine-tuning there is one for all seeds
     drawn = 4 * 3 * 2  # of each architecture random weights, three times, for each task
     assert kinds["probe"] == (checkpoints + drawn) * 3
-    assert kinds["attention"] == kinds["similarity"] == 4 * 2 * 4 * 5
+    assert kinds["similarity"] == 4 * 2 * 4 * 5
+    assert kinds["attention"] == 4 * 2 * 4 * (5 + 4)  # each with before, and each seed with the next
     assert kinds["randomise"] == 4 * 3
     assert [(m.what, m.name) for m in plan.missing] == [
         ("model", "bert-base-cased"),
@@ -198,7 +199,7 @@ probe: [{{view: probing}}]
     rows = measured_rows(plan, store)
     adapt = rows[rows["kind"] == "adapt"].set_index(["model", "stage", "metric"])["value"]
     for model in ("small", "adapted"):
-        assert adapt[model, "after", "perplexity"] < adapt[model, "before", "perplexity"]
+        assert adapt[model, "after", "masked_perplexity"] < adapt[model, "before", "masked_perplexity"]
     assert set(rows[rows["kind"] == "probe"]["model"]) == {"small", "adapted"}
 
 

@@ -20,7 +20,7 @@ from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.errors import InputError
-from microtome.store.results import read_rows
+from microtome.store.results import WITHOUT_DUPLICATES, read_rows
 
 ONE, TWO = {"text_a": "a", "label": "y"}, {"text_a": "a", "text_b": "b", "label": "y"}
 MARKED = {"text_a": "sentence", "label": "label", "id": "index"}
@@ -218,6 +218,12 @@ def test_test_texts_that_are_training_texts_are_counted_and_bounded(
     assert made.manifest["outputs"]["also_in_train"] == {"dev": 0.0, "test": 0.25}
     found = {row["split"]: row["value"] for row in read_rows(made) if row["metric"] == "also_in_train"}
     assert found == {"dev": 0.0, "test": 0.25}
+    [kept] = [r for r in read_rows(made) if r["split"] == WITHOUT_DUPLICATES and r["metric"] == "accuracy"]
+    predictions = [json.loads(line) for line in (made.path / "predictions.jsonl").open()]
+    new = predictions[: len(test) * 3 // 4]
+    assert kept["n"] == len(new)
+    assert kept["value"] == pytest.approx(np.mean([p["gold"] == p["predicted"] for p in new]))
+    assert kept["low"] <= kept["value"] <= kept["high"]
     assert "25.0% of the test texts are training texts" in store.log_path(job.request).read_text()
 
 

@@ -71,6 +71,26 @@ def test_an_adapted_model_beside_its_base_is_a_figure_of_its_own(results):
     assert {row["fraction"] for row in csv.DictReader(first.table.csv.splitlines())} == {"100"}
 
 
+def test_heads_beyond_what_two_seeds_differ_by_are_counted(results):
+    def row(head, seed, stage, value):
+        at = {"kind": "attention", "task": "pairs", "model": "one", "fraction": 100, "layer": 0, "head": head}
+        return {**at, "seed": seed, "stage": stage, "metric": "jensen_shannon", "value": value, "n": 100}
+
+    rows = [
+        row(head, seed, None, (0.3 if head else 0.08) + seed / 100)
+        for head, seed in product(range(2), (1, 2))
+    ]
+    single = attention_section(results(rows))
+    assert "no head is called changed" in single.lead
+    assert not single.tables
+    rows += [row(head, 1, "between seeds", 0.1) for head in range(2)]
+    section = attention_section(results(rows))
+    (counts,) = csv.DictReader(section.tables[0].csv.splitlines())
+    assert (counts["heads"], counts["changed"], counts["floor"]) == ("2", "1", "0.1")
+    assert [line["changed"] for line in csv.DictReader(section.more[0].csv.splitlines())] == ["no", "yes"]
+    assert "The floor of change" in section.lead
+
+
 def test_patterns_show_before_and_after_and_the_difference_folded(results):
     lines, maps = attention_section(results(pattern_rows())).figures
     assert not lines.folded

@@ -40,6 +40,15 @@ def test_the_strongest_predictor_is_drawn_and_claims_are_said(results, rows):
     assert {point["predictor"] for point in points} == {"linear: accuracy"}
 
 
+def test_downstream_against_probing_is_shown_where_another_predictor_is_stronger(results, rows):
+    """The probe's score is what compression was, compression what the score was."""
+    swap = {"accuracy": "compression", "compression": "accuracy"}
+    swapped = [row | {"metric": swap[row["metric"]]} if row["kind"] == "probe" else row for row in rows]
+    (figure,) = correlation_section(results(swapped)).figures
+    points = csv.DictReader(figure.table.csv.splitlines())
+    assert list(dict.fromkeys(point["predictor"] for point in points)) == ["linear: accuracy", "compression"]
+
+
 def test_correlations_have_intervals_and_counts(results, rows):
     (table,) = correlation_section(results(rows)).more
     found = list(csv.DictReader(table.csv.splitlines()))

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from microtome.analysis.report.sections.majority import majority_scores
 from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.summary import summary_section
 
@@ -82,11 +83,40 @@ def test_gains_and_differences_have_tables_with_intervals(results, rows, derived
 def test_the_summary_says_when_the_first_two_are_not_told_apart(results, rows, derived):
     section = summary_section(results(rows, derived))
     sentence = str(section.findings["ner"][0])
-    assert "0.200 ahead of plain (95 % interval −0.050 to 0.350: they are not told apart)" in sentence
+    assert sentence == (
+        "With 100 % of the training data entity F1 is <b>0.700</b> for <b>better</b>, a tie with plain 0.500 "
+        "(0.200 ahead, 95 % interval −0.050 to 0.350)."
+    )
     apart = [{**row, "low": 0.1} if row["quantity"] == "difference" else row for row in derived]
-    assert "(95 % interval 0.100 to 0.350)." in str(summary_section(results(rows, apart)).findings["ner"][0])
+    sentence = str(summary_section(results(rows, apart)).findings["ner"][0])
+    assert sentence.endswith("for <b>better</b>, 0.200 ahead of plain (95 % interval 0.100 to 0.350).")
     (table,) = section.tables
     assert records(table)[0]["gain low"] == "0.2"
+
+
+def test_scores_without_duplicates_stand_beside_the_scores(results, rows):
+    assert scores_section(results(rows)).tables == []
+    at = {**AT, "model": "plain", "fraction": 100}
+    more = [
+        {**at, "seed": seed, "split": "test without duplicates", "value": 0.3 + seed / 100, "n": 40}
+        for seed in (1, 2)
+    ]
+    more += [{**at, "seed": 1, "metric": "also_in_train", "value": 0.2}]
+    section = scores_section(results([*rows, *more]))
+    line = next(r for r in records(section.tables[0]) if (r["model"], r["fraction"]) == ("plain", "100"))
+    assert (line["score"], line["without duplicates"], line["in train"]) == ("0.5", "0.315", "0.2")
+    assert (line["n"], line["n without"]) == ("50", "40")
+
+
+def test_learning_curves_have_the_line_of_the_most_frequent_label(results, rows):
+    accuracy = [row | {"metric": "accuracy"} for row in rows]
+    at = {**AT, "model": "plain", "fraction": 100, "seed": 1, "metric": "class_support"}
+    support = [{**at, "label": label, "value": value} for label, value in (("no", 30.0), ("yes", 20.0))]
+    assert majority_scores(results([*accuracy, *support])) == {"ner": 0.6}
+    assert majority_scores(results(accuracy)) == {}
+    assert majority_scores(results(rows)) == {"ner": 0.0}
+    assert "most frequent label" in scores_section(results([*accuracy, *support])).figures[0].pictures[0].svg
+    assert "most frequent label" not in scores_section(results(accuracy)).figures[0].pictures[0].svg
 
 
 def test_one_fraction_is_drawn_as_dots_with_bars(results, rows, derived):
