@@ -25,12 +25,14 @@ class Units:
     y        int64 [units] class numbers, int64 [units, classes] zeros and ones, or float32 [units]
     classes  names of the classes
     groups   int64 [units], the example of each unit, ascending
+    documents int64 [units], the document of each unit, what intervals and hold-outs draw as a whole
     types    uint64 [units], equal for equal words; None where units are no words
     """
 
     y: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray
+    documents: np.ndarray
     types: np.ndarray | None = None
     _ids: np.ndarray  # of the tokens of all units
     _cache: str  # its name, for messages
@@ -186,7 +188,9 @@ def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both"
     name = cache.description.unit
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
-    return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+    made = UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+    made.documents = cache.documents[made.groups]
+    return made
 
 
 def _constant(x: np.ndarray) -> bool:

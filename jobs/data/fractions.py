@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, document_names
 from microtome.store.errors import InputError
 
 HOLD_OUT_SEED = 0  # one and the same for everybody
@@ -45,7 +45,7 @@ def held_out(
 
     An example without a document is one of its own. The order of the file is kept.
     """
-    names = [example.document or example.id for example in examples]
+    names = document_names(examples)
     documents = list(dict.fromkeys(names))
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
     split_of: dict[str, str] = {}

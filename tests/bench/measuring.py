@@ -156,7 +156,7 @@ class Bench:
         sentences, encodings = self.sentences[window], self.encodings[window]
         request = Request("extract", 1, {"name": name, "format": form}, {"checkpoint": "bench"}, name)
         labels = self.task.kind.cached_labels(sentences, self.task.classes)
-        table = example_table(sentences, encodings, labels, range(len(sentences)))
+        table = example_table(sentences, encodings, labels, range(len(sentences)), np.arange(len(sentences)))
         config = self.model.config
         layout = cache_layout(config, ExtractConfig(format=form), loading.is_causal(config))
         pinned = extract.pinned_memory if self.device.type == "cuda" else None

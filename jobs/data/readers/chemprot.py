@@ -105,7 +105,8 @@ def _example(
     words, spans = mask_pair(abstract.text[start:end], parts, MASKS, BOTH)
     name = f"{abstract.pmid}.{chemical.id}.{gene.id}"
     label = abstract.gold.get((chemical.id, gene.id), [NO_RELATION])[0]
-    return Example(name, (words,), spec.label(label, abstract.where), spans, where=abstract.where)
+    label = spec.label(label, abstract.where)
+    return Example(name, (words,), label, spans, document=abstract.pmid, where=abstract.where)
 
 
 def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from microtome.analysis.metrics.labels import ClassLabels, class_labels
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, document_names
 from microtome.jobs.tasks.types.single_label import SingleLabel
-from microtome.jobs.tasks.types.task_type import documents
 
 
 class RelationClassification(SingleLabel):
@@ -20,7 +19,7 @@ class RelationClassification(SingleLabel):
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> ClassLabels:
         gold = [str(e.label) for e in examples]
-        return class_labels(gold, predicted, labels, first_counted=1, groups=documents(examples))
+        return class_labels(gold, predicted, labels, first_counted=1, groups=document_names(examples))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels[1:]
