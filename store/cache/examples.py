@@ -25,7 +25,7 @@ class Examples:
     labels        int or float    [w], [e] or [e, classes], as the task has it
     spans         int32 [e, 2, 2] first word and word after the last of two mentions; zeros without mentions
     rows          int64 [e]       which row of the split each example is
-    documents     int64 [e]       the document that it is from, by the row of the first example of that document;
+    documents     int64 [e]       the document that it is from, as the row of that document's first example;
                                   where the corpus names no documents, every example is one: `rows`
     """
 

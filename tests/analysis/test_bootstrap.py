@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from microtome.analysis.bootstrap import difference, interval
+from microtome.analysis.bootstrap import contrast, difference, interval
 from microtome.analysis.metrics.labels import class_labels, number_labels
 from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.store.errors import InputError
@@ -178,3 +178,15 @@ def test_a_difference_has_a_p_value_and_an_effect_size():
     assert found.effect == pytest.approx((values[0].mean() - values[1].mean()) / pooled)
     assert np.isnan(difference(better[:1], worse[:1]).effect)
     assert difference(worse, worse).p == 1
+
+
+def test_a_difference_of_gains_is_paired_throughout():
+    rng = np.random.default_rng(9)
+    before = rng.random(400) < 0.5
+    after, alike = before | (rng.random(400) < 0.2), before | (rng.random(400) < 0.02)
+    sides = [[right(side)] for side in (after, before, alike, before)]
+    found = contrast([sides[0], sides[3]], [sides[1], sides[2]])
+    assert found.value == pytest.approx(after.mean() - alike.mean())
+    assert 0 < found.low < found.value < found.high
+    direct = difference(sides[0], sides[2])
+    assert (found.low, found.high) == pytest.approx((direct.low, direct.high))

@@ -15,7 +15,8 @@ TRIALS = "CT json"
 def read_nli4ct(path: Path, spec: DataSpec) -> list[Example]:
     """Premise: the whole section, of both trials for a Comparison. Hypothesis: the statement.
 
-    The trials are read from `CT json/<id>.json` beside the file. The document of a statement is its first trial.
+    The trials are read from `CT json/<id>.json` beside the file. The document of a statement is its first
+    trial.
     """
     trial = functools.cache(lambda name: _report(path.parent / TRIALS, name))
     examples = []

@@ -27,8 +27,9 @@ class DataSpec(Config):
     files: dict[str, str] = Field(description="split (train, dev, test) -> file, or folder")
     columns: dict[str, Columns] = Field(
         default_factory=dict,
-        description="what a row is made of (id, text_a, text_b, words, label, document) -> the column's name, or its "
-        "number from 0, or several names of which a file has one; in xml paths such as title or note/@id",
+        description="what a row is made of (id, text_a, text_b, words, label, document) -> the column's "
+        "name, or its number from 0, or several names of which a file has one; in xml paths such as title or "
+        "note/@id",
     )
     split_columns: dict[str, dict[str, Columns]] = Field(
         default_factory=dict, description="split -> its columns, where they differ from those above"
@@ -94,8 +95,8 @@ class DataSpec(Config):
     )
     document: str | None = Field(
         None,
-        description="regular expression whose group finds an example's document in its id; if unset, what the "
-        "format or a column says of it, else every example is one",
+        description="regular expression whose group finds an example's document in its id; if unset, what "
+        "the format or a column says of it, else every example is one",
     )
     root: str | None = Field(None, description="folder of the files, relative to the task file")
 

@@ -37,7 +37,9 @@ class SingleLabel(TaskType):
     def labelled(
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> ClassLabels:
-        return class_labels([str(e.label) for e in examples], predicted, labels, groups=document_names(examples))
+        return class_labels(
+            [str(e.label) for e in examples], predicted, labels, groups=document_names(examples)
+        )
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return np.array([list(classes).index(str(e.label)) for e in examples], np.int16)

@@ -69,9 +69,7 @@ def test_a_document_is_numbered_by_its_first_example():
 
 
 def test_documents_are_part_of_the_identity_of_rows():
-    apart, together = (
-        rows_digest([Example("1", (("a",),), "x", document=name)]) for name in ("", "7")
-    )
+    apart, together = (rows_digest([Example("1", (("a",),), "x", document=name)]) for name in ("", "7"))
     assert apart != together
 
 
