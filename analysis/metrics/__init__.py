@@ -309,6 +309,13 @@ METRICS: dict[str, Metric] = {
         hub_type="loss",
     ),
     "perplexity": Metric("perplexity", bounds=(1, UNBOUNDED), higher_is_better=False, hub_type="perplexity"),
+    "masked_perplexity": Metric(  # each token is predicted from both sides: never beside the one above
+        "perplexity of masked tokens",
+        "masked perplexity",
+        bounds=(1, UNBOUNDED),
+        higher_is_better=False,
+        hub_type="perplexity",
+    ),
     "token_accuracy": Metric(
         "share of predicted tokens that are right", higher_is_better=True, hub_type="accuracy"
     ),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.report.frames import pivoted
+from microtome.analysis.report.frames import pivoted, shown
 from microtome.store.frames import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
@@ -103,6 +103,21 @@ def away_from_zero(full: pd.DataFrame, names: Iterable[Any]) -> Styles:
             away = (full[Bound(name, "low")] > 0) | (full[Bound(name, "high")] < 0)
             styles |= {(int(row), name): "sure" for row in np.flatnonzero(away)}
     return styles
+
+
+def shown_styles(
+    derived: pd.DataFrame, index: list[str], column: str, named: Callable[[Any], str] = str
+) -> Styles:
+    """The style of differences that are more than chance (see frames.shown), in the table that `estimates`
+    makes of the same rows."""
+    marked = pivoted(
+        derived.assign(shown=shown(derived)), index, column, sorted(set(derived[column])), "shown"
+    )
+    return {
+        (row, named(key)): "sure"
+        for key in marked.columns[len(index) :]
+        for row in np.flatnonzero([cell is True or cell == 1 for cell in marked[key]]).tolist()
+    }
 
 
 def as_table(

@@ -1,5 +1,6 @@
 """Adaptation: a language model goes on training on a corpus, or starts from nothing; gives a checkpoint."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -287,14 +288,15 @@ def _rows(before: dict[str, float], history: Iterable[dict[str, float]], n: int)
 
 
 def _in_words(scores: dict[str, float]) -> str:
-    return f"perplexity {scores['perplexity']:.2f}, token accuracy {scores['token_accuracy']:.4f}"
+    perplexity = math.exp(min(scores["loss"], 700))
+    return f"perplexity {perplexity:.2f}, token accuracy {scores['token_accuracy']:.4f}"
 
 
 KIND = Kind(
     name="adapt",
     title="adaptation of a language model",
     stage="training",
-    version=3,
+    version=4,
     settings=AdaptConfig,
     sources=AdaptSources,
     run=adapt,

@@ -17,6 +17,7 @@ from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
 
 AUTO = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
+PERPLEXITY = {"mlm": "masked_perplexity", "clm": "perplexity"}  # the names of their metrics
 EVALUATION_LOGITS = 64 << 20  # numbers per batch: tokens times vocabulary
 
 Row = tuple[list[int], list[int]]  # ids, targets
@@ -62,6 +63,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean loss per predicted token in nats, its perplexity, and the share predicted right.
 
+    The perplexity of masked tokens is another thing than that of every next token, and has another name.
+
     `rows` are (ids, targets); a causal model's targets are its ids, shifted here by one.
     """
     device = next(model.parameters()).device
@@ -83,7 +86,11 @@ def evaluate(
     mean = loss / max(1, count)
     if not math.isfinite(mean):
         raise MicrotomeError(f"the loss on held-out text is {mean}: the model's weights are of no use")
-    return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "token_accuracy": right / max(1, count)}
+    return {
+        "loss": mean,
+        PERPLEXITY[objective]: math.exp(min(mean, 700)),
+        "token_accuracy": right / max(1, count),
+    }
 
 
 class Features(Sequence[dict[str, Any]]):

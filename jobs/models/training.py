@@ -307,7 +307,8 @@ class _LogProgress(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         shown = {k.removeprefix("eval_"): v for k, v in (logs or {}).items() if isinstance(v, float)}
-        wanted = ("loss", "entity_f1", "accuracy", "pearson", "example_f1", "micro_f1", "perplexity")
+        wanted = ("loss", "entity_f1", "accuracy", "pearson", "example_f1", "micro_f1")
+        wanted += ("perplexity", "masked_perplexity")
         text = " ".join(f"{k} {shown[k]:.4f}" for k in wanted if k in shown)
         if text:
             self.log_progress(f"epoch {state.epoch:.3g}/{args.num_train_epochs:g} {text}")

@@ -159,7 +159,9 @@ def _derived(scores: Scores) -> Iterator[dict[str, Any]]:
                 yield row | {"quantity": "mean", **_bounds(interval(of_seeds))}
             before = runs.get((model, 0.0))
             if fraction > 0 and before:
-                yield row | _against("gain", (model, 0.0)) | _bounds(difference(of_seeds, before))
+                gain = row | _against("gain", (model, 0.0)) | _bounds(difference(of_seeds, before))
+                # The states of the pretrained model are of no training run: nothing of them is luck.
+                yield gain | ({"seeds": len(of_seeds)} if item[0] == "probe" else {})
         if item[0] != "finetune":
             continue
         for (one, of_one), (other, of_other) in combinations(runs.items(), 2):

@@ -26,7 +26,7 @@ from microtome.analysis.report.tables import as_table, estimates
 ADAPTATION = "Loss in nats per token and perplexity: lower is better. Accuracy: higher is better."
 CURVES = (
     "Scores on held-out text after so many passes over the corpus. Perplexities of models with different "
-    "vocabularies, or of masked and causal models, cannot be compared with one another."
+    "vocabularies cannot be compared with one another."
 )
 GENERATION = (
     "Texts that the models continued: tokens per text, distinct bigrams over all bigrams (lower is more "
@@ -36,7 +36,8 @@ ANSWERS = (
     "Questions answered by the likelihood of each answer, without fine-tuning, beside always giving the most "
     "frequent answer (majority)."
 )
-CURVE_METRICS = ("token_accuracy", "perplexity")
+PERPLEXITIES = ("perplexity", "masked_perplexity")
+CURVE_METRICS = ("token_accuracy", *PERPLEXITIES)
 WIDE_RANGE = 20.0  # from here on an axis is logarithmic
 
 
@@ -89,7 +90,8 @@ def adaptation_curves(by_epoch: pd.DataFrame, models: Sequence[str]) -> list[Pic
                 look = {**model_look(models.index(model)), "markersize": 3}
                 lines[model] = curve(axis, part[part["model"] == model], "epoch", look)
             positive = part["mean"].min() > 0
-            if metric == "perplexity" and positive and part["mean"].max() / part["mean"].min() > WIDE_RANGE:
+            wide = positive and part["mean"].max() / part["mean"].min() > WIDE_RANGE
+            if metric in PERPLEXITIES and wide:
                 axis.set_yscale("log")
                 axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axis.yaxis.set_minor_formatter(NullFormatter())

@@ -3,16 +3,16 @@
 import pandas as pd
 
 from microtome.analysis.report.canvas import slug
-from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, shown
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands, one_run
 from microtome.analysis.report.tables import (
     BOUNDS,
+    Styles,
     Table,
     as_table,
-    away_from_zero,
     bounds_of,
     estimates,
     renamed,
@@ -45,7 +45,10 @@ WEIGHTS = (
     "one. A triangle marks the centre of gravity, the mean layer under these weights. A weight says how "
     "useful a layer is beside the others, not alone."
 )
-BEST = "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning. "
+BEST = (
+    "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning, bold where "
+    "several training runs show one. "
+)
 CHOSEN_ON_DEV = "The layer was chosen on the dev part, and its score is that on the test part"
 CHOSEN_ON_TEST = (
     "Without scores on a dev part the layer was chosen on the test part, so that its score is slightly too "
@@ -149,9 +152,13 @@ def _best(results: Results) -> Table | None:
     keys = ["probe", *ITEM, "fraction", "layer"]
     frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
     gains = results.derived_from("probe", "gain")
+    styles: Styles = {}
     if not gains.empty:
         selected = gains[[*keys, "metric", "mean", *BOUNDS]]
         frame = frame.merge(renamed(selected, mean="gain"), on=[*keys, "metric"], how="left")
+        sure = set(gains.loc[shown(gains), keys].itertuples(index=False, name=None))
+        rows = frame[keys].itertuples(index=False, name=None)
+        styles = {(row, "gain"): "sure" for row, key in enumerate(rows) if key in sure}
     baselines = _baselines(results)
     for name in BASELINES:
         part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
@@ -159,7 +166,7 @@ def _best(results: Results) -> Table | None:
     frame = frame.assign(metric=frame["metric"].map(metric_name)).dropna(axis="columns", how="all")
     frame = frame[[*ITEM, "metric", "probe", "fraction", "layer", *list(frame)[len(keys) + 1 :]]]
     title = BEST + (CHOSEN_ON_DEV if best["dev"].notna().all() else CHOSEN_ON_TEST) + one_run(gains)
-    return as_table(frame, "table-best-layers", title, styles=away_from_zero(frame, ["gain"]))
+    return as_table(frame, "table-best-layers", title, styles=styles)
 
 
 def _without_layers(results: Results) -> Table | None:

@@ -24,13 +24,11 @@ from microtome.analysis.report.frames import (
     metric_name,
     numbers,
     percent,
-    pivoted,
-    shown,
     spread,
 )
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.results import Results
-from microtome.analysis.report.tables import Table, as_table, away_from_zero, estimates, renamed
+from microtome.analysis.report.tables import Table, as_table, estimates, renamed, shown_styles
 
 BANDS = {
     "interval": " {} are 95 % bootstrap intervals over test examples (and seeds, where there are several).",
@@ -46,7 +44,7 @@ CURVES = (
 DOTS = "Primary score of each task on its test part after fine-tuning; further right is better."
 GAINS = (
     "What fine-tuning gained: score minus that of the same model with none of the training data; "
-    "bold where the interval leaves zero out"
+    "bold where several training runs show one, by Holm's correction over the table of the task"
 )
 DIFFERENCES = (
     "How models differ: score of one model minus that of another, on the same examples; bold where it is "
@@ -96,7 +94,8 @@ def _gains(results: Results) -> Table | None:
     if gains.empty:
         return None
     frame = estimates(gains, ITEM, "fraction", numbers(gains["fraction"]), percent)
-    return as_table(frame, "table-gains", GAINS + one_run(gains), styles=away_from_zero(frame, frame))
+    styles = shown_styles(gains, ITEM, "fraction", percent)
+    return as_table(frame, "table-gains", GAINS + one_run(gains), styles=styles)
 
 
 def _differences(results: Results) -> Table | None:
@@ -104,17 +103,10 @@ def _differences(results: Results) -> Table | None:
     pairs = results.derived_from("finetune", "difference")
     if pairs.empty:
         return None
-    pairs = pairs.rename(columns={"reference_model": "minus model"}).assign(shown=shown(pairs))
+    pairs = pairs.rename(columns={"reference_model": "minus model"})
     index = ["task", "model", "minus model"]
     frame = estimates(pairs, index, "fraction", numbers(pairs["fraction"]), percent)
-    fractions = numbers(pairs["fraction"])
-    sure = pivoted(pairs, index, "fraction", fractions, "shown")
-    styles = {
-        (row, percent(fraction)): "sure"
-        for fraction in fractions
-        for row, cell in enumerate(sure[fraction])
-        if cell == 1
-    }
+    styles = shown_styles(pairs, index, "fraction", percent)
     return as_table(frame, "table-differences", DIFFERENCES + one_run(pairs), styles=styles)
 
 

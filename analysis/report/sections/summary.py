@@ -3,23 +3,25 @@
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent, shown
 from microtome.analysis.report.section import Section
-from microtome.analysis.report.sections.key_findings import key_findings
+from microtome.analysis.report.sections.findings import key_findings
+from microtome.analysis.report.sections.findings.leaders import ahead_of_others
 from microtome.analysis.report.sections.results import Results, best_layers, first_probe
 from microtome.analysis.report.tables import (
     Bound,
+    Styles,
     as_table,
-    away_from_zero,
     bounds_of,
     estimates,
     printed_columns,
 )
 
 GAIN_NOTE = (
-    "The gain is the score with the most training data minus the score with none, bold where its interval "
-    "leaves zero out. "
+    "The gain is the score with the most training data minus the score with none, bold where several "
+    "training runs show one, by Holm's correction over the task. "
 )
+BEST_NOTE = "A score is marked as best where it is shown to be above those of all other models. "
 BOUNDS_NOTE = (
     "Below a number stands its 95 % bootstrap interval over test examples (and seeds, where there are "
     "several), or else ± its standard deviation over seeds."
@@ -37,16 +39,17 @@ def summary_section(results: Results) -> Section | None:
     scored = len(shares) + ("gain" in frame)
     groups = [("", 3 if shares else 2), ("score with this share of the training data", scored)]
     groups += [("best probe layer, and its score", len(printed) - sum(span for _, span in groups))]
-    styles = {(at, share): "best" for share in shares for at in _leaders(frame, share)}
+    best = _best_styles(results, frame)
     table = as_table(
         frame,
         "table-summary",
         "Scores and best probe layers",
         groups=tuple((label, span) for label, span in groups if span),
-        styles=styles | away_from_zero(frame, ["gain"]),
+        styles=best | _gain_styles(results, frame),
     )
     noted = any(cell.note for row in table.cells for cell in row)
-    note = (GAIN_NOTE if "gain" in frame else "") + (BOUNDS_NOTE if noted else "")
+    note = (BEST_NOTE if best else "") + (GAIN_NOTE if "gain" in frame else "")
+    note += BOUNDS_NOTE if noted else ""
     return Section(ident="summary", title="Summary", note=note, findings=sentences, tables=[table])
 
 
@@ -86,10 +89,27 @@ def _with_intervals(frame: pd.DataFrame, gains: pd.DataFrame, fraction: float) -
     return merged
 
 
-def _leaders(frame: pd.DataFrame, column: str) -> list[int]:
-    """The positions of each task's highest value; none where a task has one model only."""
-    places = []
-    for _, part in frame.groupby("task", sort=False):
-        if part[column].count() > 1:
-            places += [int(at) for at in part.index[part[column] == part[column].max()]]
-    return places
+def _best_styles(results: Results, frame: pd.DataFrame) -> Styles:
+    """The style of each task's best model at each fraction, where it is shown to be ahead of all others."""
+    styles: Styles = {}
+    for (task, fraction), part in results.primary.groupby(["task", "fraction"], sort=False):
+        ranked = part.sort_values("mean", ascending=False, kind="stable")
+        ahead = ahead_of_others(results, ranked)
+        if ahead is not None and len(ahead) and ahead["shown"].all():
+            same = (frame["task"] == task) & (frame["model"] == ranked["model"].iloc[0])
+            styles |= {(int(row), percent(fraction)): "best" for row in np.flatnonzero(same)}
+    return styles
+
+
+def _gain_styles(results: Results, frame: pd.DataFrame) -> Styles:
+    """The style of the gains that are shown."""
+    gains = results.derived_from("finetune", "gain")
+    if "gain" not in frame or gains.empty:
+        return {}
+    most = gains[gains["fraction"] == results.primary["fraction"].max()]
+    sure = set(most.loc[shown(most), ITEM].itertuples(index=False, name=None))
+    return {
+        (row, "gain"): "sure"
+        for row, key in enumerate(zip(frame["task"], frame["model"], strict=True))
+        if key in sure
+    }

@@ -197,7 +197,7 @@ probe: [{{view: probing}}]
     rows = measured_rows(plan, store)
     adapt = rows[rows["kind"] == "adapt"].set_index(["model", "stage", "metric"])["value"]
     for model in ("small", "adapted"):
-        assert adapt[model, "after", "perplexity"] < adapt[model, "before", "perplexity"]
+        assert adapt[model, "after", "masked_perplexity"] < adapt[model, "before", "masked_perplexity"]
     assert set(rows[rows["kind"] == "probe"]["model"]) == {"small", "adapted"}
 
 
