@@ -54,7 +54,7 @@ def _published(row: Mapping[str, Any], task: Task | None) -> dict[str, Any]:
 
 def derived_rows(plan: Plan, store: Store) -> pd.DataFrame:
     """What is derived from the primary scores of fine-tuning and probing on the test split, with 95 %
-    bootstrap intervals over test examples, and seeds if there are several. Columns:
+    bootstrap intervals over test documents, and seeds if there are several. Columns:
     `store.results.DERIVED_COLUMNS`.
 
     quantity "mean"        over seeds, where there are several
@@ -148,7 +148,9 @@ def _between_layers(scores: Scores, on_dev: DevScores) -> Iterator[dict[str, Any
             row = _named(("probe", task, key), probe.test[compared.run][compared.layer])
             model, fraction = compared.run
             row |= {"model": model, "fraction": fraction, "reference_layer": compared.reference_layer}
-            yield row | _against(compared.quantity, compared.reference) | _bounds(compared.difference)
+            row |= _against(compared.quantity, compared.reference) | _bounds(compared.difference)
+            # The states of the pretrained model are of no training run: nothing of them is luck.
+            yield row | {"seeds": len(probe.test[compared.run][compared.layer])}
 
 
 def _derived(scores: Scores) -> Iterator[dict[str, Any]]:
