@@ -5,7 +5,7 @@ interval is then about other examples and other training runs. With one seed it 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,13 +55,11 @@ class Difference(Interval):
 def interval(scores: Sequence[MetricTerms], *, resamples: int = 1000, seed: int = 0) -> Interval:
     """Mean over `scores`, one per seed on the same examples; the examples are resampled for all seeds at
     once, and the seeds too if there are several (two of them still say little about other seeds)."""
-    (spread,) = _resampled([scores], resamples, seed)
-    value, n = _mean_value(scores), len(scores[0].terms)
-    if n < SMALL and scores[0].metric == CORRELATION and n > 3 and _one_unit_each(scores[0]):
+    estimate = contrast([scores], [], resamples=resamples, seed=seed)
+    if 3 < estimate.n < SMALL and scores[0].metric == CORRELATION and _one_unit_each(scores[0]):
         low, high = _fisher(scores)
-        return Interval(value=value, low=low, high=high, n=n, seeds=len(scores), method="Fisher z")
-    low, high, method = _bounds(value, spread, _without_each_example([scores])[0])
-    return Interval(value=value, low=low, high=high, n=n, seeds=len(scores), method=method)
+        return replace(estimate, low=low, high=high, method="Fisher z")
+    return estimate
 
 
 def difference(
@@ -69,10 +67,30 @@ def difference(
 ) -> Difference:
     """Mean of `after` minus mean of `before`, paired: both are scored on the same resamples, and where they
     have equally many seeds these are paired too. InputError unless all are of the same examples."""
-    new, old = _resampled([after, before], resamples, seed)
+    return differences([after], before, resamples=resamples, seed=seed)[0]
+
+
+def differences(
+    several: Sequence[Sequence[MetricTerms]],
+    before: Sequence[MetricTerms],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Difference]:
+    """The difference of each of several from the same one, all on the same resamples."""
+    *spreads, old = _resampled([*several, before], resamples, seed)
+    *without, old_without = _without_each_example([*several, before])
+    return [
+        _difference(after, before, spread - old, left_out - old_without)
+        for after, spread, left_out in zip(several, spreads, without, strict=True)
+    ]
+
+
+def _difference(
+    after: Sequence[MetricTerms], before: Sequence[MetricTerms], spread: np.ndarray, without_each: np.ndarray
+) -> Difference:
     value = _mean_value(after) - _mean_value(before)
-    new_without, old_without = _without_each_example([after, before])
-    low, high, method = _bounds(value, new - old, new_without - old_without)
+    low, high, method = _bounds(value, spread, without_each)
     return Difference(
         value=value,
         low=low,
@@ -80,9 +98,27 @@ def difference(
         n=len(after[0].terms),
         seeds=min(len(after), len(before)),
         method=method,
-        p=_two_sided(value, float(np.std(new - old, ddof=1))),
+        p=_two_sided(value, float(np.std(spread, ddof=1))),
         effect=_effect(after, before),
     )
+
+
+def contrast(
+    plus: Sequence[Sequence[MetricTerms]],
+    minus: Sequence[Sequence[MetricTerms]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The sum of the means of `plus` minus that of the means of `minus`, all on the same resamples: such as a
+    difference of two gains. InputError unless all are of the same examples."""
+    sides = [*plus, *minus]
+    signs = np.array([1.0] * len(plus) + [-1.0] * len(minus))
+    spread = signs @ np.stack(_resampled(sides, resamples, seed))
+    value = float(signs @ [_mean_value(side) for side in sides])
+    low, high, method = _bounds(value, spread, signs @ np.stack(_without_each_example(sides)))
+    n, seeds = len(sides[0][0].terms), min(map(len, sides))
+    return Interval(value=value, low=low, high=high, n=n, seeds=seeds, method=method)
 
 
 def resampled_counts(rng: np.random.Generator, resamples: int, examples: int) -> Iterator[np.ndarray]:

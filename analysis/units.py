@@ -25,6 +25,7 @@ class Units:
     y        int64 [units] class numbers, int64 [units, classes] zeros and ones, or float32 [units]
     classes  names of the classes
     groups   int64 [units], the example of each unit, ascending
+    documents int64 [units], the document of each unit, what intervals and hold-outs draw as a whole
     types    uint64 [units], equal for equal words; None where units are no words
     left_out how many examples are no units, as max_length cut off what a probe is asked about
     """
@@ -32,6 +33,7 @@ class Units:
     y: np.ndarray
     classes: tuple[str, ...]
     groups: np.ndarray
+    documents: np.ndarray
     types: np.ndarray | None = None
     left_out: int = 0
     _ids: np.ndarray  # of the tokens of all units
@@ -219,7 +221,9 @@ def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both"
         raise InputError(
             "pooling mean-all is of texts; the words and mentions of this task have no special tokens"
         )
-    return UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+    made = UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
+    made.documents = cache.documents[made.groups]
+    return made
 
 
 def _constant(x: np.ndarray) -> bool:

@@ -51,9 +51,11 @@ DERIVED_COLUMNS = {
     "split": "string",  # or WITHOUT_DUPLICATES
     "probe": "string",
     "layer": "Int64",
-    "quantity": "string",  # mean over seeds; gain or difference, minus the score of the reference
+    "quantity": "string",  # mean over seeds; gain, difference, from_best_layer or best_layer_gain: minus the
+    # score of the reference
     "reference_model": "string",  # whose score is subtracted
     "reference_fraction": "Float64",
+    "reference_layer": "Int64",  # where another layer's score is subtracted
     "metric": "string",  # of the scores
     "name": "string",
     "value": "Float64",

@@ -71,6 +71,7 @@ def small_cache(tmp_path):
         labels=np.arange(sum(words), dtype=np.int16) % 3,
         spans=np.zeros((3, 2, 2), np.int32),
         rows=np.arange(3),
+        documents=np.arange(3),
     )
     layout = Layout(
         layers=2,

@@ -73,6 +73,7 @@ def cache_in(form, tmp_path, seed):
         labels=(rng.random(tokens) < 0.3).astype(np.int16),
         spans=np.zeros((len(LENGTHS), 2, 2), np.int32),
         rows=np.arange(len(LENGTHS)),
+        documents=np.arange(len(LENGTHS)),
     )
     hidden = rng.normal(size=(2, tokens, 3)).astype(np.float32)
     request = Request("extract", 1, {"seed": seed}, {"checkpoint": "c"}, "own")

@@ -221,12 +221,37 @@ METRICS: dict[str, Metric] = {
     "majority_macro_f1": Metric("macro F1 of always answering the most frequent class"),
     # What the score of a probe is read beside.
     "strength": Metric("inverse regularisation of the probe, chosen on dev", bounds=(0, UNBOUNDED)),
+    "strength_at_end": Metric("1: a wider grid of strengths might do better"),
     "control_accuracy": Metric(
         "accuracy on the control task, a random label per word type (Hewitt & Liang 2019)"
     ),
     "selectivity": Metric(
         "accuracy minus that on the control task (Hewitt & Liang 2019)",
         bounds=(-1, 1),
+        higher_is_better=True,
+    ),
+    "selectivity_over_majority": Metric(
+        "accuracy above the majority label, minus the same of the control task",
+        "selectivity over the majority",
+        bounds=(-2, 2),
+        higher_is_better=True,
+    ),
+    "primary_selectivity": Metric(
+        "primary score above the majority label, minus the same of the control task",
+        "selectivity in the primary metric",
+        bounds=(-2, 2),
+        higher_is_better=True,
+    ),
+    "seen_word_selectivity": Metric(
+        "the same, of test words that the training words have",
+        "selectivity on seen words",
+        bounds=(-2, 2),
+        higher_is_better=True,
+    ),
+    "unseen_word_selectivity": Metric(
+        "the same, of test words that the training words do not have",
+        "selectivity on unseen words",
+        bounds=(-2, 2),
         higher_is_better=True,
     ),
     "random_label_accuracy": Metric("accuracy on a random label per example"),

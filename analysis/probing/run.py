@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from microtome.analysis.bootstrap import difference, interval
+from microtome.analysis.bootstrap import interval
 from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
-from microtome.analysis.probing.control import control_labels, random_labels
 from microtome.analysis.probing.mdl import (
     LogLikelihood,
     compression,
@@ -23,10 +22,11 @@ from microtome.analysis.probing.mdl import (
     online_codelength,
     uniform_codelength,
 )
-from microtome.analysis.probing.model_selection import Chooser
+from microtome.analysis.probing.model_selection import Choice, StrengthSelection
 from microtome.analysis.probing.probes import PROBES, Probe, ProbeSettings
 from microtome.analysis.probing.scalar_mix import scalar_mix
-from microtome.analysis.probing.scoring import decision_terms, scoring
+from microtome.analysis.probing.scoring import scoring
+from microtome.analysis.probing.selectivity import Selectivity, control_task
 from microtome.analysis.probing.settings import MIX, ProbeConfig
 from microtome.analysis.units import Units, units
 from microtome.store import ActivationCache
@@ -38,7 +38,7 @@ LogProgress = Callable[[str], None]
 
 @dataclass
 class Probed:
-    """Result rows, and the primary score of each layer and baseline by example."""
+    """Result rows, and the primary score of each layer and baseline by document."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     terms: dict[ScoreKey, MetricTerms] = field(default_factory=dict)
@@ -65,15 +65,15 @@ def probe(
     run = _Probing(config, train, test, train_units, test_units)
     layers = select_layers(config.layers, train.layout.hidden_layers, train)
     held_out = None if dev is None else (dev, dev_units[0])
-    chooser = Chooser(config.strengths, run.scoring, train_units, held_out, config.seed)
+    selection = StrengthSelection(config.strengths, run.scoring, train_units, held_out, config.seed)
     if config.probe == MIX:
-        run.mix(layers, chooser)
+        run.mix(layers, selection, log_progress)
     else:
         run.task_probe, run.control_probe = (PROBES[config.probe](config.settings()) for _ in range(2))
         for layer in layers:
-            run.layer(layer, chooser, log_progress)
+            run.layer(layer, selection, log_progress)
     if config.baselines:
-        run.baselines(chooser)
+        run.baselines(selection, log_progress)
     run.left_out(log_progress)
     return run.probed
 
@@ -97,56 +97,59 @@ class _Probing:
         self.scoring = scoring(test, test_units.y, test_units.classes)
         self.split = test.description.split
         self.probed = Probed()
-        self.control_y = self._control_y() if config.controls else None
+        self.selectivity = self._selectivity() if config.controls else None
 
-    def layer(self, layer: int, chooser: Chooser, log_progress: LogProgress) -> None:
+    def layer(self, layer: int, selection: StrengthSelection, log_progress: LogProgress) -> None:
         """Fit and score one layer, with its control and its description length."""
         x = self.train_units.features(self.train.hidden(layer))
         test_x = self.test_units.features(self.test.hidden(layer))
-        strength = chooser.of_layer(self.task_probe, x, layer)
-        settings = self.task_probe.settings.model_copy(update={"strength": strength})
+        choice = selection.of_layer(self.task_probe, x, layer)
+        settings = self.task_probe.settings.model_copy(update={"strength": choice.strength})
         self.task_probe.settings = settings
         self.task_probe.fit(x, self.train_units.y, self.train_units.groups)
         predicted = self.task_probe.predict(test_x, self.test_units.groups)
         scores = self._add_scores(layer, predicted, self.config.probe)
-        self._add_row(layer, "strength", settings.strength)
-        dev_score = chooser.dev_score(self.task_probe, layer)
+        self._add_strength(layer, choice, self.config.probe, log_progress)
+        dev_score = selection.dev_score(self.task_probe, layer)
         if dev_score is not None:
-            dev_units = len(chooser.dev[1].y) if chooser.dev else 0
+            dev_units = len(selection.dev[1].y) if selection.dev else 0
             self._add_row(layer, self.scoring.primary, dev_score, split="dev", n=dev_units)
         progress = [f"{name} {value:.3f}" for name, value in scores.items()]
-        if self.control_y is not None:
+        if self.selectivity is not None:
             self.control_probe.settings = settings
-            progress.append(self._add_selectivity(layer, x, test_x, predicted))
+            progress.append(self._add_selectivity(self.selectivity, layer, x, test_x, predicted))
         if self.config.codelength and self.task_probe.probabilistic and self.train_units.y.dtype.kind != "f":
             progress.append(self._add_codelength(layer, x, settings))
         log_progress(f"layer {layer} " + ", ".join(progress))
 
-    def mix(self, layers: Sequence[int], chooser: Chooser) -> None:
+    def mix(self, layers: Sequence[int], selection: StrengthSelection, log_progress: LogProgress) -> None:
         """One probe of a learned mix of all layers."""
         y, classes = self.train_units.y, len(self.train_units.classes)
         if y.ndim != 1 or y.dtype.kind == "f":
             raise InputError("scalar-mix is for tasks with one class per unit; choose linear")
         layers = sorted(layers)  # sums are rounded in their order
         x = [self.train_units.features(self.train.hidden(layer)) for layer in layers]
-        strength = chooser.of_mix(x, layers)
-        mix = scalar_mix(x, y, classes, strength=strength)
+        choice = selection.of_mix(x, layers)
+        mix = scalar_mix(x, y, classes, strength=choice.strength)
         del x
         predicted = mix.predict([self.test_units.features(self.test.hidden(layer)) for layer in layers])
         self._add_scores(None, predicted, MIX)
         for layer, weight in zip(layers, mix.weights, strict=True):
             self._add_row(layer, "mix_weight", float(weight))
-        self._add_row(None, "strength", strength)
+        self._add_strength(None, choice, MIX, log_progress)
         self._add_row(None, "centre_of_gravity", float(np.asarray(layers) @ mix.weights))
 
-    def baselines(self, chooser: Chooser) -> None:
+    def baselines(self, selection: StrengthSelection, log_progress: LogProgress) -> None:
         """The scores of what needs no model."""
-        y, size = self.train_units.y, max(chooser.vocabulary, self.test_units.vocabulary)
+        y, size = self.train_units.y, max(selection.vocabulary, self.test_units.vocabulary)
         x, test_x = self.train_units.bag(size), self.test_units.bag(size)
-        strength = chooser.of_bag(x, size)
-        self._add_row(None, "strength", strength, probe=BAG)
+        choice = selection.of_bag(self.config.bag_strengths, x, size)
+        self._add_strength(None, choice, BAG, log_progress)
         self._add_scores(None, majority(y, len(self.test_units.y)), "majority")
-        self._add_scores(None, bag_of_words(x, y, test_x, strength=strength), BAG)
+        self._add_scores(None, bag_of_words(x, y, test_x, strength=choice.strength), BAG)
+        if self.selectivity is not None:
+            name, value = self.selectivity.accuracy_name, self.selectivity.majority_accuracy()
+            self._add_row(None, name, value, probe="majority")
 
     def left_out(self, log_progress: LogProgress) -> None:
         """How many examples of the test split are no units; said of the training split too."""
@@ -157,23 +160,27 @@ class _Probing:
                 f"{self.test_units.left_out} test examples"
             )
 
-    def _add_selectivity(self, layer: int, x: np.ndarray, test_x: np.ndarray, predicted: np.ndarray) -> str:
-        assert self.control_y is not None
-        train_y, test_y = self.control_y
-        groups = self.test_units.groups
-        self.control_probe.fit(x, train_y, self.train_units.groups)
-        task = decision_terms(self.test_units.y, predicted, groups)
-        control = decision_terms(test_y, self.control_probe.predict(test_x, groups), groups)
-        by_type = self.train_units.types is not None
-        metric = "selectivity" if by_type else "random_label_selectivity"
-        self._add_row(layer, "control_accuracy" if by_type else "random_label_accuracy", control.value())
-        value = task.value() - control.value()
-        bounds = {}
-        if self.config.resamples:
-            spread = difference([task], [control], resamples=self.config.resamples, seed=self.config.seed)
-            bounds = {"low": spread.low, "high": spread.high}
-        self._add_row(layer, metric, value, **bounds)
-        return f"{metric.replace('_', ' ')} {value:.3f}"
+    def _add_strength(self, layer: int | None, choice: Choice, probe: str, log_progress: LogProgress) -> None:
+        self._add_row(layer, "strength", choice.strength, probe=probe)
+        if choice.at_the_end:
+            self._add_row(layer, "strength_at_end", 1, probe=probe)
+            where = probe if layer is None else f"layer {layer}"
+            knob = "bag_strengths" if probe == BAG else "strengths"
+            log_progress(
+                f"{where}: the strength {choice.strength:g}, one step beyond its grid, is the best on dev: "
+                f"{knob} should be wider"
+            )
+
+    def _add_selectivity(
+        self, selectivity: Selectivity, layer: int, x: np.ndarray, test_x: np.ndarray, predicted: np.ndarray
+    ) -> str:
+        self.control_probe.fit(x, selectivity.control.train_y, self.train_units.groups)
+        control_predicted = self.control_probe.predict(test_x, self.test_units.groups)
+        value = 0.0
+        for row in selectivity.rows(predicted, control_predicted):
+            self._add_row(layer, **row)
+            value = row["value"] if row["metric"] == "selectivity_over_majority" else value
+        return f"selectivity over the majority {value:.3f}"
 
     def _add_codelength(self, layer: int, x: np.ndarray, settings: ProbeSettings) -> str:
         """The codelength of the labels, that of the control task, and each over its prior code."""
@@ -187,8 +194,9 @@ class _Probing:
         self._add_row(layer, "compression", ratio, n=n)
         uniform_bits = uniform_codelength(y.size, 2 if y.ndim == 2 else classes)
         self._add_row(layer, "uniform_compression", compression(bits, uniform_bits), n=n)
-        if self.control_y is not None:
-            control_bits, control_prior_bits = self._codelengths(x, self.control_y[0], settings)
+        if self.selectivity is not None:
+            control_y = self.selectivity.control.train_y
+            control_bits, control_prior_bits = self._codelengths(x, control_y, settings)
             if math.isfinite(control_bits):
                 self._add_row(layer, "control_codelength", control_bits, n=n)
             self._add_row(layer, "control_compression", compression(control_bits, control_prior_bits), n=n)
@@ -218,22 +226,17 @@ class _Probing:
         )
         return by_probe, by_frequency
 
-    def _control_y(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Labels of training and test units that keep nothing of the task but their distribution."""
-        train, test = self.train_units, self.test_units
-        if train.y.dtype.kind == "f":
+    def _selectivity(self) -> Selectivity | None:
+        config, train, test = self.config, self.train_units, self.test_units
+        control = control_task(train, test, np.random.default_rng([config.seed, 1]))
+        if control is None:
             return None
-        rng = np.random.default_rng([self.config.seed, 1])
-        if train.types is None or test.types is None:
-            return random_labels(train.y, rng), random_labels(train.y, rng, size=len(test.y))
-        types = np.concatenate([train.types, test.types])
-        labels = control_labels(types, np.concatenate([train.y, test.y]), rng)
-        return labels[: len(train.y)], labels[len(train.y) :]
+        return Selectivity(control, self.scoring, train.y, test, config.resamples, config.seed)
 
     def _add_scores(self, layer: int | None, predicted: np.ndarray, probe: str) -> dict[str, float]:
         """Rows of all scores, and of the primary one its interval."""
         scores = self.scoring.scores(self.test_units.y, predicted, self.test_units.groups)
-        terms = self.scoring.terms(self.test_units.y, predicted, self.test_units.groups)
+        terms = self.scoring.terms(self.test_units.y, predicted, self.test_units.documents)
         self.probed.terms[ScoreKey(probe, layer)] = terms
         for metric, value in scores.items():
             bounds = {}

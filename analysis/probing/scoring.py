@@ -34,9 +34,9 @@ class Scoring:
     def primary_score(self, gold: np.ndarray, predicted: np.ndarray) -> float:
         return score(self.primary, self._labels(gold, predicted))
 
-    def terms(self, gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> MetricTerms:
-        """The primary metric by example; `groups` int64 [units] has the example of each unit."""
-        return metric_terms(self.primary, self._labels(gold, predicted, groups))
+    def terms(self, gold: np.ndarray, predicted: np.ndarray, documents: np.ndarray) -> MetricTerms:
+        """The primary metric by document; `documents` int64 [units] has that of each unit."""
+        return metric_terms(self.primary, self._labels(gold, predicted, documents))
 
     def _labels(self, gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None = None) -> Labels:
         if self.form == "numbers":
@@ -57,8 +57,8 @@ def scoring(cache: ActivationCache, y: np.ndarray, classes: tuple[str, ...]) -> 
     return Scoring(of_unit.get(cache.description.unit, "classes"), classes)
 
 
-def decision_terms(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> MetricTerms:
-    """The share of right decisions by example: one per unit, or one per unit and class [units, classes]."""
-    of_decisions = np.repeat(groups, gold.size // len(gold))
+def decision_terms(gold: np.ndarray, predicted: np.ndarray, documents: np.ndarray) -> MetricTerms:
+    """The share of right decisions by document: one per unit, or one per unit and class [units, classes]."""
+    of_decisions = np.repeat(documents, gold.size // len(gold))
     labels = class_labels(gold.reshape(-1), predicted.reshape(-1), classes=(), groups=of_decisions)
     return metric_terms("accuracy", labels)  # which needs no names of classes

@@ -45,17 +45,24 @@ class ProbeConfig(FitSettings):
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.001, 0.01, 0.1, 1.0),
         min_length=1,
-        description="inverse L2 regularisation; the best on dev is taken (one value: no choice)",
+        description="inverse L2 regularisation; the best on dev is taken, after one more step where that is "
+        "an end of the grid (one value: no choice)",
+    )
+    bag_strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0),
+        min_length=1,
+        description="the same of the bag of words",
     )
     controls: bool = Field(
         True,
-        description="also a control task: one random label per word type, or per example; and selectivity",
+        description="also a control task, one random label per word type or per example; selectivity, plain "
+        "and over the majority labels",
     )
     codelength: bool = Field(
         True, description="also the online description length, in bits, where the probe has probabilities"
     )
     baselines: bool = Field(True, description="also the majority label and a bag of words")
-    resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over examples; 0: none")
+    resamples: int = Field(1000, ge=0, description="of the 95 % bootstrap intervals over documents; 0: none")
 
     @model_validator(mode="after")
     def _options_have_effect(self) -> "ProbeConfig":

@@ -26,7 +26,7 @@ NUMBERS = (
 )
 DERIVED_TEXTS = ("kind", "task", "model", "split", "probe", "quantity", "reference_model", "metric")
 DERIVED_NUMBERS = (
-    *("fraction", "layer", "reference_fraction", "value", "low", "high"),
+    *("fraction", "layer", "reference_fraction", "reference_layer", "value", "low", "high"),
     *("p", "effect", "n", "seeds"),
 )
 ITEM = ["task", "model"]

@@ -38,6 +38,17 @@ class Example:
         return sum(len(text) for text in self.texts)
 
 
+def document_names(examples: Iterable[Example]) -> list[str]:
+    """The document of each example; one that has none is a document of its own."""
+    return [example.document or example.id for example in examples]
+
+
+def document_numbers(examples: Iterable[Example]) -> list[int]:
+    """The document of each example, as the place of the first example of that document."""
+    first: dict[str, int] = {}
+    return [first.setdefault(name, place) for place, name in enumerate(document_names(examples))]
+
+
 def rows_digest(examples: Iterable[Example]) -> str:
     """sha256 of the rows after reading: the identity of a dataset, whatever file it came from."""
     total = hashlib.sha256()
@@ -47,6 +58,8 @@ def rows_digest(examples: Iterable[Example]) -> str:
             row.append(example.spans)
         if example.further_labels:
             row.append({"further_labels": example.further_labels})
+        if example.document:  # it decides what intervals are over
+            row.append(example.document)
         total.update(json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass"))
         total.update(b"\n")
     return total.hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, document_names
 from microtome.store.errors import InputError
 
 HOLD_OUT_SEED = 0  # one and the same for everybody
@@ -47,7 +47,7 @@ def held_out(
     two splits. The order of the file is kept.
     """
     texts: dict[str, list[tuple[tuple[str, ...], ...]]] = defaultdict(list)
-    names = [example.document or example.id for example in examples]
+    names = document_names(examples)
     for name, example in zip(names, examples, strict=True):
         texts[name].append(example.texts)
     same: dict[Hashable, list[str]] = defaultdict(list)  # texts -> the documents that have them

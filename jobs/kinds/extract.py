@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from microtome.jobs.data.encoding import Encoder, Encoding
-from microtome.jobs.data.examples import Example, Split
+from microtome.jobs.data.examples import Example, Split, document_numbers
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.job import Job, Sources, slug
 from microtome.jobs.kinds.kind import Kind
@@ -230,7 +230,7 @@ def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
     labels = task_type.cached_labels(examples, task_type.classes(config.labels))
     return Prepared(
         encodings,
-        example_table(examples, encodings, labels, kept_rows),
+        example_table(examples, encodings, labels, kept_rows, np.array(document_numbers(rows))[kept_rows]),
         cache_layout(model_config, options, loading.is_causal(model_config)),
         tokenizer,
         "attention" in options.keep and architecture_of(model_config.to_dict()).sinks,
@@ -389,9 +389,14 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
 
 
 def example_table(
-    examples: Sequence[Example], encodings: Sequence[Encoding], labels: np.ndarray, rows: Sequence[int]
+    examples: Sequence[Example],
+    encodings: Sequence[Encoding],
+    labels: np.ndarray,
+    rows: Sequence[int],
+    documents: np.ndarray,
 ) -> Examples:
-    """What the cache says of its examples: tokens, alignment, labels, and their `rows` in the split."""
+    """What the cache says of its examples: tokens, alignment, labels, their `rows` in the split, and the
+    document of each (see document_numbers)."""
 
     def flat(name: str, dtype: type) -> np.ndarray:
         return np.fromiter(itertools.chain.from_iterable(getattr(e, name) for e in encodings), dtype)
@@ -409,6 +414,7 @@ def example_table(
         labels=labels,
         spans=np.array([e.spans or ((0, 0), (0, 0)) for e in examples], np.int32).reshape(-1, 2, 2),
         rows=np.array(rows, np.int64),
+        documents=documents.astype(np.int64),
     )
 
 

@@ -356,10 +356,12 @@ def _write_logits(
 
 
 def _write_predictions(path: Path, examples: Sequence[Example], predicted: Sequence[Any]) -> None:
-    """Ids and labels, no text."""
+    """Ids, labels and, where the corpus has them, documents; no text."""
     with path.open("w", encoding="utf-8") as stream:
         for example, label in zip(examples, predicted, strict=True):
             row = {"id": example.id, "gold": example.label, "predicted": label}
+            if example.document:
+                row["document"] = example.document
             stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -13,6 +13,7 @@ from microtome.analysis.metrics import full_name
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, read_metric_terms
 from microtome.analysis.multiple_tests import holm
 from microtome.jobs.kinds.records import FinetuneRecord
+from microtome.jobs.suite.layer_comparisons import LayerScores, layer_differences
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.published import published_columns, published_score
@@ -22,6 +23,8 @@ from microtome.store.results import DERIVED_COLUMNS, LABELS, read_rows
 
 Item = tuple[str, str, ScoreKey]  # kind, task, and what was scored
 Scores = dict[Item, dict[tuple[str, float], list[MetricTerms]]]  # model, fraction -> one score per seed
+# By task and probe, run, and layer.
+DevScores = dict[tuple[str, str], dict[tuple[str, float], dict[int, list[float]]]]
 MODEL_COLUMNS = ("model", "reference_model")
 
 
@@ -53,19 +56,26 @@ def _published(row: Mapping[str, Any], task: Task | None, held_out: Collection[s
 
 def derived_rows(plan: Plan, store: Store) -> pd.DataFrame:
     """What is derived from the primary scores of fine-tuning and probing on the test split, with 95 %
-    bootstrap intervals over test examples, and seeds if there are several. Columns:
+    bootstrap intervals over test documents, and seeds if there are several. Columns:
     `store.results.DERIVED_COLUMNS`.
 
     quantity "mean"        over seeds, where there are several
     quantity "gain"        the score minus that of the same model with none of the training data
     quantity "difference"  the score minus that of another model with as much of it
+    quantity "from_best_layer"  of a probe: the score minus that of the best layer of the same model, as
+                                chosen on dev
+    quantity "best_layer_gain"  of a probe: the score of the best layer minus that of the best layer before
+                                fine-tuning
 
-    What is subtracted was scored on the same examples, and is named by reference_model and
-    reference_fraction. `seeds` training runs are behind each value; `p` is after Holm's correction over all
-    gains, or all differences, of a task and kind of job: pairs of models, fractions and layers.
+    What is subtracted was scored on the same examples, and is named by reference_model, reference_fraction
+    and, where it is another layer, reference_layer. `seeds` training runs are behind each value; `p` is after
+    Holm's correction over all rows of a quantity, a task and a kind of job: pairs of models, fractions and
+    layers.
     """
     artifacts = store.find_all(job.request for job in plan.jobs if job.kind in ("finetune", "probe"))
-    rows = [{"suite": plan.suite.name, **row} for row in _corrected(_derived(_scores(plan, artifacts)))]
+    scores = _scores(plan, artifacts)
+    derived = [*_derived(scores), *_between_layers(scores, _dev_scores(plan, artifacts))]
+    rows = [{"suite": plan.suite.name, **row} for row in _corrected(derived)]
     return tidy(_by_model(rows, plan), DERIVED_COLUMNS)
 
 
@@ -107,6 +117,42 @@ def _scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> Scores:
             item = job.kind, str(job.labels["task"]), key
             scores.setdefault(item, {}).setdefault(run, []).append(terms)
     return scores
+
+
+def _dev_scores(plan: Plan, artifacts: Mapping[str, Artifact]) -> DevScores:
+    """What probes of single layers have on dev, where they were scored there."""
+    scores: DevScores = {}
+    for job in plan.jobs:
+        artifact = artifacts.get(job.id)
+        if artifact is None or job.kind != "probe":
+            continue
+        run = str(job.labels["model"]), float(job.labels["fraction"])
+        for row in read_rows(artifact):
+            if row.get("split") == "dev":
+                item = str(job.labels["task"]), str(row["probe"])
+                layers = scores.setdefault(item, {}).setdefault(run, {})
+                layers.setdefault(int(row["layer"]), []).append(float(row["value"]))
+    return scores
+
+
+def _between_layers(scores: Scores, on_dev: DevScores) -> Iterator[dict[str, Any]]:
+    probes: dict[tuple[str, str], LayerScores] = {}
+    for (kind, task, key), runs in scores.items():
+        if kind != "probe" or key.layer is None:
+            continue
+        item = task, str(key.probe)
+        probe = probes.setdefault(item, LayerScores(dev=on_dev.get(item, {})))
+        for run, of_seeds in runs.items():
+            probe.test.setdefault(run, {})[key.layer] = of_seeds
+    for (task, name), probe in probes.items():
+        for compared in layer_differences(probe):
+            key = ScoreKey(name, compared.layer)
+            row = _named(("probe", task, key), probe.test[compared.run][compared.layer])
+            model, fraction = compared.run
+            row |= {"model": model, "fraction": fraction, "reference_layer": compared.reference_layer}
+            row |= _against(compared.quantity, compared.reference) | _bounds(compared.difference)
+            # The states of the pretrained model are of no training run: nothing of them is luck.
+            yield row | {"seeds": len(probe.test[compared.run][compared.layer])}
 
 
 def _derived(scores: Scores) -> Iterator[dict[str, Any]]:

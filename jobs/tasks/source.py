@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -175,9 +174,6 @@ def _read(data: TaskData, split: str, times: int) -> Rows:
     with noting_files() as opened:
         labelled = split not in data.spec.unlabelled
         examples = read_examples(path, data.spec.for_split(split), labels=labelled)
-    pattern = data.spec.document
-    if pattern is not None:
-        examples = [replace(e, document=_document(pattern, e.id, path)) for e in examples]
     if data.spec.shares and split in ("train", *data.spec.shares):
         examples = held_out(examples, data.spec.shares)[split]
     if not examples:
@@ -197,10 +193,3 @@ def _read(data: TaskData, split: str, times: int) -> Rows:
 def _there(path: Path) -> bool:
     with reading(path):
         return path.exists()
-
-
-def _document(pattern: str, id: str, path: Path) -> str:
-    found = re.search(pattern, id)
-    if found is None:
-        raise InputError(f"{path}: id '{id}' names no document (expected {pattern})")
-    return found[1]

@@ -25,6 +25,8 @@ class Examples:
     labels        int or float    [w], [e] or [e, classes], as the task has it
     spans         int32 [e, 2, 2] first word and word after the last of two mentions; zeros without mentions
     rows          int64 [e]       which row of the split each example is
+    documents     int64 [e]       the document that it is from, as the row of that document's first example;
+                                  where the corpus names no documents, every example is one: `rows`
     """
 
     offsets: np.ndarray
@@ -36,6 +38,7 @@ class Examples:
     labels: np.ndarray
     spans: np.ndarray
     rows: np.ndarray
+    documents: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -52,6 +55,10 @@ class Examples:
 
     @classmethod
     def load(cls, contents: Contents) -> Self:
-        """Read those of a cache back; StoreError if the file is missing or damaged."""
+        """Read those of a cache back; StoreError if the file is missing or damaged.
+
+        A cache that was written before documents were kept has none: every example is one.
+        """
         with np.load(io.BytesIO(contents.read(EXAMPLES)), allow_pickle=False) as arrays:
-            return cls(**{f.name: arrays[f.name] for f in fields(cls)})
+            stored = dict(arrays)
+        return cls(**{"documents": stored["rows"]} | stored)

@@ -198,6 +198,11 @@ class ActivationCache:
         """First word and word after the last of two mentions: int32 [examples, 2, 2]."""
         return self.example_data.spans
 
+    @property
+    def documents(self) -> np.ndarray:
+        """Which document each example is from, a number that its examples share: int64 [examples]."""
+        return self.example_data.documents
+
     def hidden(self, layer: int, example: int | None = None) -> np.ndarray:
         """Hidden states after `layer`: [tokens, dim] of all examples in order, or [T, dim] of one."""
         index = self._index(HIDDEN, layer)

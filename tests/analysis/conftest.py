@@ -45,6 +45,7 @@ def make_cache(tmp_path):
             labels=np.asarray(labels, more.get("label_dtype", np.int16)),
             spans=np.asarray(more.get("spans", np.zeros((len(lengths), 2, 2))), np.int32),
             rows=np.arange(len(lengths)),
+            documents=np.asarray(more.get("documents", np.arange(len(lengths)))),
         )
         store = Store(tmp_path / "made")
         request = Request("extract", 1, {"name": name}, {"checkpoint": more.get("checkpoint", "c")}, name)

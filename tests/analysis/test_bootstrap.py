@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from microtome.analysis.bootstrap import difference, interval
+from microtome.analysis.bootstrap import contrast, difference, interval
 from microtome.analysis.metrics.labels import class_labels, number_labels
 from microtome.analysis.metrics.terms import MetricTerms, metric_terms
 from microtome.store.errors import InputError
@@ -129,14 +129,14 @@ def test_models_that_train_alike_rarely_differ():
 
 def test_documents_are_covered_where_sentences_are_not():
     rng = np.random.default_rng(8)
-    documents = np.repeat(np.arange(40), 30)
+    documents = np.repeat(np.arange(100), 12)
 
-    def run(groups):
-        own = rng.beta(7, 3, size=40)[documents]
-        return interval([right(rng.random(1200) < own, groups=groups)], resamples=400)
+    def run(groups, seed):
+        own = rng.beta(7, 3, size=100)[documents]
+        return interval([right(rng.random(1200) < own, groups=groups)], seed=seed)
 
-    assert covered([run(documents) for _ in range(300)], 0.7) >= 0.91
-    assert covered([run(None) for _ in range(300)], 0.7) < 0.8
+    assert 0.93 <= covered([run(documents, seed) for seed in range(800)], 0.7) <= 0.97
+    assert covered([run(None, seed) for seed in range(300)], 0.7) < 0.85
 
 
 def correlated(rng, n, rho=0.8, groups=None):
@@ -178,3 +178,15 @@ def test_a_difference_has_a_p_value_and_an_effect_size():
     assert found.effect == pytest.approx((values[0].mean() - values[1].mean()) / pooled)
     assert np.isnan(difference(better[:1], worse[:1]).effect)
     assert difference(worse, worse).p == 1
+
+
+def test_a_difference_of_gains_is_paired_throughout():
+    rng = np.random.default_rng(9)
+    before = rng.random(400) < 0.5
+    after, alike = before | (rng.random(400) < 0.2), before | (rng.random(400) < 0.02)
+    sides = [[right(side)] for side in (after, before, alike, before)]
+    found = contrast([sides[0], sides[3]], [sides[1], sides[2]])
+    assert found.value == pytest.approx(after.mean() - alike.mean())
+    assert 0 < found.low < found.value < found.high
+    direct = difference(sides[0], sides[2])
+    assert (found.low, found.high) == pytest.approx((direct.low, direct.high))

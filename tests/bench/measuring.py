@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import torch
 
 from microtome.jobs.data.encoding import Encoder
@@ -156,7 +157,8 @@ class Bench:
         sentences, encodings = self.sentences[window], self.encodings[window]
         request = Request("extract", 1, {"name": name, "format": form}, {"checkpoint": "bench"}, name)
         labels = self.task.kind.cached_labels(sentences, self.task.classes)
-        table = example_table(sentences, encodings, labels, range(len(sentences)))
+        rows = np.arange(len(sentences))
+        table = example_table(sentences, encodings, labels, rows.tolist(), rows)
         config = self.model.config
         layout = cache_layout(config, ExtractConfig(format=form), loading.is_causal(config))
         pinned = extract.pinned_memory if self.device.type == "cuda" else None

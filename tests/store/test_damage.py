@@ -57,6 +57,7 @@ def write(root, form="zarr", compression="none", seed=0):
         labels=rng.integers(0, 3, examples),
         spans=np.zeros((examples, 2, 2), np.int32),
         rows=np.arange(examples),
+        documents=np.arange(examples),
     )
     request = Request("extract", 1, {"form": form, "compression": compression, "seed": seed}, {}, "cache")
     with Store(root).begin(request) as staging:

@@ -3,8 +3,9 @@
 import pandas as pd
 
 from microtome.analysis.report.canvas import slug
-from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, shown
+from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted, shown
 from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.best_layers import TIED, best_layer_gains, with_tied_layers
 from microtome.analysis.report.sections.layers import layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands, one_run
@@ -29,9 +30,16 @@ LEVELS = (
     "(its score is in the table of baselines). What does not exceed them could be had without the model."
 )
 EXTRAS = {
-    "selectivity": "Accuracy of the probe minus its accuracy on a control task, where every word type has "
-    "one random label (Hewitt and Liang 2019). A high score with low selectivity may be the probe's own "
-    "memory.",
+    "primary_selectivity": "Score of the probe above that of the majority label, minus the same on a control "
+    "task, where every word type has one random label (Hewitt and Liang 2019). Above 0 the layer says more "
+    "of the task than the probe memorises of the words.",
+    "unseen_word_selectivity": "The same on the test words that the training words do not have: their random "
+    "labels cannot be known, so that this is no memory.",
+    "seen_word_selectivity": "The same on the test words that the training words have.",
+    "selectivity": "Accuracy of the probe minus its accuracy on the control task, as published. It depends "
+    "on how frequent the most frequent label of each is, and may be negative for that reason alone.",
+    "selectivity_over_majority": "Accuracy of the probe above that of the majority label, minus the same on "
+    "the control task.",
     "random_label_selectivity": "Accuracy of the probe minus its accuracy on a random label per example. "
     "Random labels of unseen examples cannot be learnt: the difference is the score above chance.",
     "compression": "Code length of the labels by their frequencies alone over their online code length given "
@@ -45,9 +53,22 @@ WEIGHTS = (
     "one. A triangle marks the centre of gravity, the mean layer under these weights. A weight says how "
     "useful a layer is beside the others, not alone."
 )
+CODELENGTHS = {  # metric -> column
+    "codelength": "codelength",
+    "control_codelength": "of the control task",
+    "prior_codelength": "by label frequencies",
+    "compression": "compression",
+    "control_compression": "compression of the control task",
+}
+CODELENGTH_TITLE = (
+    "Online codelength of the training labels in bits (Voita and Titov 2020), beside that of the control "
+    "task given the same states, and that of the labels by their frequencies alone; a compression is the "
+    "code by frequencies over the code of the probe, of the same labels"
+)
 BEST = (
     "Best layer of each probe, and the gain of that layer over the same layer before fine-tuning, bold where "
-    "several training runs show one. "
+    f"several training runs show one. {TIED}The rise is the score of the best layer minus that of the best "
+    "layer before fine-tuning; its effect is the rise over the standard deviation between training runs. "
 )
 CHOSEN_ON_DEV = "The layer was chosen on the dev part, and its score is that on the test part"
 CHOSEN_ON_TEST = (
@@ -66,7 +87,7 @@ def probing_section(results: Results) -> Section | None:
     mixed = _mix(results)
     if not figures and mixed is None:
         return None
-    tables = [table for table in (_best(results), _without_layers(results)) if table]
+    tables = [table for table in (_best(results), _codelengths(results), _without_layers(results)) if table]
     return Section(
         ident="probing",
         title="Layer-wise probing",
@@ -80,7 +101,7 @@ def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
     ident = f"probing-{slug(probe) or 'unnamed'}"
     return Figure(
         title=f"{_title(probe)} probe, layer by layer",
-        caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes),
+        caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes) + _narrow_grid(results, probe),
         pictures=layer_curves(
             probes,
             results.models_in(probes),
@@ -150,7 +171,8 @@ def _best(results: Results) -> Table | None:
         return None
     best = best_layers(results.probes)
     keys = ["probe", *ITEM, "fraction", "layer"]
-    frame = renamed(best[[*keys, "metric", "mean", *BOUNDS]], mean="score")
+    tied = with_tied_layers(results, results.probes, best)
+    frame = renamed(tied[[*keys, "metric", "tied", "mean", *BOUNDS]], mean="score")
     gains = results.derived_from("probe", "gain")
     styles: Styles = {}
     if not gains.empty:
@@ -159,6 +181,8 @@ def _best(results: Results) -> Table | None:
         sure = set(gains.loc[shown(gains), keys].itertuples(index=False, name=None))
         rows = frame[keys].itertuples(index=False, name=None)
         styles = {(row, "gain"): "sure" for row, key in enumerate(rows) if key in sure}
+    rises = best_layer_gains(results)
+    frame = frame.merge(rises, on=[*keys, "metric"], how="left")
     baselines = _baselines(results)
     for name in BASELINES:
         part = baselines[baselines["probe"] == name][[*ITEM, "mean", "low", "high"]]
@@ -169,6 +193,32 @@ def _best(results: Results) -> Table | None:
     return as_table(frame, "table-best-layers", title, styles=styles)
 
 
+def _codelengths(results: Results) -> Table | None:
+    """The codelength of every probed layer beside that of its control task and of the labels' frequencies."""
+    keys = ["probe", *ITEM, "fraction", "layer"]
+    rows = results.rows
+    selected = rows[(rows["kind"] == "probe") & rows["metric"].isin(CODELENGTHS)].dropna(
+        subset=["layer", "fraction"]
+    )
+    if selected.empty:
+        return None
+    frame = over_seeds(selected, [*keys, "metric"])
+    wide = pivoted(frame, keys, "metric", list(CODELENGTHS)).rename(columns=CODELENGTHS)
+    return as_table(wide, "table-codelengths", CODELENGTH_TITLE)
+
+
+def _narrow_grid(results: Results, probe: str) -> str:
+    """Of how many fits the strength lies beyond its grid, for a caption; empty if of none."""
+    rows = results.rows[(results.rows["kind"] == "probe") & (results.rows["probe"] == probe)]
+    fits, at_end = (int((rows["metric"] == name).sum()) for name in ("strength", "strength_at_end"))
+    if not at_end:
+        return ""
+    return (
+        f" In {at_end} of {fits} fits the best regularisation lies one step beyond its grid: a wider one "
+        "(strengths, bag_strengths) might do better."
+    )
+
+
 def _without_layers(results: Results) -> Table | None:
     frame = results.unlayered
     if frame.empty:
@@ -176,7 +226,9 @@ def _without_layers(results: Results) -> Table | None:
     columns = [*ITEM, "probe", "metric", "fraction", "mean", *BOUNDS, "n"]
     named = frame[columns].assign(metric=frame["metric"].map(metric_name))
     return as_table(
-        renamed(named, mean="score"), "table-unlayered", "Baselines, and probes of all layers together"
+        renamed(named, mean="score"),
+        "table-unlayered",
+        "Baselines, and probes of all layers together." + _narrow_grid(results, "bag-of-words"),
     )
 
 

@@ -33,9 +33,10 @@ from microtome.analysis.report.sections.overlap import overlap_table
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import Table, as_table, estimates, renamed, shown_styles
 
+# A test document is an example where the corpus names no documents.
 BANDS = {
-    "interval": " {} are 95 % bootstrap intervals over test examples (and seeds, where there are several).",
-    "both": " {} are 95 % bootstrap intervals over test examples for a single run, and one standard "
+    "interval": " {} are 95 % bootstrap intervals over test documents (and seeds, where there are several).",
+    "both": " {} are 95 % bootstrap intervals over test documents for a single run, and one standard "
     "deviation over seeds to either side for several.",
     "deviation": " Lines are means over seeds; {} are one standard deviation over seeds to either side.",
 }

@@ -5,6 +5,7 @@ import pandas as pd
 
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent, shown
 from microtome.analysis.report.section import Section
+from microtome.analysis.report.sections.best_layers import TIED, with_tied_layers
 from microtome.analysis.report.sections.findings import key_findings
 from microtome.analysis.report.sections.findings.leaders import ahead_of_others
 from microtome.analysis.report.sections.results import Results, best_layers, first_probe
@@ -23,7 +24,7 @@ GAIN_NOTE = (
 )
 BEST_NOTE = "A score is marked as best where it is shown to be above those of all other models. "
 BOUNDS_NOTE = (
-    "Below a number stands its 95 % bootstrap interval over test examples (and seeds, where there are "
+    "Below a number stands its 95 % bootstrap interval over test documents (and seeds, where there are "
     "several), or else ± its standard deviation over seeds."
 )
 
@@ -49,7 +50,7 @@ def summary_section(results: Results) -> Section | None:
     )
     noted = any(cell.note for row in table.cells for cell in row)
     note = (BEST_NOTE if best else "") + (GAIN_NOTE if "gain" in frame else "")
-    note += BOUNDS_NOTE if noted else ""
+    note += (TIED if len(results.probes) else "") + (BOUNDS_NOTE if noted else "")
     return Section(ident="summary", title="Summary", note=note, findings=sentences, tables=[table])
 
 
@@ -71,11 +72,17 @@ def summary(results: Results) -> pd.DataFrame:
         frame["gain"] = frame[percent(fractions[-1])] - frame[percent(0)]
         frame = _with_intervals(frame, results.derived_from("finetune", "gain"), fractions[-1])
     if not probes.empty:
-        probed = best_layers(first_probe(probes)).sort_values("fraction")
+        first = first_probe(probes)
+        probed = with_tied_layers(results, first, best_layers(first)).sort_values("fraction")
         before = probed[probed["fraction"] == 0]
         after = probed[probed["fraction"] > 0].drop_duplicates(ITEM, keep="last")
         for part, name in ((before, "before"), (after, "after")):
-            columns = {"layer": f"layer {name}", "mean": f"score {name}", **bounds_of(f"score {name}")}
+            columns = {
+                "layer": f"layer {name}",
+                "tied": f"tied {name}",
+                "mean": f"score {name}",
+                **bounds_of(f"score {name}"),
+            }
             frame = frame.merge(part[[*ITEM, *columns]].rename(columns=columns), on=ITEM, how="left")
     return frame.dropna(axis="columns", how="all")
 

@@ -3,7 +3,9 @@
 A file that is not what the format says is an InputError with file, line and what was found.
 """
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from microtome.jobs.data.examples import Example
@@ -77,4 +79,13 @@ def read_examples(path: Path, spec: DataSpec, *, labels: bool = True) -> list[Ex
             raise
         raise InputError(f"{error}; if it is in another encoding, name it: encoding: latin-1") from None
     refuse_unsound(examples, path, labelled=labels)
-    return examples
+    if spec.document is None:
+        return examples
+    return [replace(e, document=_document(spec.document, e.id, path)) for e in examples]
+
+
+def _document(pattern: str, id: str, path: Path) -> str:
+    in_id = re.search(pattern, id)
+    if in_id is None:
+        raise InputError(f"{path}: id '{id}' names no document (expected {pattern})")
+    return in_id[1]

@@ -106,8 +106,15 @@ def _example(
     name = f"{abstract.pmid}.{chemical.id}.{gene.id}"
     groups = abstract.gold.get((chemical.id, gene.id), [NO_RELATION])
     label, *further = (spec.label(group, abstract.where) for group in groups)
-    further_labels = tuple(str(group) for group in further)
-    return Example(name, (words,), label, spans, further_labels=further_labels, where=abstract.where)
+    return Example(
+        name,
+        (words,),
+        label,
+        spans,
+        document=abstract.pmid,
+        further_labels=tuple(str(group) for group in further),
+        where=abstract.where,
+    )
 
 
 def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:

@@ -13,6 +13,7 @@ from microtome.jobs.data.readers.tags import iob2_tags
 from microtome.store.errors import InputError
 
 DOCUMENT_MARKS = ("-DOCSTART-", "###MEDLINE:")  # a line of their own, no sentence
+USUAL_MARK = re.compile(r"-DOCSTART-|###MEDLINE:\s*(\S*)")
 QUOTED_QUOTE = '""""'  # a lone double quote as a CSV writer puts it: the four-column files of BLUE
 
 
@@ -32,25 +33,29 @@ def read_conll(path: Path, spec: DataSpec) -> list[Example]:
     its tag unless the task's columns say otherwise; they are parted by tabs unless its delimiter does.
 
     A tag B or I without a type gets the type `entity` of the spec. Without labels, words may stand alone.
-    With `document_mark` each sentence knows its document.
+    Each sentence knows its document where the file marks them: by `document_mark`, or by the usual lines,
+    -DOCSTART- and ###MEDLINE:. A mark that names none is counted; what stands before the first is document 0.
     """
     examples = []
-    for number, sentence in enumerate(_sentences(path, spec)):
+    sentences = list(_sentences(path, spec))
+    marked = any(sentence.document for sentence in sentences)
+    for number, sentence in enumerate(sentences):
         tags = ("O",) * len(sentence.words)
         if spec.labelled:
             tags = iob2_tags(sentence.tags, spec, sentence.places)
         where = f"{path}:{sentence.line}"
         texts = (tuple(sentence.words),)
-        examples.append(Example(str(number), texts, tags, document=sentence.document, where=where))
+        document = sentence.document or ("0" if marked else "")
+        examples.append(Example(str(number), texts, tags, document=document, where=where))
     return examples
 
 
 def _sentences(path: Path, spec: DataSpec) -> Iterator[Sentence]:
-    mark = re.compile(spec.document_mark) if spec.document_mark is not None else None
+    mark = re.compile(spec.document_mark) if spec.document_mark is not None else USUAL_MARK
     documents = 0
     sentence = Sentence("", 0)
     for number, line in text_lines(path):
-        begun = mark.match(line) if mark is not None else None
+        begun = mark.match(line)
         if begun is not None or not line.strip():
             if sentence.words:
                 yield sentence

@@ -27,7 +27,9 @@ def read_ddi(path: Path, spec: DataSpec) -> list[Example]:
 
 
 def _document(file: Path, spec: DataSpec) -> Iterator[Example]:
-    for sentence in xml_root(file).iter("sentence"):
+    root = xml_root(file)
+    document = root.get("id") or file.stem
+    for sentence in root.iter("sentence"):
         text = _get(sentence, "text", str(file))
         drugs: dict[str, Parts] = {}
         for entity in sentence.iter("entity"):
@@ -43,7 +45,8 @@ def _document(file: Path, spec: DataSpec) -> Iterator[Example]:
                 continue
             mentions = _drug(drugs, pair, "e1", where), _drug(drugs, pair, "e2", where)
             words, spans = mask_pair(text, mentions, (MASK, MASK), BOTH)
-            yield Example(name, (words,), spec.label(label, where), spans, where=where)
+            label = spec.label(label, where)
+            yield Example(name, (words,), label, spans, document=document, where=where)
 
 
 def _label(pair: ElementTree.Element, where: str) -> str | None:

@@ -1,7 +1,10 @@
 """What each format of a task's `data:` reads besides what every format has."""
 
-ROLES = ("id", "text_a", "text_b", "words", "label")  # what a row may be made of
-_TEXTS = ("columns.id", "columns.text_a", "columns.text_b", "columns.label", "split_columns")
+ROLES = ("id", "text_a", "text_b", "words", "label", "document")  # what a row may be made of
+_TEXTS = (
+    *("columns.id", "columns.text_a", "columns.text_b", "columns.label", "columns.document"),
+    "split_columns",
+)
 _LABELS = ("label_map", "target", "marks")
 _TABLE = (*_TEXTS, *_LABELS, "encoding", "delimiter", "header")
 _JSON = (*_TEXTS, "columns.words", *_LABELS, "encoding", "scheme")
@@ -11,7 +14,7 @@ _STANDOFF = ("label_map", "annotations", "pairs")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "bioc": (*_STANDOFF, "encoding"),
     "biosses": (),
-    "blue-relation": ("columns.id", "columns.text_a", "columns.label", "label_map"),
+    "blue-relation": ("columns.id", "columns.text_a", "columns.label", "columns.document", "label_map"),
     "boolean-classes": ("columns.id", "columns.text_a", "label_map", "encoding"),
     "brat": (*_STANDOFF, "encoding"),
     "chemprot": ("label_map",),

@@ -22,11 +22,13 @@ HALLMARKS = (  # by their number in the files
 
 
 def read_hoc(path: Path, spec: DataSpec) -> list[Example]:
-    """Columns labels (`0_x,1_x,...,9_x`, x is 0 or 1), sentence, index (`<pmid>_s<sentence>`)."""
+    """Columns labels (`0_x,1_x,...,9_x`, x is 0 or 1), sentence, index (`<pmid>_s<sentence>`). The document
+    of a sentence is its abstract, the pmid."""
     examples = []
     for where, row in tab_rows(path, needs=("sentence", "index", *(("labels",) if spec.labelled else ()))):
         label = _hallmarks(row["labels"], spec, where) if spec.labelled else ()
-        examples.append(Example(row["index"], (tuple(row["sentence"].split()),), label, where=where))
+        words, document = tuple(row["sentence"].split()), row["index"].rpartition("_s")[0]
+        examples.append(Example(row["index"], (words,), label, document=document, where=where))
     return examples
 
 

@@ -63,7 +63,7 @@ def _record(file: Path, spec: DataSpec) -> Iterator[Example]:
         id = f"{name}.{first.number}.{second.number}"
         where = f"{file}:{first.place[0]}"
         label = gold.get((first, second), NO_RELATION)
-        yield Example(id, (masked,), spec.label(label, where), spans, where=where)
+        yield Example(id, (masked,), spec.label(label, where), spans, document=name, where=where)
 
 
 def _concepts(file: Path, lines: list[list[str]]) -> list[Concept]:

@@ -15,19 +15,22 @@ TRIALS = "CT json"
 def read_nli4ct(path: Path, spec: DataSpec) -> list[Example]:
     """Premise: the whole section, of both trials for a Comparison. Hypothesis: the statement.
 
-    The trials are read from `CT json/<id>.json` beside the file.
+    The trials are read from `CT json/<id>.json` beside the file. The document of a statement is its first
+    trial.
     """
     trial = functools.cache(lambda name: _report(path.parent / TRIALS, name))
     examples = []
     for key, item in json_objects(path, keyed_by="id").items():
         where = f"{path}: item {key}"
         label = spec.label(item.get("Label"), where)
-        premise = _section(trial(_told(item, "Primary_id", where)), item, where)
+        primary = _told(item, "Primary_id", where)
+        premise = _section(trial(primary), item, where)
         if _told(item, "Type", where) == "Comparison":
             other = _section(trial(_told(item, "Secondary_id", where)), item, where)
             premise = ["Primary", "trial:", *premise, "Secondary", "trial:", *other]
         statement = tuple(_told(item, "Statement", where).split())
-        examples.append(Example(key, (tuple(premise), statement), label, where=where))
+        texts = tuple(premise), statement
+        examples.append(Example(key, texts, label, document=primary, where=where))
     return examples
 
 

@@ -1,6 +1,7 @@
 """An example from a row of named values: texts and a class, classes or a number; or words and tags."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from microtome.jobs.data.examples import Example, Label
@@ -20,21 +21,23 @@ def example_of(
     if columns is None:
         columns = columns_of(spec.columns, list(row), where, labelled=spec.labelled)
     id = row_id(row[columns["id"]] if "id" in columns else number, where)
+    document = row_id(row[columns["document"]], where) if "document" in columns else ""
     if "words" in columns:
-        return _tagged(row, spec, columns, id, where)
+        return replace(_tagged(row, spec, columns, id, where), document=document)
     texts = [text_of(row[columns[role]], f"{where}: '{columns[role]}'") for role in TEXTS if role in columns]
     label = _label(row[columns["label"]], spec, where) if spec.labelled else ""
     if spec.marks is None:
-        return Example(id, tuple(tuple(text.split()) for text in texts), label, where=where)
+        words_of_texts = tuple(tuple(text.split()) for text in texts)
+        return Example(id, words_of_texts, label, document=document, where=where)
     try:
         words, spans = marked(texts[0], spec.marks)
     except InputError as error:
         raise InputError(f"{where}: {error}{marks_that_fit(texts[0])}") from None
-    return Example(id, (words,), label, spans, where=where)
+    return Example(id, (words,), label, spans, document=document, where=where)
 
 
 def row_id(value: Any, where: str) -> str:
-    """The id of a row: a text or a whole number."""
+    """The id of a row, or of its document: a text or a whole number."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InputError(f"{where}: expected an id, found {type(value).__name__} {value!r:.40}")
     return str(value)

@@ -27,8 +27,9 @@ class DataSpec(Config):
     files: dict[str, str] = Field(description="split (train, dev, test) -> file, or folder")
     columns: dict[str, Columns] = Field(
         default_factory=dict,
-        description="what a row is made of (id, text_a, text_b, words, label) -> the column's name, or its "
-        "number from 0, or several names of which a file has one; in xml paths such as title or note/@id",
+        description="what a row is made of (id, text_a, text_b, words, label, document) -> the column's "
+        "name, or its number from 0, or several names of which a file has one; in xml paths such as title or "
+        "note/@id",
     )
     split_columns: dict[str, dict[str, Columns]] = Field(
         default_factory=dict, description="split -> its columns, where they differ from those above"
@@ -62,7 +63,7 @@ class DataSpec(Config):
     document_mark: str | None = Field(
         None,
         description="of conll: regular expression of a line that begins a document and is no word; its "
-        "group, if there is one, is the document's name",
+        "group, if there is one, is the document's name; -DOCSTART- and ###MEDLINE: if unset",
     )
     record: str | None = Field(
         None,
@@ -94,7 +95,8 @@ class DataSpec(Config):
     )
     document: str | None = Field(
         None,
-        description="regular expression whose group finds an example's document in its id; the id if unset",
+        description="regular expression whose group finds an example's document in its id; if unset, what "
+        "the format or a column says of it, else every example is one",
     )
     root: str | None = Field(None, description="folder of the files, relative to the task file")
 
@@ -173,6 +175,8 @@ class DataSpec(Config):
         if sum(self.hold_out.values()) >= 1:
             raise ValueError("hold_out leaves nothing to train on")
         self._refuse_unlabelled()
+        if "document" in self.columns and self.document is not None:
+            raise ValueError("document is looked for in the id, and columns has document; choose one")
         if "text_b" in self.columns and self.marks is not None:
             raise ValueError("marks are looked for in one text, and columns has text_b")
         usable = SETTINGS.get(self.format)

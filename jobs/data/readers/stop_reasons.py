@@ -43,8 +43,8 @@ def read_covid_stop_reasons(path: Path, spec: DataSpec) -> list[Example]:
     for number, (where, row) in enumerate(rows):
         label = tuple(spec.label(name, where) for name in classes if _is_true(row, name, where))
         if row["why_stopped"].strip() not in ("", NOT_APPLICABLE):
-            words = tuple(row["why_stopped"].split())
-            examples.append(Example(f"{row['nctid']}_{number}", (words,), label, where=where))
+            id, words = f"{row['nctid']}_{number}", tuple(row["why_stopped"].split())
+            examples.append(Example(id, (words,), label, document=row["nctid"], where=where))
     return examples
 
 

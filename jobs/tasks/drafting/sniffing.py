@@ -248,7 +248,7 @@ def _xml(path: Path, files: Sequence[Path], wanted: str | None) -> Sniffed:
             root.find(".//sentence/pair[@ddi]") is not None
             and root.find(".//entity[@charOffset]") is not None
         ):
-            return Sniffed("ddi", {"document": r"^(.+?)\.s\d+\."}, type="relation")
+            return Sniffed("ddi", type="relation")
     root = xml_root(files[0])
     counts = Counter(element.tag for element in root.iter() if len(element) or element.attrib)
     counts.pop(root.tag, None)

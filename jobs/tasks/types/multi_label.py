@@ -6,8 +6,8 @@ import numpy as np
 
 from microtome.analysis.metrics.labels import SetLabels, indicators, set_labels
 from microtome.jobs.data.encoding import Encoding
-from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType, documents
+from microtome.jobs.data.examples import Example, document_names
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 class MultiLabel(TaskType):
@@ -42,7 +42,7 @@ class MultiLabel(TaskType):
         self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
     ) -> SetLabels:
         gold: list[Sequence[str]] = [e.label for e in examples]  # type: ignore[misc]
-        return set_labels(gold, predicted, labels, groups=documents(examples))
+        return set_labels(gold, predicted, labels, groups=document_names(examples))
 
     def counted(self, labels: Sequence[str]) -> Sequence[str]:
         return labels

@@ -6,8 +6,8 @@ import numpy as np
 
 from microtome.analysis.metrics.tags import TagLabels, tag_labels, word_class
 from microtome.jobs.data.encoding import Encoding
-from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType, documents
+from microtome.jobs.data.examples import Example, document_names
+from microtome.jobs.tasks.types.task_type import TaskType
 
 NO_TARGET = -100  # what the cross-entropy of torch leaves out
 
@@ -61,7 +61,7 @@ class Ner(TaskType):
         self, examples: Sequence[Example], predicted: Sequence[Sequence[str]], labels: Sequence[str]
     ) -> TagLabels:
         gold: list[Sequence[str]] = [e.label for e in examples]  # type: ignore[misc]
-        return tag_labels(gold, predicted, labels, groups=documents(examples))
+        return tag_labels(gold, predicted, labels, groups=document_names(examples))
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         number = {name: index for index, name in enumerate(classes)}

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from microtome.analysis.metrics.labels import ClassLabels, class_labels
-from microtome.jobs.data.examples import Example
+from microtome.jobs.data.examples import Example, document_names
 from microtome.jobs.tasks.types.single_label import SingleLabel
-from microtome.jobs.tasks.types.task_type import documents
 
 
 class RelationClassification(SingleLabel):
@@ -25,7 +24,7 @@ class RelationClassification(SingleLabel):
         gold: list[str] = []
         predictions: list[str] = []
         groups: list[str] = []
-        for example, prediction, document in zip(examples, predicted, documents(examples), strict=True):
+        for example, prediction, document in zip(examples, predicted, document_names(examples), strict=True):
             first, *missed = _with_the_right_one_first(
                 (str(example.label), *example.further_labels), prediction
             )

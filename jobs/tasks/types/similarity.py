@@ -7,8 +7,8 @@ import numpy as np
 
 from microtome.analysis.metrics.labels import NumberLabels, number_labels
 from microtome.jobs.data.encoding import Encoding
-from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType, documents
+from microtome.jobs.data.examples import Example, document_names
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 class Similarity(TaskType):
@@ -41,7 +41,7 @@ class Similarity(TaskType):
     def labelled(
         self, examples: Sequence[Example], predicted: Sequence[float], labels: Sequence[str]
     ) -> NumberLabels:
-        return number_labels([e.label for e in examples], predicted, groups=documents(examples))
+        return number_labels([e.label for e in examples], predicted, groups=document_names(examples))
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return np.array([e.label for e in examples], np.float32)

@@ -6,8 +6,8 @@ import numpy as np
 
 from microtome.analysis.metrics.labels import ClassLabels, class_labels
 from microtome.jobs.data.encoding import Encoding
-from microtome.jobs.data.examples import Example
-from microtome.jobs.tasks.types.task_type import TaskType, documents
+from microtome.jobs.data.examples import Example, document_names
+from microtome.jobs.tasks.types.task_type import TaskType
 
 
 class SingleLabel(TaskType):
@@ -37,7 +37,9 @@ class SingleLabel(TaskType):
     def labelled(
         self, examples: Sequence[Example], predicted: Sequence[str], labels: Sequence[str]
     ) -> ClassLabels:
-        return class_labels([str(e.label) for e in examples], predicted, labels, groups=documents(examples))
+        return class_labels(
+            [str(e.label) for e in examples], predicted, labels, groups=document_names(examples)
+        )
 
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         return np.array([list(classes).index(str(e.label)) for e in examples], np.int16)

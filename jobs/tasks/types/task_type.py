@@ -81,7 +81,7 @@ class TaskType(ABC):
         self, examples: Sequence[Example], predicted: Sequence[Any], labels: Sequence[str]
     ) -> Labels:
         """Gold labels and predictions in the form that metrics take. What is resampled is the document, where
-        examples are cut from documents (see `documents`)."""
+        examples are cut from documents (see `document_names`)."""
 
     @property
     def primary(self) -> str:
@@ -115,8 +115,3 @@ class TaskType(ABC):
     def cached_labels(self, examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
         """Labels for the cache: class numbers int16 [words] or [examples], uint8 [examples, classes] of
         zeros and ones, or float32 [examples]."""
-
-
-def documents(examples: Sequence[Example]) -> list[str]:
-    """The document that each example is cut from; of a whole document, its own id."""
-    return [example.document or example.id for example in examples]

@@ -121,13 +121,13 @@ def test_a_probe_that_knows_words_only_has_no_selectivity(make_cache):
 def test_regularisation_is_chosen_on_dev_and_never_on_test(make_cache):
     train, dev = planted(make_cache, "a", 1, sentences=20), planted(make_cache, "b", 2)
     config = ProbeConfig(strengths=(1e-6, 1.0), layers=(2,), codelength=False)
-    chosen = by_layer(probe(config, train, planted(make_cache, "c", 3), dev), "strength")[2]["value"]
-    assert chosen == 1.0
+    strength = by_layer(probe(config, train, planted(make_cache, "c", 3), dev), "strength")[2]["value"]
+    assert strength == 1e6  # one step beyond the end of the grid
     rng = np.random.default_rng(5)
     shuffled = planted(make_cache, "d", 3)
     shuffled.example_data.labels[:] = rng.permutation(shuffled.labels)
-    assert by_layer(probe(config, train, shuffled, dev), "strength")[2]["value"] == 1.0
-    assert by_layer(probe(config, train, dev), "strength")[2]["value"] == 1.0  # a fifth of train
+    assert by_layer(probe(config, train, shuffled, dev), "strength")[2]["value"] == 1e6
+    assert by_layer(probe(config, train, dev), "strength")[2]["value"] == 1e6  # a fifth of train
     only = probe(ProbeConfig(strengths=(0.5,), layers=(2,)), train, dev)
     assert by_layer(only, "strength")[2]["value"] == 0.5
 
@@ -164,11 +164,11 @@ def test_the_strength_of_the_bag_is_chosen_too(make_cache):
     known.example_data.labels[:] = np.where(rng.random(300) < 0.6, known.input_ids, 0)
     strengths = []
     for dev in (None, held_out):
-        found = probe(ProbeConfig(layers=(0,), strengths=(1e-9, 10.0)), known, held_out, dev)
+        found = probe(ProbeConfig(layers=(0,), bag_strengths=(1e-9, 10.0)), known, held_out, dev)
         strengths.append(by_layer(found, "strength", "bag-of-words")[None]["value"])
     assert strengths == [10.0, 10.0]
     held_out.example_data.labels[:] = 0
-    found = probe(ProbeConfig(layers=(0,), strengths=(1e-9, 10.0)), known, held_out, held_out)
+    found = probe(ProbeConfig(layers=(0,), bag_strengths=(1e-9, 10.0)), known, held_out, held_out)
     assert by_layer(found, "strength", "bag-of-words")[None]["value"] == 1e-9
 
 
@@ -190,7 +190,7 @@ def test_the_bag_of_a_pair_has_the_words_of_both_texts(make_cache):
         for name in ("train", "dev", "test")
     )
     for held_out in (None, dev):
-        found = probe(ProbeConfig(strengths=(0.1, 10.0)), train, test, held_out)
+        found = probe(ProbeConfig(bag_strengths=(0.1, 10.0)), train, test, held_out)
         assert by_layer(found, "strength", "bag-of-words")[None]["value"] == 0.1  # the smaller of equals
         assert by_layer(found, "accuracy", "bag-of-words")[None]["value"] == 1
 

@@ -12,7 +12,7 @@ from microtome.analysis.metrics.terms import MetricTerms, ScoreKey, metric_terms
 from microtome.analysis.report.page import write_report
 from microtome.analysis.report.sections.results import Results, read
 from microtome.analysis.report.sections.summary import summary_section
-from microtome.jobs.suite.results import _corrected, _derived
+from microtome.jobs.suite.results import _between_layers, _corrected, _derived
 from microtome.store.frames import tidy
 from microtome.store.results import DERIVED_COLUMNS
 
@@ -115,7 +115,8 @@ class Simulation:
 
     def tables(self):
         """What was measured, and what is derived from it as from a suite's artifacts."""
-        return tidy(self.rows), tidy(_corrected(_derived(self.scores)), DERIVED_COLUMNS)
+        derived = [*_derived(self.scores), *_between_layers(self.scores, {})]
+        return tidy(self.rows), tidy(_corrected(derived), DERIVED_COLUMNS)
 
     def results(self) -> Results:
         return read(*self.tables())

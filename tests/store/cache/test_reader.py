@@ -49,6 +49,7 @@ def examples():
         labels=np.arange(len(LENGTHS), dtype=np.int16),
         spans=np.zeros((len(LENGTHS), 2, 2), np.int32),
         rows=np.arange(len(LENGTHS)),
+        documents=np.arange(len(LENGTHS)),
     )
 
 

@@ -6,7 +6,7 @@ from microtome.analysis.report.frames import in_order
 from microtome.analysis.report.sections.findings.adaptation import perplexities
 from microtome.analysis.report.sections.findings.attention import attention_by_depth
 from microtome.analysis.report.sections.findings.gains import share_of_gain
-from microtome.analysis.report.sections.findings.layers import best_layer_moves, probe_gains
+from microtome.analysis.report.sections.findings.layers import best_layer_moves, best_layer_rises
 from microtome.analysis.report.sections.findings.leaders import leader
 from microtome.analysis.report.sections.findings.single_label import one_label_only
 from microtome.analysis.report.sections.results import Results
@@ -25,7 +25,7 @@ def key_findings(results: Results) -> dict[str, list[Markup]]:
             one_label_only(results, task),
             share_of_gain(results, task),
             best_layer_moves(results, task),
-            probe_gains(results, task),
+            best_layer_rises(results, task),
             attention_by_depth(results, task),
         ]
         for task in in_order(results.rows["task"])

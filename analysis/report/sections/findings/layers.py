@@ -4,12 +4,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from microtome.analysis.report.frames import in_order, shown
+from microtome.analysis.report.sections.best_layers import layer_ranges, tied_layers
 from microtome.analysis.report.sections.findings.wording import (
     MOST_MODELS,
     ONE_RUN_NOTE,
     interval_text,
     listed,
-    ranges,
 )
 from microtome.analysis.report.sections.results import Results, best_layers, first_probe
 
@@ -24,11 +24,11 @@ def best_layer_moves(results: Results, task: str) -> Markup:
     moves, parts, one_run = [], [], False
     for model, (before, after) in stages.items():
         best = [best_layers(stage)["layer"].iloc[0] for stage in (before, after)]
-        sets = [tied_layers(stage) for stage in (before, after)]
+        sets = [tied_layers(results, stage) for stage in (before, after)]
         one_run |= bool((after["seeds"] == 1).all())
         moved = not set(sets[0]) & set(sets[1]) and (after["seeds"] > 1).all()
         moves += [model] if moved else []
-        ties = [f"{layer:g} (tied: {ranges(tied)})" for layer, tied in zip(best, sets, strict=True)]
+        ties = [f"{layer:g} (tied: {layer_ranges(tied)})" for layer, tied in zip(best, sets, strict=True)]
         parts.append(Markup("{} {} → {}").format(model, *ties))
     sentence = Markup("Best layer for a {} probe before → after fine-tuning: {}").format(
         probes["probe"].iloc[0], Markup(", ").join(parts)
@@ -39,11 +39,11 @@ def best_layer_moves(results: Results, task: str) -> Markup:
     return sentence + Markup("; no move is shown{}.").format(note)
 
 
-def probe_gains(results: Results, task: str) -> Markup:
-    """How far the score of the best layer after fine-tuning is above that of the same layer before, of the
+def best_layer_rises(results: Results, task: str) -> Markup:
+    """How far the score of the best layer after fine-tuning is above that of the best layer before, of the
     models where that is shown."""
     probes = _probes(results, task)
-    gains = results.derived_from("probe", "gain")
+    gains = results.derived_from("probe", "best_layer_gain")
     parts = []
     for model, (_, after) in _stages(probes).items():
         best = best_layers(after).iloc[0]
@@ -54,23 +54,15 @@ def probe_gains(results: Results, task: str) -> Markup:
             row = gain.iloc[0]
             change = "rises" if row["mean"] > 0 else "falls"
             parts.append(
-                Markup("in layer {:g} of {} it {} by <b>{:.3f}</b> ({})").format(
-                    row["layer"], model, change, abs(row["mean"]), interval_text(row["low"], row["high"])
+                Markup("of {} it {} by <b>{:.3f}</b> ({})").format(
+                    model, change, abs(row["mean"]), interval_text(row["low"], row["high"])
                 )
             )
     if not parts or len(parts) > MOST_MODELS:
         return Markup("")
-    return Markup("The score of a {} probe with fine-tuning: {}.").format(
+    return Markup("The score of the best layer for a {} probe with fine-tuning: {}.").format(
         probes["probe"].iloc[0], listed(parts)
     )
-
-
-def tied_layers(probes: pd.DataFrame) -> list[float]:
-    """The layers of one model and fraction whose interval reaches into that of the best layer, which is among
-    them; every layer where there are no intervals."""
-    best = best_layers(probes).iloc[0]
-    apart = (probes["high"] < best["low"]) | (probes["low"] > best["high"])
-    return sorted(probes.loc[~apart, "layer"])
 
 
 def _probes(results: Results, task: str) -> pd.DataFrame:

@@ -17,14 +17,3 @@ def listed(parts: Sequence[Markup | str]) -> Markup:
     """Several parts as "a, b and c"."""
     *first, last = parts
     return Markup("{} and {}").format(Markup(", ").join(first), last) if first else Markup("{}").format(last)
-
-
-def ranges(layers: Sequence[float]) -> str:
-    """Layers in ascending order as "1, 3 to 5": neighbours are one range."""
-    runs: list[list[float]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return ", ".join(f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs)

@@ -7,6 +7,7 @@ import pytest
 
 from microtome.analysis.report.sections.probing import probing_section
 from microtome.analysis.report.sections.results import best_layers
+from microtome.analysis.report.sections.summary import summary_section
 
 MODELS, FRACTIONS, SEEDS = ("one", "two"), (0, 100), (1, 2)
 
@@ -94,6 +95,75 @@ def test_the_best_layer_has_its_interval_and_its_gain(section):
     assert (after["layer"], after["score low"], after["score high"]) == ("1", "0.75", "0.85")
     assert (after["gain"], after["gain low"], after["gain high"]) == ("0.2", "0.05", "0.35")
     assert (after["majority"], after["bag-of-words low"]) == ("0.3", "0.3")
+
+
+def compared(at, layer, value, p, quantity="from_best_layer", **more):
+    """A derived difference of a layer from the best one, layer 1."""
+    row = {**at, "layer": layer, "quantity": quantity, "reference_layer": 1, "seeds": 2, "p": p, **more}
+    return {**row, "value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+@pytest.fixture
+def layer_rows(derived):
+    """Layer 0 is below the best one, layer 2 ties with it; after fine-tuning every layer does."""
+    at = {"kind": "probe", "task": "pairs", "model": "one", "split": "test", "probe": "linear"}
+    at |= {"metric": "accuracy"}
+    before, after = ({**at, "fraction": fraction} for fraction in FRACTIONS)
+    rise = compared(after, 1, 0.2, 0.01, "best_layer_gain", effect=4.0, reference_fraction=0)
+    of_before = [compared(before, 0, -0.1, 0.001), compared(before, 2, -0.02, 0.2)]
+    return [*derived, *of_before, compared(after, 0, -0.1, 0.06), compared(after, 2, 0.1, 0.001), rise]
+
+
+def test_tied_layers_and_the_rise_stand_beside_the_best_layer(results, rows, layer_rows):
+    before, after = records(probing_section(results(rows, layer_rows)).more[0])[:2]
+    assert (before["layer"], before["tied"]) == ("1", "1 to 2")
+    assert (after["layer"], after["tied"]) == (
+        "1",
+        "0 to 2",
+    )  # neither a larger p nor a better layer is worse
+    assert (before["rise"], after["rise"], after["rise low"], after["effect"]) == ("", "0.2", "0.19", "4")
+
+
+def test_summary_and_table_have_the_same_tied_layers(results, rows, layer_rows):
+    table = summary_section(results(rows, layer_rows)).tables[0]
+    first = records(table)[0]
+    assert (first["tied before"], first["tied after"]) == ("1 to 2", "0 to 2")
+    (sentence,) = (
+        str(sentence)
+        for sentence in summary_section(results(rows, layer_rows)).findings["pairs"]
+        if "Best layer" in sentence
+    )
+    assert "one 1 (tied: 1 to 2) → 1 (tied: 0 to 2)" in sentence
+    assert "no move is shown" in sentence
+
+
+def test_the_rise_of_the_best_layer_is_said_with_its_interval(results, rows, layer_rows):
+    sentences = " ".join(map(str, summary_section(results(rows, layer_rows)).findings["pairs"]))
+    assert "of one it rises by <b>0.200</b> (95 % interval 0.190 to 0.210)" in sentences
+    single = [{**row, "seeds": 1} for row in layer_rows]
+    sentences = " ".join(map(str, summary_section(results(rows, single)).findings["pairs"]))
+    assert "it rises" not in sentences  # one training run
+
+
+def test_codelengths_stand_beside_that_of_the_control_task(results, rows):
+    control = [
+        {**row, "metric": "control_codelength", "value": 3e6} for row in rows if row["metric"] == "codelength"
+    ]
+    table = probing_section(results([*rows, *control])).more[1]
+    assert table.ident == "table-codelengths"
+    first = records(table)[0]
+    assert (first["codelength"], first["of the control task"]) == ("2e+06", "3e+06")
+
+
+def test_a_grid_that_is_too_narrow_is_said(results, rows):
+    at_end = [
+        {**row, "metric": "strength_at_end", "value": 1}
+        for row in rows
+        if row["metric"] == "strength" and row["layer"] == 2
+    ]
+    captions = [probing_section(results(made)).figures[0].caption for made in (rows, [*rows, *at_end])]
+    assert "beyond its grid" not in captions[0]
+    assert "In 6 of 18 fits the best regularisation lies one step beyond its grid" in captions[1]
 
 
 def test_the_scalar_mix_tells_its_centre_of_gravity_and_its_score(section):

@@ -127,7 +127,9 @@ index\tsentence\tlabel
 7.T5.T6\tWith @CHEMICAL$, @GENE$ rests.\tfalse
 7.T7.T8\t@CHEM-GENE$ is known.\tCPR:9
 """
-    assert read(write(tmp_path / "train.tsv", table), "blue-relation") == published
+    in_table = read(write(tmp_path / "train.tsv", table), "blue-relation", document=r"^(\d+)\.")
+    assert in_table == published
+    assert {example.document for example in published} == {"7"}
 
 
 def test_chemprot_counts_the_gold_that_gives_no_example(tmp_path):
