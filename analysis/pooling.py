@@ -4,3 +4,27 @@ from typing import Literal
 
 Pooling = Literal["mean", "first", "last"]  # which subwords of a word, or tokens of a text
 Pair = Literal["both", "difference-product"]  # features of a pair, from the vectors of its two sides
+
+# What a cache has to keep of its tokens for a pooling: by unit, besides all of them.
+FITTING: dict[str, dict[Pooling, tuple[str, ...]]] = {
+    "word": {
+        "mean": ("words", "labelled"),
+        "first": ("first_subwords", "labelled"),
+        "last": ("last_subwords", "labelled"),
+    },
+    "text": {"mean": ("mean",), "first": ("cls",), "last": ("last",)},
+    "segment_pair": {"mean": ("mean", "labelled"), "first": ("labelled",), "last": ("labelled",)},
+    "entity_pair": {"mean": ("mean", "labelled"), "first": ("labelled",), "last": ("labelled",)},
+}
+
+
+def rows_refusal(tokens: str, unit: str, pooling: Pooling) -> str:
+    """Why units of a cache that keeps `tokens` cannot be pooled so; empty where they can."""
+    fitting = ("all", *FITTING[unit][pooling])
+    if tokens in fitting:
+        return ""
+    what = unit.replace("_", " ")
+    return (
+        f"pooling: {pooling} of {what} units needs a cache with tokens: {' or '.join(fitting)}, "
+        f"and this one has {tokens}"
+    )

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import torch
 
-from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout
+from microtome.jobs.models.rounding import RoundingErrors, as_torch, put_rows
+from microtome.jobs.models.row_selection import RowSelection
+from microtome.store.cache.layout import ATTENTION, Layout
 from microtome.store.cache.writer import PartBuffer
 from microtome.store.errors import MicrotomeError
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A sequence of `length` tokens, from token `start` of an example on. Its hidden states go to `token`
-    and the tokens after it, its attentions to `pair` and the pairs after it, in its part's arrays."""
+    """A sequence of `length` tokens, from token `start` of an example on. Where every token is kept, its
+    hidden states go to `token` and the tokens after it; its attentions go to `pair` and the pairs after it,
+    in its part's arrays."""
 
     example: int
     start: int
@@ -30,20 +33,28 @@ class Piece:
 class HostPart:
     """Fills the arrays of a part in host memory."""
 
-    def __init__(self, buffer: PartBuffer, layout: Layout) -> None:
-        self._arrays = {name: torch.from_numpy(values) for name, values in buffer.arrays.items()}
+    def __init__(self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors) -> None:
+        self._arrays = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
+        self._layout, self._errors = layout, errors
         self._causality = _Causality(layout)
         self._rows: Sequence[Piece] = ()
+        self._selection: RowSelection | None = None
 
-    def next_batch(self, rows: Sequence[Piece]) -> None:
-        """What is put from now on are the activations of these."""
-        self._rows = rows
+    def next_batch(self, rows: Sequence[Piece], selection: RowSelection | None = None) -> None:
+        """What is put from now on are the activations of these; `selection` is what is kept of their tokens,
+        if that is not all."""
+        self._rows, self._selection = rows, selection
 
-    def put_hidden(self, index: int, states: torch.Tensor) -> None:
-        """The [batch, S, dim] of the layer that is number `index` of those kept."""
+    def put_rows(self, name: str, index: int, states: torch.Tensor) -> None:
+        """The [batch, S, d] of the layer that is number `index` of those kept in array `name`."""
+        part = self._arrays[name][index]
+        where = name, self._layout.kept(name)[index]
+        if self._selection is not None:
+            put_rows(part, self._selection.target, self._selection.of(states), where, self._errors)
+            return
         for states_of_one, row in zip(states, self._rows, strict=True):
             place = slice(row.token, row.token + row.length)
-            self._arrays[HIDDEN][index, place] = states_of_one[: row.length]
+            put_rows(part, place, states_of_one[: row.length], where, self._errors)
 
     def put_attention(self, index: int, maps: torch.Tensor) -> None:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
@@ -67,23 +78,28 @@ class HostPart:
 class DevicePart:
     """Fills the arrays of a part on a device, then copies them into the buffer's memory."""
 
-    def __init__(self, buffer: PartBuffer, layout: Layout, device: torch.device) -> None:
-        self._host = {name: torch.from_numpy(values) for name, values in buffer.arrays.items()}
+    def __init__(
+        self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors, device: torch.device
+    ) -> None:
+        self._host = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
         self._arrays = {name: torch.empty_like(v, device=device) for name, v in self._host.items()}
+        self._layout, self._errors = layout, errors
         self._causality = _Causality(layout)
         self._device = device
 
-    def next_batch(self, rows: Sequence[Piece]) -> None:
-        """What is put from now on are the activations of these."""
+    def next_batch(self, rows: Sequence[Piece], selection: RowSelection | None = None) -> None:
+        """What is put from now on are the activations of these; `selection` is what is kept of their tokens,
+        if that is not all."""
         table = torch.tensor([(row.length, row.token, row.pair) for row in rows])
         if self._device.type == "cuda":
             table = table.pin_memory()
         lengths, tokens, pairs = table.to(self._device, non_blocking=True).unbind(1)
         longest = max(row.length for row in rows)
-        if HIDDEN in self._arrays:
+        if selection is not None:
+            self._selection = selection.to(self._device)
+        elif any(name != ATTENTION for name in self._arrays):
             row, position = self._spread(lengths, sum(r.length for r in rows))
-            self._token_from = row * longest + position
-            self._token_to = tokens[row] + position
+            self._selection = RowSelection(row * longest + position, tokens[row] + position)
         if ATTENTION in self._arrays:
             causal = self._causality.expected
             counts = lengths * (lengths + 1) // 2 if causal else lengths**2
@@ -104,11 +120,11 @@ class DevicePart:
         before = counts.cumsum(0) - counts
         return row, torch.arange(total, device=self._device) - before[row]
 
-    def put_hidden(self, index: int, states: torch.Tensor) -> None:
-        """The [batch, S, dim] of the layer that is number `index` of those kept."""
-        part = self._arrays[HIDDEN]
-        valid = states.flatten(0, 1).index_select(0, self._token_from)
-        part[index].index_copy_(0, self._token_to, valid.to(part.dtype))
+    def put_rows(self, name: str, index: int, states: torch.Tensor) -> None:
+        """The [batch, S, d] of the layer that is number `index` of those kept in array `name`."""
+        where = name, self._layout.kept(name)[index]
+        values = self._selection.of(states)
+        put_rows(self._arrays[name][index], self._selection.target, values, where, self._errors)
 
     def put_attention(self, index: int, maps: torch.Tensor) -> None:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""

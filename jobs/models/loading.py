@@ -18,10 +18,15 @@ from transformers.models.auto.modeling_auto import (
 
 from microtome.jobs.models.architecture import Architecture, architecture_of
 from microtome.jobs.models.registry import MODELS
+from microtome.store.cache.layout import PER_HEAD_SITES
 from microtome.store.errors import InputError
 
 # What a config has to say of what is extracted: one number for all layers.
-SHAPE = {"hidden": ("num_hidden_layers", "hidden_size"), "attention": ("num_attention_heads",)}
+SHAPE = {
+    "hidden": ("num_hidden_layers", "hidden_size"),
+    "attention": ("num_attention_heads",),
+    **dict.fromkeys(PER_HEAD_SITES, ("num_attention_heads",)),
+}
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -97,7 +102,7 @@ def check_usable(config: Any, length: int, keep: Collection[str] = ("hidden",)) 
     """InputError if a model cannot be extracted or fine-tuned on sequences of a length, or if these of its
     activations cannot be kept."""
     _refuse(architecture_of(config.to_dict()).refusal(keep=keep, length=length))
-    for name in (field for array in keep for field in SHAPE[array]):
+    for name in (field for array in keep for field in SHAPE.get(array, ())):
         if not isinstance(getattr(config, name, None), int):
             _refuse(
                 f"{config.model_type} models cannot be used: their config has no {name}, one for all layers"
