@@ -149,7 +149,7 @@ def test_what_a_family_cannot_give_is_said_before_anything_is_run(
     shown = CliRunner().invoke(main, ["model", "show", str(folder)])
     assert shown.exit_code == 0, shown.output
     [line] = [line for line in shown.output.splitlines() if line.startswith("sites")]
-    assert line.split(maxsplit=1)[1] == (", ".join(sites_of(kind)) or "none")
+    assert line.split(maxsplit=1)[1].strip() == (", ".join(sites_of(kind)) or "none")
 
 
 def test_settings_that_have_no_effect_and_names_that_are_none(bench, tiny_models, cached):
