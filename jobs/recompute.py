@@ -6,7 +6,7 @@ compared with what the reader returns. The cache and its checkpoint are enough, 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ class Comparison:
 def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> Comparison:
     """Compare about `share` of a cache's examples, at least one, with the model in `folder`."""
     cache = ActivationCache(artifact.path)
-    read = {HIDDEN: cache.hidden, ATTENTION: cache.attention}
+    read: dict[str, Callable[[int, int], np.ndarray]] = {HIDDEN: cache.hidden}
+    if cache.layout.attention_topk is None:
+        read[ATTENTION] = cache.attention
     computed = TOLERANCE_COMPUTED[cache.description.compute]
     chosen = sample(cache.examples, max(1, round(share * cache.examples)), seed)
     names = [name for name in read if cache.layout.kept(name)]

@@ -15,7 +15,7 @@ from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.job import Job, Sources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
-from microtome.jobs.models.architecture import architecture_of
+from microtome.jobs.models.architecture import Architecture, architecture_of
 from microtome.jobs.models.sites import site_layouts
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.logs import log_progress
@@ -24,6 +24,7 @@ from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.cache.attention_topk import LONGEST
 from microtome.store.cache.description import CacheDescription, CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
@@ -74,6 +75,12 @@ class ExtractConfig(Config):
         json_schema_extra={"any_order": True},
         description="attention layers from 0; all if unset",
     )
+    attention_topk: int | None = Field(
+        None,
+        ge=1,
+        description="of each row of attention keep so many of the largest weights and where they are; whole "
+        "rows if unset. The log says how much of the rows that is",
+    )
     site_layers: tuple[Layer, ...] | None = Field(
         None,
         min_length=1,
@@ -114,6 +121,8 @@ class ExtractConfig(Config):
         sites = set(SITES) & set(self.keep)
         if self.site_layers is not None and not sites:
             raise ValueError(f"site_layers has no effect, as keep has none of {', '.join(SITES)}")
+        if self.attention_topk is not None and "attention" not in self.keep:
+            raise ValueError("attention_topk has no effect, as keep leaves out attention")
         if self.tokens != "all" and set(self.keep) == {"attention"}:
             raise ValueError("tokens has no effect, as attentions are kept of all tokens")
         return self
@@ -190,6 +199,7 @@ def extract_job(
         "+".join(settled.keep),
         "separate" if segments == "separate" else "",
         settled.tokens if settled.tokens != "all" else "",
+        f"top{settled.attention_topk}" if settled.attention_topk else "",
     )
     view = ".".join(filter(None, parts))
     return KIND.job(
@@ -200,8 +210,21 @@ def extract_job(
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
-        refused=model.refusal(keep=settled.keep, length=int(settled.max_length or 0)) if model else "",
+        refused=_refusal(settled, model) if model else "",
     )
+
+
+def _refusal(settled: ExtractConfig, model: Architecture) -> str:
+    """Why this cannot be kept of a model; empty where it can."""
+    length = int(settled.max_length or 0)
+    if settled.attention_topk is not None and model.sinks:
+        return (
+            f"attention_topk does not fit {model.kind} models, whose attention sinks take an unknown share "
+            "of what is left of a row"
+        )
+    if settled.attention_topk is not None and length > LONGEST:
+        return f"attention_topk fits sequences of at most {LONGEST:,} tokens, and max_length is {length:,}"
+    return model.refusal(keep=settled.keep, length=length)
 
 
 def _tokens_refusal(task: Task, tokens: str, segments: str) -> str:
@@ -309,6 +332,8 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
         try:
             written = _write(replace(prepared, layout=layout), split, options, folder, device, staging)
         except DtypeOverflowError as error:
+            if layout.dtype != "float16":
+                raise
             (staging.scratch / BEYOND_FLOAT16).touch()
             log_progress(f"{error}: the cache is written in {WIDER}, from its first part on")
         except _WrittenWider:
@@ -405,6 +430,8 @@ def compute_parts(
     writer.wait()
     if writer.layout.dtype == "int8" and forward.errors.squares:
         log_progress(str(forward.errors))
+    if forward.mass.sums:
+        log_progress(str(forward.mass))
 
 
 def pinned_memory(size: int) -> np.ndarray:
@@ -429,6 +456,7 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
         hidden_layers=hidden if "hidden" in options.keep else (),
         attention_layers=attention if "attention" in options.keep else (),
         tokens=options.tokens,
+        attention_topk=options.attention_topk if "attention" in options.keep else None,
         sites=site_layouts(model_config, options.keep, blocks),
     )
 

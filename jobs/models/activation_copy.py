@@ -12,6 +12,7 @@ import torch
 
 from microtome.jobs.models.rounding import RoundingErrors, as_torch, put_rows
 from microtome.jobs.models.row_selection import RowSelection
+from microtome.jobs.models.strongest import KeptMass, mass_of, strongest
 from microtome.store.cache.layout import ATTENTION, Layout
 from microtome.store.cache.writer import PartBuffer
 from microtome.store.errors import MicrotomeError
@@ -33,9 +34,9 @@ class Piece:
 class HostPart:
     """Fills the arrays of a part in host memory."""
 
-    def __init__(self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors) -> None:
+    def __init__(self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors, mass: KeptMass) -> None:
         self._arrays = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
-        self._layout, self._errors = layout, errors
+        self._layout, self._errors, self._mass = layout, errors, mass
         self._causality = _Causality(layout)
         self._rows: Sequence[Piece] = ()
         self._selection: RowSelection | None = None
@@ -59,6 +60,9 @@ class HostPart:
     def put_attention(self, index: int, maps: torch.Tensor) -> None:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
         self._causality.look_at(index, maps)
+        if self._layout.attention_topk is not None:
+            self._put_strongest(index, strongest(maps, self._layout.attention_topk))
+            return
         for maps_of_one, row in zip(maps, self._rows, strict=True):
             length = row.length
             square = maps_of_one[:, :length, :length]
@@ -70,6 +74,13 @@ class HostPart:
                 place = self._arrays[ATTENTION][index, :, row.pair : row.pair + length * length]
                 place.unflatten(1, (length, length))[:] = square
 
+    def _put_strongest(self, index: int, weights: torch.Tensor) -> None:
+        for weights_of_one, row in zip(weights, self._rows, strict=True):
+            rows = weights_of_one[:, : row.length]
+            self._mass.add(self._layout.attention_layers[index], mass_of(rows))
+            place = self._arrays[ATTENTION][index, :, row.pair : row.pair + row.length * rows.shape[-1]]
+            place.unflatten(1, rows.shape[1:])[:] = rows
+
     def finish(self) -> Callable[[], None]:
         """What to call before the part's buffer is read."""
         return self._causality.check
@@ -79,11 +90,16 @@ class DevicePart:
     """Fills the arrays of a part on a device, then copies them into the buffer's memory."""
 
     def __init__(
-        self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors, device: torch.device
+        self,
+        buffer: PartBuffer,
+        layout: Layout,
+        errors: RoundingErrors,
+        mass: KeptMass,
+        device: torch.device,
     ) -> None:
         self._host = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
         self._arrays = {name: torch.empty_like(v, device=device) for name, v in self._host.items()}
-        self._layout, self._errors = layout, errors
+        self._layout, self._errors, self._mass = layout, errors, mass
         self._causality = _Causality(layout)
         self._device = device
 
@@ -101,16 +117,23 @@ class DevicePart:
             row, position = self._spread(lengths, sum(r.length for r in rows))
             self._selection = RowSelection(row * longest + position, tokens[row] + position)
         if ATTENTION in self._arrays:
-            causal = self._causality.expected
-            counts = lengths * (lengths + 1) // 2 if causal else lengths**2
-            total = sum(r.length * (r.length + 1) // 2 if causal else r.length**2 for r in rows)
+            topk = self._layout.attention_topk
+            causal = self._causality.expected and topk is None
+            columns = lengths if topk is None else torch.full_like(lengths, 2 * topk)
+            counts = lengths * (lengths + 1) // 2 if causal else lengths * columns
+            width = longest if topk is None else 2 * topk
+            total = sum(
+                r.length * (r.length + 1) // 2 if causal else r.length * (2 * topk if topk else r.length)
+                for r in rows
+            )
+            self._valid = torch.arange(longest, device=self._device) < lengths[:, None]
             row, position = self._spread(counts, total)
             if causal:  # position = query * (query + 1) / 2 + key; exact in float64 up to 2**50 pairs
                 query = (((8 * position + 1).double().sqrt() - 1) / 2).floor().long()
                 key = position - query * (query + 1) // 2
             else:
-                query, key = position // lengths[row], position % lengths[row]
-            self._pair_from = (row * longest + query) * longest + key
+                query, key = position // columns[row], position % columns[row]
+            self._pair_from = (row * longest + query) * width + key
             self._pair_to = pairs[row] + position
 
     def _spread(self, counts: torch.Tensor, total: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,6 +153,10 @@ class DevicePart:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
         self._causality.look_at(index, maps)
         part = self._arrays[ATTENTION]
+        if self._layout.attention_topk is not None:
+            maps = strongest(maps, self._layout.attention_topk)
+            mass = mass_of(maps).transpose(1, 2)[self._valid]
+            self._mass.add(self._layout.attention_layers[index], mass)
         visible = maps.transpose(0, 1).flatten(1).index_select(1, self._pair_from)
         part[index].index_copy_(1, self._pair_to, visible.to(part.dtype))
 

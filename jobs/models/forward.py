@@ -12,6 +12,7 @@ from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.capture import SAMPLE_TOKENS, Capture
 from microtome.jobs.models.rounding import RoundingErrors
 from microtome.jobs.models.row_selection import RowSelection, select_rows
+from microtome.jobs.models.strongest import KeptMass
 from microtome.store.cache.layout import ATTENTION, Layout, starts
 from microtome.store.cache.token_rows import TokenRows
 from microtome.store.cache.writer import PartBuffer
@@ -22,7 +23,8 @@ class ForwardPass:
 
     `encodings` are those of all examples of the cache, `rows` what is kept of their tokens, if not all. What
     the layout keeps is handed over by the model's own modules as it appears, so that one layer of a batch is
-    in memory at a time. `errors` has how far rounding to int8 has moved the values so far.
+    in memory at a time. `errors` has how far rounding to int8 has moved the values so far, `mass` how much of
+    the attentions was kept.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ForwardPass:
         self._rows = rows
         self._begin = starts(np.array([len(encoding.input_ids) for encoding in encodings], np.int64))
         self.errors = RoundingErrors()
+        self.mass = KeptMass(layout.attention_topk or 0)
         self._indices = {
             name: {layer: index for index, layer in enumerate(layout.kept(name))} for name in layout.names()
         }
@@ -58,9 +61,9 @@ class ForwardPass:
         """
         pieces = _pieces(self._encodings, buffer)
         part = (
-            HostPart(buffer, self._layout, self.errors)
+            HostPart(buffer, self._layout, self.errors, self.mass)
             if self._device.type == "cpu"
-            else DevicePart(buffer, self._layout, self.errors, self._device)
+            else DevicePart(buffer, self._layout, self.errors, self.mass, self._device)
         )
 
         def receive(name: str, layer: int, values: torch.Tensor) -> None:

@@ -40,6 +40,8 @@ class RoundingErrors:
 
 def as_torch(values: np.ndarray, dtype: str) -> torch.Tensor:
     """Stored numbers as the tensor that values are put into; it shares their memory."""
+    if values.dtype == np.uint16 and dtype != "bfloat16":  # torch computes with signed numbers only
+        return torch.from_numpy(values.view(np.int16))
     if dtype == "bfloat16":
         return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(values)

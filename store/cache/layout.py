@@ -5,7 +5,8 @@ Dims: l layer, r row, d dim, h head, p query-key pair, s sequence length. No pad
     hidden     [l, r, d]   r runs over the tokens of all examples of a part, in order, or over what is kept of
                            them (token_rows.py)
     attention  [l, h, p]   p runs over the s*s pairs of each example, or over the s*(s+1)/2 visible
-                           pairs of a causal model, row by row
+                           pairs of a causal model, row by row; or over the largest weights of each row and
+                           the positions of their keys (attention_topk.py)
     a site     [l, r, d]   as `hidden`, under the name of the site; d is its heads side by side
 """
 
@@ -44,7 +45,8 @@ class Layout:
     `hidden_layers` are among 0..layers (0 is the embedding output), `attention_layers` among
     0..layers-1 (attention l reads hidden l and makes hidden l+1), as are those of `sites`. Empty means not
     kept. `dtype` is that of hidden states and sites; attentions, which are never large, are float16 unless it
-    is float32. `tokens` says what is kept of them: one of TOKENS in token_rows.py.
+    is float32. With `attention_topk` so many weights are kept of each row of them. `tokens` says what is kept
+    of the tokens: one of TOKENS in token_rows.py.
     """
 
     layers: int
@@ -55,6 +57,7 @@ class Layout:
     hidden_layers: tuple[int, ...]
     attention_layers: tuple[int, ...]
     tokens: str = "all"
+    attention_topk: int | None = None
     sites: tuple[SiteLayout, ...] = ()
 
     def __post_init__(self) -> None:
@@ -89,15 +92,20 @@ class Layout:
 
     def dtype_of(self, name: str) -> str:
         """The dtype of array `name`, one of STORED."""
-        return "float16" if name == ATTENTION and self.dtype != "float32" else self.dtype
+        narrow = self.dtype != "float32" or self.attention_topk is not None
+        return "float16" if name == ATTENTION and narrow else self.dtype
 
     def stored_dtype(self, name: str) -> np.dtype:
         """The dtype of array `name` as numpy, zarr and h5py have it."""
+        if name == ATTENTION and self.attention_topk is not None:
+            return np.dtype(np.uint16)
         return STORED[self.dtype_of(name)]
 
     def extents(self, name: str, lengths: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Size of each example along the ragged axis of array `name`, int64 [examples]. `lengths` are its
         tokens, `rows` what is kept of them, if that is less."""
+        if name == ATTENTION and self.attention_topk is not None:
+            return lengths.astype(np.int64) * 2 * self.attention_topk
         if name == ATTENTION:
             return pairs(lengths, self.causal)
         return (lengths if rows is None else rows).astype(np.int64)
@@ -174,7 +182,7 @@ def refuse_non_finite(values: np.ndarray, name: str, layout: Layout, begin: np.n
             bad = ((bits & mask) == mask).any(axis=2 - RAGGED_AXIS[name])
             example = int(np.searchsorted(begin, np.nonzero(bad)[0][0], side="right")) - 1 + first
             where = f"{name} of layer {layer}, example {example}"
-            if dtype == "float16" and not np.isnan(values[index]).any():
+            if dtype == "float16" and not np.isnan(values[index].view(np.float16)).any():
                 raise DtypeOverflowError(f"{where}, does not fit float16")
             raise MicrotomeError(
                 f"{where}, is not a finite number as it was computed: the weights are of no use, or float16 "

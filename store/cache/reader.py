@@ -16,6 +16,7 @@ import numpy as np
 
 from microtome.store.artifacts.shared_catalogue import split_reference
 from microtome.store.artifacts.store import Store, read_artifact
+from microtome.store.cache.attention_topk import as_maps, unpacked
 from microtome.store.cache.checked_parts import CheckedPart
 from microtome.store.cache.conversions import (
     as_dataset,
@@ -224,9 +225,20 @@ class ActivationCache:
         return values.reshape(len(values), site.heads, site.dim) if name in PER_HEAD_SITES else values
 
     def attention(self, layer: int, example: int) -> np.ndarray:
-        """Attention probabilities [heads, T, T] of one example; rows are queries and sum to one."""
+        """Attention probabilities [heads, T, T] of one example; rows are queries and sum to one.
+
+        Of a cache that keeps the largest weights of each row (`layout.attention_topk`), what is left of a row
+        is spread evenly over its other keys.
+        """
+        return self._maps(self._read(ATTENTION, self._index(ATTENTION, layer), example), example)
+
+    def attention_topk(self, layer: int, example: int) -> tuple[np.ndarray, np.ndarray]:
+        """The largest weights of each row, float16 [heads, T, k], and the positions of their keys, int64
+        [heads, T, k]; their sum is the mass that is kept. MissingError if whole rows are kept."""
+        if self.layout.attention_topk is None:
+            raise MissingError(f"{self.path.name} keeps whole rows of attention: read them with attention()")
         packed = self._read(ATTENTION, self._index(ATTENTION, layer), example)
-        return unpack_attention(packed, self._length(example), self.causal)
+        return unpacked(packed, self._length(example))
 
     def iter_attention(self, layer: int) -> Iterator[tuple[int, np.ndarray]]:
         """(example, [heads, T, T]) in order. One part's layer is in memory at a time."""
@@ -237,7 +249,7 @@ class ActivationCache:
             packed = self._open(number).read(ATTENTION, index, 0, int(begin[part.stop]) - first)
             for example in part:
                 window = slice(int(begin[example]) - first, int(begin[example + 1]) - first)
-                yield example, unpack_attention(packed[:, window], self._length(example), self.causal)
+                yield example, self._maps(packed[:, window], example)
 
     def to_torch(self, layer: int, example: int | None = None) -> "Tensor":
         """`hidden` as a tensor of the same dtype and dims; PackageError if torch is not installed."""
@@ -311,6 +323,12 @@ class ActivationCache:
         first = int(begin[self._parts[number].start])
         window = int(begin[example]) - first, int(begin[example + 1]) - first
         return self._open(number).read(name, index, *window)
+
+    def _maps(self, packed: np.ndarray, example: int) -> np.ndarray:
+        length = self._length(example)
+        if self.layout.attention_topk is None:
+            return unpack_attention(packed, length, self.causal)
+        return as_maps(*unpacked(packed, length), self.causal)
 
     def _length(self, example: int) -> int:
         return int(self.offsets[example + 1] - self.offsets[example])

@@ -8,6 +8,8 @@ import torch
 
 from microtome.jobs.models.activation_copy import DevicePart, HostPart, Piece
 from microtome.jobs.models.rounding import RoundingErrors
+from microtome.jobs.models.strongest import KeptMass
+from microtome.store.cache.attention_topk import unpacked
 from microtome.store.cache.layout import Layout, starts
 from microtome.store.cache.writer import PartBuffer
 from microtome.store.errors import MicrotomeError
@@ -17,7 +19,7 @@ ORDER = [3, 0, 4, 1, 2]  # which example each of them is
 HEADS, DIM = 2, 6
 
 
-def layout(causal, dtype="float16"):
+def layout(causal, dtype="float16", **more):
     return Layout(
         layers=3,
         heads=HEADS,
@@ -26,6 +28,7 @@ def layout(causal, dtype="float16"):
         dtype=dtype,
         hidden_layers=(0, 2),
         attention_layers=(1,),
+        **more,
     )
 
 
@@ -41,7 +44,7 @@ def empty(of):
 
 def filled(part_class, of, *more, spoil=False):
     buffer = empty(of)
-    part = part_class(buffer, of, RoundingErrors(), *more)
+    part = part_class(buffer, of, RoundingErrors(), KeptMass(), *more)
     torch.manual_seed(0)
     examples = iter(ORDER)
     for lengths in BATCHES:
@@ -67,6 +70,18 @@ def test_both_ways_fill_every_value_alike(causal, dtype):
     for name, values in on_host.arrays.items():
         assert (values.astype(np.float32) != 99).any(-1).all()
         np.testing.assert_array_equal(values, on_device.arrays[name])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_both_ways_keep_the_same_largest_weights(causal, k):
+    of = layout(causal, attention_topk=k)
+    on_host = filled(HostPart, of).arrays["attention"]
+    np.testing.assert_array_equal(on_host, filled(DevicePart, of, torch.device("cpu")).arrays["attention"])
+    weights, keys = unpacked(on_host[0], sum(map(sum, BATCHES)))
+    assert weights.shape == keys.shape == (HEADS, 24, k)
+    assert (np.diff(weights.astype(np.float32)) <= 0).all()
+    assert keys.max() < 7
 
 
 @pytest.mark.parametrize("part", [(HostPart,), (DevicePart, torch.device("cpu"))])
