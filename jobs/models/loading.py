@@ -76,10 +76,13 @@ def load_backbone(
     return model.to(device).eval()
 
 
-def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> tuple[Any, list[str]]:
+def load_language_model(
+    folder: Path, auto: Any, pad_token_id: int, dtype: str = "float32"
+) -> tuple[Any, list[str]]:
     """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
     drawn by torch's seed; `auto` is the masked or the causal auto class."""
-    model, info = load(auto, folder, pad_token_id=pad_token_id, output_loading_info=True)
+    options = {"pad_token_id": pad_token_id, "output_loading_info": True}
+    model, info = load(auto, folder, getattr(torch, dtype), **options)
     return model, sorted(info["missing_keys"])
 
 

@@ -26,9 +26,9 @@ class KeptMass:
         masses = self.by_layer()
         mean, least = sum(masses.values()) / len(masses), min(masses, key=lambda layer: masses[layer])
         return (
-            f"attention_topk {self.k}: {mean:.3f} of the mass of a row is kept on average, {masses[least]:.3f} "
-            f"in layer {least}; a row that is read differs by at most {2 * (1 - mean):.3f} on average (summed "
-            "absolute difference)"
+            f"attention_topk {self.k}: {mean:.3f} of the mass of a row is kept on average, "
+            f"{masses[least]:.3f} in layer {least}; a row that is read differs by at most "
+            f"{2 * (1 - mean):.3f} on average (summed absolute difference)"
         )
 
 
