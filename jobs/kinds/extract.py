@@ -31,7 +31,7 @@ from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
 from microtome.store.cache.layout import SITES, Layout
 from microtome.store.cache.token_rows import TOKENS, TokenRows, token_rows, tokens_refusal
-from microtome.store.cache.writer import CacheWriter
+from microtome.store.cache.writer import BUFFERS, CacheWriter
 from microtome.store.config import Config, Layer, OneOf, Seed, runtime
 from microtome.store.errors import DtypeOverflowError, InputError
 from microtome.store.files.checksums import FileRecord
@@ -403,7 +403,7 @@ def compute_parts(
     from microtome.jobs.models.batching import takes_segments
     from microtome.jobs.models.forward import ForwardPass
 
-    tokens = batch_tokens or BATCH_TOKENS[model.device.type]
+    tokens = batch_tokens or _tokens_that_fit(writer, encodings, model)
     forward = ForwardPass(
         model,
         writer.layout,
@@ -432,6 +432,24 @@ def compute_parts(
         log_progress(str(forward.errors))
     if forward.mass.sums:
         log_progress(str(forward.mass))
+
+
+def _tokens_that_fit(writer: CacheWriter, encodings: Sequence[Encoding], model: Any) -> int:
+    """Tokens per forward pass: what suits the device, or on a GPU less, if that takes more memory than is
+    free beside two parts."""
+    import torch
+
+    from microtome.jobs.models.memory import fitting_tokens
+
+    most = BATCH_TOKENS[model.device.type]
+    if model.device.type == "cpu":
+        return most  # so few tokens fit wherever the weights do
+    free = torch.cuda.mem_get_info(model.device)[0] - BUFFERS * writer.largest_part()
+    longest = max(length for encoding in encodings for length in encoding.sequences)
+    tokens = fitting_tokens(model, longest, most, free)
+    if tokens < most:
+        log_progress(f"{tokens} tokens per forward pass, so that {longest} tokens of a text fit into memory")
+    return tokens
 
 
 def pinned_memory(size: int) -> np.ndarray:

@@ -136,6 +136,10 @@ class CacheWriter:
         """The numbers of the parts that are not on disk yet."""
         return [number for number in range(len(self.parts)) if not self._is_written(number)]
 
+    def largest_part(self) -> int:
+        """Bytes of the largest part in memory."""
+        return max(map(self._memory_of, self.parts), default=0)
+
     def claims(self) -> Iterator[PartBuffer]:
         """Buffers to fill and submit, one after the other: each part that is not on disk and that no other
         process works on. The memory of a buffer is used again for the one after the next."""
