@@ -39,6 +39,12 @@ def compare_similarity(
     if not before.layout.hidden_layers or not after.layout.hidden_layers:
         raise InputError(f"{before.path.name} and {after.path.name}: at least one keeps no hidden states")
     require_same_tokens(before, after)
+    if before.layout.tokens != after.layout.tokens:
+        names = f"{before.path.name} and {after.path.name}"
+        raise InputError(
+            f"{names} keep {before.layout.tokens} and {after.layout.tokens} of their tokens; extract both "
+            "with the same setting of tokens"
+        )
     stages = {"before": before} if same_cache(before, after) else {"before": before, "after": after}
     layers = {s: select_layers(config.layers, c.layout.hidden_layers, c) for s, c in stages.items()}
     tokens, items = _sample(config, before)
@@ -215,8 +221,11 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 
 def _sample(config: SimilarityConfig, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
-    """Token numbers, ascending, and which of them rsa takes."""
-    own = np.flatnonzero(~cache.special_mask)
+    """Rows, ascending, and which of them rsa takes. Special tokens are left out, unless only one token of
+    each text is kept."""
+    own = np.arange(len(cache.token_rows.keys))
+    if cache.layout.tokens == "all":
+        own = np.flatnonzero(~cache.special_mask)
     _require_enough_rows(len(own))
     rng = np.random.default_rng(config.seed)
     tokens = own[_sample_rows(rng, len(own), config.tokens)]

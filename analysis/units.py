@@ -9,8 +9,9 @@ from scipy.sparse import csr_matrix
 from microtome.analysis.metrics.tags import word_class
 from microtome.analysis.numerics.half_precision import to_float32
 from microtome.analysis.numerics.parallel import map_row_blocks
-from microtome.analysis.pooling import Pair, Pooling
+from microtome.analysis.pooling import Pair, Pooling, rows_refusal
 from microtome.store import ActivationCache
+from microtome.store.cache.token_rows import AVERAGED, tokens_of_slots, words_of_tokens
 from microtome.store.errors import InputError
 
 LONG_RUN = 32  # tokens; words are shorter, segments longer
@@ -38,6 +39,7 @@ class Units:
     left_out: int = 0
     _ids: np.ndarray  # of the tokens of all units
     _cache: str  # its name, for messages
+    _pool: "_Pool"  # rows of the cache to vectors of units
 
     @property
     def vocabulary(self) -> int:
@@ -71,22 +73,19 @@ class WordUnits(Units):
 
     def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
         self._cache = cache.path.name
-        words = _word_numbers(cache)
-        self._tokens = np.flatnonzero(words >= 0)
-        seen, self._starts, self._counts = np.unique(
-            words[self._tokens], return_index=True, return_counts=True
-        )
-        self._pooling = pooling
-        self._ids = cache.input_ids[self._tokens]
+        tokens, words = words_of_tokens(cache.example_data)
+        seen, starts, self._counts = np.unique(words, return_index=True, return_counts=True)
+        self._pool = _Pool(cache, pooling, tokens, starts, self._counts, seen)
+        self._ids = cache.input_ids[tokens]
         merged = [word_class(name) for name in cache.description.classes]
         self.classes = tuple(dict.fromkeys(merged))
         number = np.array([self.classes.index(name) for name in merged])
         self.y = number[cache.labels[seen]]
         self.groups = np.searchsorted(cache.word_offsets, seen, side="right") - 1
-        self.types = _types(self._ids, self._starts, self._counts)
+        self.types = _types(self._ids, starts, self._counts)
 
     def _features(self, hidden_td: np.ndarray) -> np.ndarray:
-        return _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
+        return self._pool.of(hidden_td)
 
     def bag(self, vocabulary: int) -> csr_matrix:
         rows = np.repeat(np.arange(len(self.y)), self._counts)
@@ -100,24 +99,36 @@ class SlotUnits(Units):
     slots: int
 
     def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
-        self._cache, self._pooling, self._pair = cache.path.name, pooling, pair
-        self._tokens, self._slot = self._slots(cache)
-        self._present, self._starts, self._counts = np.unique(
-            self._slot, return_index=True, return_counts=True
-        )
-        self._ids = cache.input_ids[self._tokens]
+        self._cache, self._pair = cache.path.name, pair
+        tokens, slot = self._slots(cache, pooling)
+        self.groups = self._complete(cache, slot)
+        self.left_out = cache.examples - len(self.groups)
+        own = np.isin(slot // self.slots, self.groups)
+        tokens, slot = tokens[own], slot[own]
+        present, starts, counts = np.unique(slot, return_index=True, return_counts=True)
+        self._pool = _Pool(cache, pooling, tokens, starts, counts, present)
+        self._slot, self._present = self._of_units(slot), self._of_units(present)
+        self._ids = cache.input_ids[tokens]
         self.classes = cache.description.classes
-        self.y = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
-        self.groups = np.arange(len(self.y))
+        labels = cache.labels if cache.labels.dtype.kind == "f" else cache.labels.astype(np.int64)
+        self.y = labels[self.groups]
 
-    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+    def _slots(self, cache: ActivationCache, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
         """Token numbers, and the slot of each: example * slots + slot, ascending."""
-        raise NotImplementedError
+        return tokens_of_slots(cache.example_data, cache.unit)
+
+    def _complete(self, cache: ActivationCache, slot: np.ndarray) -> np.ndarray:
+        """The examples that are units, ascending; `slot` is that of each token."""
+        return np.arange(cache.examples)
+
+    def _of_units(self, slot: np.ndarray) -> np.ndarray:
+        """Slots counted over examples, counted over units."""
+        return np.searchsorted(self.groups, slot // self.slots) * self.slots + slot % self.slots
 
     def _features(self, hidden_td: np.ndarray) -> np.ndarray:
         pooled = np.zeros((len(self.y), self.slots, hidden_td.shape[1]), np.float32)
         flat = pooled.reshape(-1, hidden_td.shape[1])
-        flat[self._present] = _pool(hidden_td, self._tokens, self._starts, self._counts, self._pooling)
+        flat[self._present] = self._pool.of(hidden_td)
         sides = [pooled.reshape(len(self.y), -1)]
         if self.slots == 2 and self._pair == "difference-product":
             one, other = pooled[:, 0], pooled[:, 1]
@@ -135,10 +146,10 @@ class TextUnits(SlotUnits):
 
     slots = 1
 
-    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
-        own = ~cache.special_mask if self._pooling == "mean" else np.ones(cache.tokens, bool)
-        tokens = np.flatnonzero(own)
-        return tokens, _examples(cache)[tokens]
+    def _slots(self, cache: ActivationCache, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
+        if pooling == "mean":
+            return super()._slots(cache, pooling)
+        return np.arange(cache.tokens), np.repeat(np.arange(cache.examples), cache.example_data.lengths)
 
 
 class SegmentPairUnits(SlotUnits):
@@ -147,10 +158,11 @@ class SegmentPairUnits(SlotUnits):
 
     slots = 2
 
-    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
-        own = np.ones(cache.tokens, bool) if self._pooling == "mean-all" else ~cache.special_mask
-        tokens = np.flatnonzero(own)
-        return tokens, (2 * _examples(cache) + cache.segment_ids)[tokens]
+    def _slots(self, cache: ActivationCache, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
+        if pooling != "mean-all":
+            return super()._slots(cache, pooling)
+        example = np.repeat(np.arange(cache.examples), cache.example_data.lengths)
+        return np.arange(cache.tokens), 2 * example + cache.segment_ids
 
 
 class EntityPairUnits(SlotUnits):
@@ -159,49 +171,22 @@ class EntityPairUnits(SlotUnits):
 
     slots = 2
 
-    def __init__(self, cache: ActivationCache, pooling: Pooling, pair: Pair) -> None:
-        super().__init__(cache, pooling, pair)
-        complete = np.bincount(self._present // 2, minlength=len(self.y)) == 2
-        self.left_out = int((~complete).sum())
-        if not complete.any():
+    def _complete(self, cache: ActivationCache, slot: np.ndarray) -> np.ndarray:
+        complete = np.flatnonzero(np.bincount(np.unique(slot) // 2, minlength=cache.examples) == 2)
+        if not len(complete):
             raise InputError(
                 f"{self._cache}: no example has both its mentions within max_length; extract again with a "
                 "larger one"
             )
-        if self.left_out:
-            self._keep(complete)
+        return complete
 
-    def _keep(self, complete: np.ndarray) -> None:
-        """Leave the other examples out."""
-        number = np.cumsum(complete) - 1  # of each example among those that are kept
-        own = complete[self._slot // 2]
-        self._tokens, self._slot = self._tokens[own], self._slot[own]
-        self._slot = 2 * number[self._slot // 2] + self._slot % 2
-        self._present, self._starts, self._counts = np.unique(
-            self._slot, return_index=True, return_counts=True
-        )
-        self._ids = self._ids[own]
-        self.y, self.groups = self.y[complete], self.groups[complete]
-
-    def _slots(self, cache: ActivationCache) -> tuple[np.ndarray, np.ndarray]:
+    def _slots(self, cache: ActivationCache, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
         if not np.diff(cache.spans, axis=2).any():
             raise InputError(
                 f"{cache.path.name}: no example says where its two mentions are; set marks in the "
                 "task's data, and extract again"
             )
-        example = _examples(cache)
-        inside = [
-            np.flatnonzero(
-                ~cache.special_mask
-                & (cache.word_ids >= cache.spans[example, mention, 0])
-                & (cache.word_ids < cache.spans[example, mention, 1])
-            )
-            for mention in range(2)
-        ]
-        tokens = np.concatenate(inside)
-        slot = np.concatenate([2 * example[found] + mention for mention, found in enumerate(inside)])
-        order = np.argsort(slot, kind="stable")
-        return tokens[order], slot[order]
+        return super()._slots(cache, pooling)
 
 
 UNITS: dict[str, type[Units]] = {
@@ -217,10 +202,9 @@ def units(cache: ActivationCache, pooling: Pooling = "mean", pair: Pair = "both"
     name = cache.description.unit
     if cache.examples == 0:
         raise InputError(f"{cache.path} has no examples")
-    if pooling == "mean-all" and name not in ("text", "segment_pair"):
-        raise InputError(
-            "pooling mean-all is of texts; the words and mentions of this task have no special tokens"
-        )
+    refusal = rows_refusal(cache.layout.tokens, name, pooling)
+    if refusal:
+        raise InputError(f"{cache.path.name}: {refusal}")
     made = UNITS[name](cache, pooling, pair)  # type: ignore[call-arg]
     made.documents = cache.documents[made.groups]
     return made
@@ -247,39 +231,51 @@ def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> cs
     return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
 
 
-def _examples(cache: ActivationCache) -> np.ndarray:
-    """The example of every token, int64 [tokens]."""
-    return np.repeat(np.arange(cache.examples), np.diff(cache.offsets))
+class _Pool:
+    """The rows of a cache as the vectors of runs: run r has the tokens from `tokens[starts[r]]` on,
+    `counts[r]` of them. `keys` say what each run is of, as `TokenRows.keys` do."""
 
+    def __init__(
+        self,
+        cache: ActivationCache,
+        pooling: Pooling,
+        tokens: np.ndarray,
+        starts: np.ndarray,
+        counts: np.ndarray,
+        keys: np.ndarray,
+    ) -> None:
+        kept = cache.layout.tokens
+        if kept in AVERAGED:  # the means were taken when the cache was made
+            pooling, tokens = "first", np.searchsorted(cache.token_rows.keys, keys)
+            starts, counts = np.arange(len(keys)), np.ones(len(keys), np.int64)
+        elif kept != "all":
+            if pooling != "mean":  # only one token of each run is needed, and perhaps only that one is there
+                tokens = tokens[starts if pooling == "first" else starts + counts - 1]
+                starts, counts = np.arange(len(keys)), np.ones(len(keys), np.int64)
+            tokens = np.searchsorted(cache.token_rows.keys, tokens)
+        self._pooling, self._rows, self._starts, self._counts = pooling, tokens, starts, counts
 
-def _word_numbers(cache: ActivationCache) -> np.ndarray:
-    """For every token, its word counted over the whole cache, or -1 for special tokens: int64 [tokens]."""
-    first = np.repeat(cache.word_offsets[:-1], np.diff(cache.offsets))
-    return np.where(cache.special_mask, -1, first + cache.word_ids)
+    def of(self, hidden_rd: np.ndarray) -> np.ndarray:
+        """float32 [runs, dim] of one layer's packed hidden states [rows, dim]."""
+        rows, starts, counts = self._rows, self._starts, self._counts
+        if self._pooling == "first":
+            return to_float32(hidden_rd[rows[starts]])
+        if self._pooling == "last":
+            return to_float32(hidden_rd[rows[starts + counts - 1]])
+        dim = hidden_rd.shape[1]
+        pooled = np.empty((len(starts), dim), np.float32)
 
+        def pool(runs: slice) -> None:
+            begin, sizes = starts[runs], counts[runs]
+            if sizes.max() > LONG_RUN:
+                own = rows[begin[0] : begin[-1] + sizes[-1]]
+                sums = np.add.reduceat(to_float32(hidden_rd[own]), begin - begin[0], axis=0)
+            else:  # words: a pass per subword, each over the words that have so many
+                sums = to_float32(hidden_rd[rows[begin]])
+                for position in range(1, int(sizes.max())):
+                    longer = np.flatnonzero(sizes > position)
+                    sums[longer] += to_float32(hidden_rd[rows[begin[longer] + position]])
+            np.divide(sums, sizes[:, None].astype(np.float32), out=pooled[runs])
 
-def _pool(
-    hidden_td: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray, pooling: Pooling
-) -> np.ndarray:
-    """float32 [runs, dim]: run r has the tokens from `tokens[starts[r]]` on, `counts[r]` of them."""
-    if pooling == "first":
-        return to_float32(hidden_td[tokens[starts]])
-    if pooling == "last":
-        return to_float32(hidden_td[tokens[starts + counts - 1]])
-    dim = hidden_td.shape[1]
-    pooled = np.empty((len(starts), dim), np.float32)
-
-    def pool(runs: slice) -> None:
-        begin, sizes = starts[runs], counts[runs]
-        if sizes.max() > LONG_RUN:
-            own = tokens[begin[0] : begin[-1] + sizes[-1]]
-            sums = np.add.reduceat(to_float32(hidden_td[own]), begin - begin[0], axis=0)
-        else:  # words: a pass per subword, each over the words that have so many
-            sums = to_float32(hidden_td[tokens[begin]])
-            for position in range(1, int(sizes.max())):
-                longer = np.flatnonzero(sizes > position)
-                sums[longer] += to_float32(hidden_td[tokens[begin[longer] + position]])
-        np.divide(sums, sizes[:, None].astype(np.float32), out=pooled[runs])
-
-    map_row_blocks(pool, len(starts), 4 * dim * max(1, len(tokens) // max(1, len(starts))))
-    return pooled
+        map_row_blocks(pool, len(starts), 4 * dim * max(1, len(rows) // max(1, len(starts))))
+        return pooled

@@ -6,7 +6,7 @@ compared with what the reader returns. The cache and its checkpoint are enough, 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from microtome.store.errors import MissingError
 
 # Absolute, and as a share of the value: what the dtype on disk rounds to; and what a pass in half precision
 # differs by where sequences are padded otherwise.
-TOLERANCE = {"float16": (1e-4, 2e-3), "float32": (1e-4, 1e-5)}
+TOLERANCE = {"float16": (1e-4, 2e-3), "float32": (1e-4, 1e-5), "bfloat16": (1e-4, 8e-3)}
+# Of int8, a share of the largest value of the row, and somewhat more than half a step.
+TOLERANCE_OF_ROW = 0.6 / 127
 TOLERANCE_COMPUTED = {"float32": (0.0, 0.0), "float16": (1e-2, 1e-2), "bfloat16": (1e-1, 5e-2)}
 PLURAL = {HIDDEN: "hidden states", ATTENTION: "attentions"}
 
@@ -53,12 +55,12 @@ class Comparison:
 def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> Comparison:
     """Compare about `share` of a cache's examples, at least one, with the model in `folder`."""
     cache = ActivationCache(artifact.path)
-    read = {HIDDEN: cache.hidden, ATTENTION: cache.attention}
+    read: dict[str, Callable[[int, int], np.ndarray]] = {HIDDEN: cache.hidden}
+    if cache.layout.attention_topk is None:
+        read[ATTENTION] = cache.attention
     computed = TOLERANCE_COMPUTED[cache.description.compute]
-    limits = zip(TOLERANCE[cache.dtype.name], computed, strict=True)
-    absolute, relative = map(max, limits)
     chosen = sample(cache.examples, max(1, round(share * cache.examples)), seed)
-    names = cache.layout.names()
+    names = [name for name in read if cache.layout.kept(name)]
     result = Comparison(len(chosen), cache.examples, dict.fromkeys(names, 0.0))
     for example in chosen:
         model = _load(folder, cache.description.compute, bool(cache.layout.attention_layers))
@@ -69,11 +71,22 @@ def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> C
                 difference = np.abs(read[name](layer, example) - wanted)
                 largest = float(difference.max())
                 result.largest[name] = float(np.maximum(result.largest[name], largest))  # keeps a NaN
-                within = difference <= absolute + relative * np.abs(wanted)
+                dtype = cache.layout.dtype_of(name)
+                within = difference <= _limits(wanted, dtype, computed)
                 if not within.all() and not result.beyond:
                     result.beyond = f"{name} of layer {layer}, example {example} differs by {largest:.2g}"
     cache.close()
     return result
+
+
+def _limits(wanted: np.ndarray, dtype: str, computed: tuple[float, float]) -> np.ndarray:
+    """How far values in a dtype may be from those wanted; `computed` is what the pass allows."""
+    size = np.abs(wanted)
+    if dtype == "int8":
+        rounding = TOLERANCE_OF_ROW * size.max(-1, keepdims=True)
+        return np.maximum(1e-4, computed[0]) + rounding + computed[1] * size
+    absolute, relative = map(max, zip(TOLERANCE[dtype], computed, strict=True))
+    return absolute + relative * size
 
 
 def checkpoint_of(artifact: Artifact, store: Store, references: Sequence[str] = ()) -> ModelSource:
@@ -125,5 +138,17 @@ def _activations(
         hidden.append(torch.cat(output.hidden_states).float().cpu().numpy())
         if cache.layout.attention_layers:
             attention.append(torch.cat(output.attentions).float().cpu().numpy())
-    made = {HIDDEN: np.concatenate(hidden, axis=1)}
+    made = {HIDDEN: _kept_rows(cache, example, np.concatenate(hidden, axis=1))}
     return made | ({ATTENTION: attention[0]} if attention else {})  # attention is kept of undivided ones only
+
+
+def _kept_rows(cache: ActivationCache, example: int, hidden_ltd: np.ndarray) -> np.ndarray:
+    """What the cache keeps of the tokens of an example: [l, rows, d]."""
+    rows = cache.token_rows
+    begin, end = rows.offsets[example : example + 2]
+    own = rows.tokens[rows.starts[begin] : rows.starts[end]] - cache.offsets[example]
+    if end == begin:
+        return hidden_ltd[:, :0]
+    starts = rows.starts[begin:end] - rows.starts[begin]
+    counts = np.diff(rows.starts[begin : end + 1])
+    return np.add.reduceat(hidden_ltd[:, own], starts, axis=1) / counts[:, None].astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from microtome.store.config import Config
+from microtome.store.config import Config, runtime
 
 LearningRate = Annotated[float, Field(gt=0, description="peak learning rate")]
 BatchSize = Annotated[int, Field(ge=1, description="examples, or blocks of text, per optimisation step")]
@@ -45,6 +45,12 @@ class TrainingSettings(Config):
         "auto",
         description="of the forward and backward pass: auto is bfloat16 on a GPU that computes in it, else "
         "float16, and float32 on a CPU",
+    )
+
+    gradient_checkpointing: bool = runtime(
+        False,
+        "compute what each block holds again in the backward pass: the memory of one block and not of all, a "
+        "third more time, and the same weights",
     )
 
     @model_validator(mode="after")

@@ -93,6 +93,8 @@ def compare_attention(
             f"nothing to measure of {before.path.name}: give patterns, or two caches and measures"
         )
     _refuse_mismatch(before, after)
+    for form in dict.fromkeys(_form(cache) for cache in (before, after)):
+        log_progress(f"attentions are {form}")
     stages = {"before": before} if same else {"before": before, "after": after}
     facts = TokenFacts(before, causal=before.causal and config.invisible == "mask")
     split = before.description.split
@@ -206,3 +208,14 @@ def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:
     if (before.layers, before.heads, before.causal) != (after.layers, after.heads, after.causal):
         raise InputError(f"{names} are of different architectures")
     require_same_tokens(before, after)
+
+
+def _form(cache: ActivationCache) -> str:
+    """What the maps of a cache are made of."""
+    k = cache.layout.attention_topk
+    if k is None:
+        return f"whole maps in {cache.path.name}"
+    return (
+        f"the {k} largest weights of each row in {cache.path.name}, what is left of a row being spread "
+        "evenly over its other keys"
+    )

@@ -182,7 +182,8 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
         for side, held_out in (("heldout", True), ("training", False))
     }
     auto = language.AUTO[config.objective]
-    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id)
+    dtype = config.lora.base if config.lora is not None else "float32"
+    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id, dtype)
     if untrained:
         log_progress(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
     if config.lora is not None:

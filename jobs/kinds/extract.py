@@ -15,7 +15,8 @@ from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.job import Job, Sources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
-from microtome.jobs.models.architecture import architecture_of
+from microtome.jobs.models.architecture import Architecture, architecture_of
+from microtome.jobs.models.sites import site_layouts
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
@@ -23,21 +24,26 @@ from microtome.jobs.tasks import Task
 from microtome.jobs.tasks.source import TaskData, read_as_planned
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.cache.attention_topk import LONGEST
 from microtome.store.cache.description import CacheDescription, CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
-from microtome.store.cache.layout import Layout
-from microtome.store.cache.writer import CacheWriter
+from microtome.store.cache.layout import SITES, Layout
+from microtome.store.cache.token_rows import TOKENS, TokenRows, token_rows, tokens_refusal
+from microtome.store.cache.writer import BUFFERS, CacheWriter
 from microtome.store.config import Config, Layer, OneOf, Seed, runtime
 from microtome.store.errors import DtypeOverflowError, InputError
 from microtome.store.files.checksums import FileRecord
 
-Keep = Literal["hidden", "attention"]
+Keep = Literal[
+    "hidden", "attention", "query", "key", "value", "head_output", "attention_output", "mlp_output"
+]
+Tokens = Literal["all", "words", "first_subwords", "last_subwords", "labelled", "mean", "cls", "last"]
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # small batches stay in a processor's caches
 
-WIDEST = "float32"  # dtype on disk; numpy has no bfloat16, which most analyses would have to widen anyway
+WIDER = "bfloat16"  # dtype on disk that has the range of float32 in the size of float16
 BEYOND_FLOAT16 = "beyond-float16"  # a file in the folder of those who write a cache
 
 MIN_BATCH_TOKENS = 64  # of a forward pass, when memory runs out
@@ -50,7 +56,12 @@ class ExtractConfig(Config):
         ("hidden", "attention"),
         min_length=1,
         json_schema_extra={"any_order": True},
-        description="what to keep of each layer",
+        description="what to keep of each layer: hidden states, attentions, and sites in a block by name",
+    )
+    tokens: Tokens = Field(
+        "all",
+        description="what to keep hidden states and sites of: "
+        + "; ".join(f"{name}: {about}" for name, about in TOKENS.items()),
     )
     hidden_layers: tuple[Layer, ...] | None = Field(
         None,
@@ -64,6 +75,18 @@ class ExtractConfig(Config):
         json_schema_extra={"any_order": True},
         description="attention layers from 0; all if unset",
     )
+    attention_topk: int | None = Field(
+        None,
+        ge=1,
+        description="of each row of attention keep so many of the largest weights and where they are; whole "
+        "rows if unset. The log says how much of the rows that is",
+    )
+    site_layers: tuple[Layer, ...] | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra={"any_order": True},
+        description="blocks to keep sites of, from 0; all if unset",
+    )
     examples: int | None = Field(
         None, ge=1, description="at most so many examples, a seeded sample; all if unset"
     )
@@ -72,8 +95,10 @@ class ExtractConfig(Config):
         "together", description="encode the texts of a pair in one sequence or each on its own"
     )
     max_length: int | None = Field(None, ge=8, description="tokens per sequence; the task's own if unset")
-    dtype: Literal["float16", "float32"] = Field(
-        "float16", description="on disk; values beyond float16 lead to float32 by themselves"
+    dtype: Literal["float16", "bfloat16", "float32", "int8"] = Field(
+        "float16",
+        description="on disk; values beyond float16 lead to bfloat16 by themselves. int8 has a scale for "
+        "each row, and the log says how large its errors are",
     )
     compute: Literal["float32", "bfloat16", "float16", "auto"] = Field(
         "float32", description="dtype of weights and activations; auto: what the checkpoint is published in"
@@ -93,6 +118,13 @@ class ExtractConfig(Config):
         for what in ("hidden", "attention"):
             if what not in self.keep and getattr(self, f"{what}_layers") is not None:
                 raise ValueError(f"{what}_layers has no effect, as keep leaves out {what}")
+        sites = set(SITES) & set(self.keep)
+        if self.site_layers is not None and not sites:
+            raise ValueError(f"site_layers has no effect, as keep has none of {', '.join(SITES)}")
+        if self.attention_topk is not None and "attention" not in self.keep:
+            raise ValueError("attention_topk has no effect, as keep leaves out attention")
+        if self.tokens != "all" and set(self.keep) == {"attention"}:
+            raise ValueError("tokens has no effect, as attentions are kept of all tokens")
         return self
 
 
@@ -150,6 +182,9 @@ def extract_job(
     segments = config.segments if task.kind.texts == 2 else "together"
     if segments == "separate" and "attention" in config.keep:
         raise InputError("segments: separate keeps hidden states only; attentions are compared on pairs")
+    unfit = _tokens_refusal(task, config.tokens, segments)
+    if unfit:
+        raise InputError(f"task {task.name}: {unfit}")
     settled = config.model_copy(
         update={
             "segments": segments,
@@ -160,7 +195,13 @@ def extract_job(
         }
     )
     model = checkpoint.architecture
-    view = "+".join(settled.keep) + (".separate" if segments == "separate" else "")
+    parts = (
+        "+".join(settled.keep),
+        "separate" if segments == "separate" else "",
+        settled.tokens if settled.tokens != "all" else "",
+        f"top{settled.attention_topk}" if settled.attention_topk else "",
+    )
+    view = ".".join(filter(None, parts))
     return KIND.job(
         f"{slug(checkpoint.name)}.{task.name}.{split}.{view}",
         SplitConfig(type=task.type, labels=task.labels, split=split, extract=settled),
@@ -169,8 +210,28 @@ def extract_job(
         needs=(checkpoint.artifact,) if checkpoint.artifact else (),
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
-        refused=model.refusal(keep=settled.keep, length=int(settled.max_length or 0)) if model else "",
+        refused=_refusal(settled, model) if model else "",
     )
+
+
+def _refusal(settled: ExtractConfig, model: Architecture) -> str:
+    """Why this cannot be kept of a model; empty where it can."""
+    length = int(settled.max_length or 0)
+    if settled.attention_topk is not None and model.sinks:
+        return (
+            f"attention_topk does not fit {model.kind} models, whose attention sinks take an unknown share "
+            "of what is left of a row"
+        )
+    if settled.attention_topk is not None and length > LONGEST:
+        return f"attention_topk fits sequences of at most {LONGEST:,} tokens, and max_length is {length:,}"
+    return model.refusal(keep=settled.keep, length=length)
+
+
+def _tokens_refusal(task: Task, tokens: str, segments: str) -> str:
+    """Why `tokens` cannot be kept of a task; empty where it can."""
+    if segments == "separate" and tokens == "mean" and task.kind.unit == "text":
+        return "tokens: mean does not fit segments: separate, where a text is in two sequences"
+    return tokens_refusal(tokens, task.kind.unit)
 
 
 def _computed_in(config: ExtractConfig, checkpoint: ModelSource) -> str:
@@ -203,12 +264,14 @@ class Prepared:
     encodings: Sequence[Encoding]
     table: Examples
     layout: Layout
+    rows: TokenRows | None  # what is kept of the tokens; None where all are
     tokenizer: Any
     sinks: bool  # whether rows of attention sum to less than one
 
     def bytes(self) -> int:
         """What the cache will take on disk, uncompressed; a few kB of headers per part aside."""
-        return int(self.layout.bytes_per_example(self.table.lengths).sum()) + self.table.bytes()
+        counts = None if self.rows is None else self.rows.counts
+        return int(self.layout.bytes_per_example(self.table.lengths, counts).sum()) + self.table.bytes()
 
 
 def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
@@ -228,10 +291,13 @@ def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
     encode = encoder.encode_separately if options.segments == "separate" else encoder.encode
     encodings = [encode(example) for example in examples]
     labels = task_type.cached_labels(examples, task_type.classes(config.labels))
+    documents = np.array(document_numbers(rows))[kept_rows]
+    table = example_table(examples, encodings, labels, kept_rows, documents)
     return Prepared(
         encodings,
-        example_table(examples, encodings, labels, kept_rows, np.array(document_numbers(rows))[kept_rows]),
+        table,
         cache_layout(model_config, options, loading.is_causal(model_config)),
+        None if options.tokens == "all" else token_rows(table, options.tokens, task_type.unit),
         tokenizer,
         "attention" in options.keep and architecture_of(model_config.to_dict()).sinks,
     )
@@ -270,12 +336,12 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
         try:
             written = _write(replace(prepared, layout=layout), split, options, folder, device, staging)
         except DtypeOverflowError as error:
-            if layout.dtype == WIDEST:
+            if layout.dtype != "float16":
                 raise
             (staging.scratch / BEYOND_FLOAT16).touch()
-            log_progress(f"{error}: the cache is written in {WIDEST}, from its first part on")
-        except _WrittenInFloat32:
-            log_progress(f"another process met values beyond float16: the cache is written in {WIDEST}")
+            log_progress(f"{error}: the cache is written in {WIDER}, from its first part on")
+        except _WrittenWider:
+            log_progress(f"another process met values beyond float16: the cache is written in {WIDER}")
     if not written:
         return
     description, staging.files = written
@@ -300,6 +366,7 @@ def _write(
         staging.scratch,
         prepared.layout,
         prepared.table,
+        rows=prepared.rows,
         part_format=options.format,
         compression=options.compression,
         part_bytes=options.part_megabytes << 20,
@@ -323,10 +390,11 @@ def _write(
 def _dtype_on_disk(options: ExtractConfig, scratch: Path) -> str:
     """All parts of a cache have one dtype, whichever processes write them: a file in the folder that they
     share says that float16 does not do."""
-    return WIDEST if (scratch / BEYOND_FLOAT16).exists() else options.dtype
+    beyond = options.dtype == "float16" and (scratch / BEYOND_FLOAT16).exists()
+    return WIDER if beyond else options.dtype
 
 
-class _WrittenInFloat32(Exception):
+class _WrittenWider(Exception):
     """Another process that writes parts of the same cache met values beyond float16."""
 
 
@@ -339,17 +407,18 @@ def compute_parts(
     from microtome.jobs.models.batching import takes_segments
     from microtome.jobs.models.forward import ForwardPass
 
-    tokens = batch_tokens or BATCH_TOKENS[model.device.type]
+    tokens = batch_tokens or _tokens_that_fit(writer, encodings, model)
     forward = ForwardPass(
         model,
         writer.layout,
         encodings,
         with_segments=takes_segments(model, tokenizer),
         pad_token_id=tokenizer.pad_token_id,
+        rows=writer.rows,
     )
     for buffer in writer.claims():
-        if writer.layout.dtype != WIDEST and (writer.scratch / BEYOND_FLOAT16).exists():
-            raise _WrittenInFloat32
+        if writer.layout.dtype == "float16" and (writer.scratch / BEYOND_FLOAT16).exists():
+            raise _WrittenWider
         ready = None
         while ready is None:
             try:
@@ -363,6 +432,28 @@ def compute_parts(
         writer.submit(buffer, ready)
         log_progress(f"part {buffer.number + 1}/{len(writer.parts)}")
     writer.wait()
+    if writer.layout.dtype == "int8" and forward.errors.squares:
+        log_progress(str(forward.errors))
+    if forward.mass.sums:
+        log_progress(str(forward.mass))
+
+
+def _tokens_that_fit(writer: CacheWriter, encodings: Sequence[Encoding], model: Any) -> int:
+    """Tokens per forward pass: what suits the device, or on a GPU less, if that takes more memory than is
+    free beside two parts."""
+    import torch
+
+    from microtome.jobs.models.memory import fitting_tokens
+
+    most = BATCH_TOKENS[model.device.type]
+    if model.device.type == "cpu":
+        return most  # so few tokens fit wherever the weights do
+    free = torch.cuda.mem_get_info(model.device)[0] - BUFFERS * writer.largest_part()
+    longest = max(length for encoding in encodings for length in encoding.sequences)
+    tokens = fitting_tokens(model, longest, most, free)
+    if tokens < most:
+        log_progress(f"{tokens} tokens per forward pass, so that {longest} tokens of a text fit into memory")
+    return tokens
 
 
 def pinned_memory(size: int) -> np.ndarray:
@@ -376,6 +467,7 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
     """The shape of a model's activations, and what of it the options keep."""
     layers = model_config.num_hidden_layers
     hidden = options.hidden_layers if options.hidden_layers is not None else tuple(range(layers + 1))
+    blocks = options.site_layers if options.site_layers is not None else tuple(range(layers))
     attention = options.attention_layers if options.attention_layers is not None else tuple(range(layers))
     return Layout(
         layers=layers,
@@ -385,6 +477,9 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
         dtype=options.dtype,
         hidden_layers=hidden if "hidden" in options.keep else (),
         attention_layers=attention if "attention" in options.keep else (),
+        tokens=options.tokens,
+        attention_topk=options.attention_topk if "attention" in options.keep else None,
+        sites=site_layouts(model_config, options.keep, blocks),
     )
 
 

@@ -8,9 +8,11 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from microtome.analysis.metrics.terms import METRIC_TERMS, write_metric_terms
+from microtome.analysis.pooling import rows_refusal
 from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import open_cache
+from microtome.jobs.kinds.extract import View
 from microtome.jobs.kinds.job import Job, Sources
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import CacheUse, Planning, Step
@@ -18,6 +20,7 @@ from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks.references import TaskReferences
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.errors import InputError
 from microtome.store.results import write_rows
 
 
@@ -75,6 +78,7 @@ def probe_job(
 
 def plan(planning: Planning) -> None:
     """Every probe on every checkpoint of its tasks."""
+    views = planning.suite.named_steps(View)
     for checkpoint in planning.checkpoints:
         for step in planning.suite.steps(ProbeStep):
             if step.tasks and checkpoint.task.name not in step.tasks:
@@ -83,6 +87,10 @@ def plan(planning: Planning) -> None:
             dev = caches[step.dev] if step.dev else None
             slug = f"{checkpoint.slug}.{step.options.probe}"
             train, test = caches[step.train], caches[step.test]
+            kept = views[step.view].options.tokens
+            refusal = rows_refusal(kept, checkpoint.task.kind.unit, step.options.pooling)
+            if refusal:
+                raise InputError(f"probe of view {step.view} on task {checkpoint.task.name}: {refusal}")
             planning.add(probe_job(slug, train, test, dev, step.options, checkpoint.labels))
 
 

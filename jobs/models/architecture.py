@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from microtome.jobs.models.sites import sites_refusal
+
 # Names that configs have for the longest sequence.
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 # Here the first position is numbered by the padding token, and as many rows of the table are never used.
@@ -74,6 +76,9 @@ class Architecture:
             return f"{self.kind} models cannot be used: {self.unusable}"
         if self.no_attention and "attention" in keep:
             return f"{self.kind} models have no attentions to keep: {self.no_attention}. Set keep: [hidden]"
+        without_sites = sites_refusal(self.kind, keep)
+        if without_sites:
+            return without_sites
         if self.positions is not None and length > self.positions:
             return f"{length_named} {length} exceeds the {self.positions} positions of this {self.kind}"
         return ""

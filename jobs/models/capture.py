@@ -3,7 +3,8 @@
 transformers returns hidden states and attentions of all layers when a pass is over, so that all of them are
 in memory at once. Here each is handed over when a module of the model makes it, so that memory holds one
 layer's. Which module makes which is found by a pass over a few tokens in which the model returns them too:
-no table of architectures says it.
+no table of architectures says it. What transformers never returns, such as queries, is taken where the table
+in `sites.py` says.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ from typing import Any, Literal
 
 import torch
 
-from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout
+from microtome.jobs.models.sites import BLOCKS, BlockPaths
+from microtome.store.cache.layout import ATTENTION, HIDDEN, Layout, SiteLayout
 from microtome.store.errors import MicrotomeError
 
 OUTPUTS = {HIDDEN: "hidden_states", ATTENTION: "attentions"}  # as transformers calls them
@@ -34,10 +36,12 @@ class CapturePoint:
     call: int
     side: Side
     item: int | None
+    cut: Callable[[torch.Tensor], torch.Tensor] | None = None  # of a module that makes several
 
     def value(self, passed: Any) -> torch.Tensor:
         """The activations among what passes here."""
-        return passed if self.item is None else passed[self.item]
+        values = passed if self.item is None or isinstance(passed, torch.Tensor) else passed[self.item]
+        return self.cut(values) if self.cut else values
 
 
 class Capture:
@@ -55,19 +59,24 @@ class Capture:
         self._receive: Receive = _ignore
         self._calls: Counter[tuple[torch.nn.Module, Side]] = Counter()
         self._empties = False
+        self._shape: tuple[int, ...] = ()
         # Some architectures make attention weights only if they are to return them, and keep them to the end
         # of the pass: there they are replaced as soon as they are handed over.
-        missing = {name: self._kept(name) - set(points[name]) for name in layout.names()}
+        missing = {name: self._kept(name) - set(points[name]) for name in points}
         self._from_output = {name: sorted(layers) for name, layers in missing.items()}
         self._flags = {f"output_{OUTPUTS[name]}": bool(layers) for name, layers in missing.items()}
         if ATTENTION in points and not missing[ATTENTION] and not self._hands_over_all(sample, returned):
             self._flags["output_attentions"] = True
             self._empties = True
+        if layout.sites:
+            points |= site_points(model, layout)
+            self._check_sites(sample)
 
     def run(self, batch: Mapping[str, torch.Tensor], receive: Receive) -> None:
         """One pass; `receive` gets every layer that is kept, once, in any order."""
         self._receive = receive
         self._calls.clear()
+        self._shape = tuple(batch["input_ids"].shape)
         output = self._model(**batch, **self._flags)
         for name, layers in self._from_output.items():
             for layer in layers:
@@ -110,6 +119,8 @@ class Capture:
             values = point.value(passed)
             if values is None:
                 continue
+            if name not in OUTPUTS:  # OPT lays all tokens of a batch in one row for a while
+                values = values.reshape(*self._shape, values.shape[-1])
             self._receive(name, layer, values)
             if name == ATTENTION and self._empties and point.item is not None:
                 passed = (*passed[: point.item], values.new_empty(0), *passed[point.item + 1 :])
@@ -127,8 +138,28 @@ class Capture:
 
         with self.hooked():
             self.run(sample, compare)
-        wanted = {(name, layer) for name in self._layout.names() for layer in self._kept(name)}
+        wanted = {(name, layer) for name in returned for layer in self._kept(name)}
         return set(same) == wanted and all(same.values())
+
+    def _check_sites(self, sample: Mapping[str, torch.Tensor]) -> None:
+        """MicrotomeError unless every site comes, of every layer that is kept, in its shape."""
+        shapes: dict[tuple[str, int], tuple[int, ...]] = {}
+
+        def note_shape(name: str, layer: int, values: torch.Tensor) -> None:
+            shapes[name, layer] = tuple(values.shape)
+
+        with self.hooked():
+            self.run(sample, note_shape)
+        for site in self._layout.sites:
+            expected = (*sample["input_ids"].shape, site.heads * site.dim)
+            for layer in site.layers:
+                shape = shapes.get((site.name, layer))
+                if shape != expected:
+                    came = "nothing" if shape is None else f"{list(shape)}"
+                    raise MicrotomeError(
+                        f"{site.name} of block {layer}: {came} came, where the model's config promises "
+                        f"{list(expected)}; this site of this architecture cannot be cached"
+                    )
 
 
 def find_points(
@@ -164,14 +195,68 @@ def find_points(
     finally:
         for handle in handles:
             handle.remove()
-    returned = {name: getattr(output, OUTPUTS[name], None) or () for name in layout.names()}
+    names = [name for name in layout.names() if name in OUTPUTS]
+    returned = {name: getattr(output, OUTPUTS[name], None) or () for name in names}
     check_shapes(returned, layout, sample["input_ids"].shape)
     points: dict[str, dict[int, CapturePoint]] = {}
-    for name in layout.names():
+    for name in names:
         layers = {layer: returned[name][layer] for layer in layout.kept(name)}
         best = {layer: _best(seen[_address(values)], values) for layer, values in layers.items()}
         points[name] = {layer: point for layer, point in best.items() if point is not None}
     return points, returned
+
+
+def site_points(model: Any, layout: Layout) -> dict[str, dict[int, CapturePoint]]:
+    """Of each site and layer that is kept, where in the model it appears. MicrotomeError if the model is not
+    built as the table of its architecture says."""
+    paths = BLOCKS[model.config.model_type]
+    blocks = [block for block in model.modules() if _has_module(block, paths.projection)]
+    shared = len(blocks) == 1 < layout.layers  # ALBERT runs one block again and again
+    if not shared and len(blocks) != layout.layers:
+        raise MicrotomeError(
+            f"{len(blocks)} blocks with {paths.projection}, where the model's config promises "
+            f"{layout.layers}; sites of this architecture cannot be cached"
+        )
+    return {
+        site.name: {
+            layer: _site_point(blocks[0 if shared else layer], layer if shared else 0, paths, site)
+            for layer in site.layers
+        }
+        for site in layout.sites
+    }
+
+
+def _site_point(block: torch.nn.Module, call: int, paths: BlockPaths, site: SiteLayout) -> CapturePoint:
+    """Where a block has a site, at its call number `call` of a pass."""
+    if site.name == "head_output":
+        return CapturePoint(block.get_submodule(paths.projection), call, "input", 0)
+    if site.name == "attention_output":
+        return CapturePoint(block.get_submodule(paths.projection), call, "output", 0)
+    if site.name == "mlp_output":
+        return CapturePoint(block.get_submodule(paths.mlp), call, "output", 0)
+    module = block.get_submodule(getattr(paths, site.name))
+    cut = _cut_out(("query", "key", "value").index(site.name), paths, site.dim) if paths.fused else None
+    return CapturePoint(module, call, "output", 0, cut)
+
+
+def _cut_out(third: int, paths: BlockPaths, head_dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What takes query, key or value from the output of a module that makes all three."""
+
+    def side_by_side(values: torch.Tensor) -> torch.Tensor:
+        return values.chunk(3, dim=-1)[third]
+
+    def head_by_head(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(-1, (-1, 3, head_dim))[..., third, :].flatten(-2)
+
+    return side_by_side if paths.fused == "side by side" else head_by_head
+
+
+def _has_module(module: torch.nn.Module, path: str) -> bool:
+    try:
+        module.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
 
 
 def check_shapes(returned: Mapping[str, Sequence[Any]], layout: Layout, shape: Sequence[int]) -> None:

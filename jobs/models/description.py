@@ -7,6 +7,7 @@ import numpy as np
 
 from microtome.jobs.models import loading
 from microtome.jobs.models.architecture import Architecture, architecture_of
+from microtome.jobs.models.sites import key_value_heads, sites_of
 from microtome.store.cache.layout import Layout
 
 TEXT_LENGTHS = (128, 512)  # tokens of a text, on which the size of attentions depends
@@ -31,16 +32,9 @@ def describe(folder: Path) -> dict[str, Any]:
         "can be used": architecture.unusable or "yes",
         "hidden states": "none" if architecture.unusable else "can be kept",
         "attentions": _attentions(architecture),
+        "sites": _sites(architecture),
         **_sizes(config, architecture),
     }
-
-
-def key_value_heads(config: Any, heads: int | None) -> int | None:
-    """How many heads have keys and values of their own; attentions are those of all heads all the same."""
-    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
-        return 1  # Falcon
-    grouped = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
-    return grouped if isinstance(grouped, int) else heads
 
 
 def _attentions(architecture: Architecture) -> str:
@@ -51,6 +45,10 @@ def _attentions(architecture: Architecture) -> str:
     if architecture.sinks:
         return "can be kept; rows sum to less than 1, as attention sinks take a share"
     return "can be kept"
+
+
+def _sites(architecture: Architecture) -> str:
+    return "none" if architecture.unusable else ", ".join(sites_of(architecture.kind)) or "none"
 
 
 def _sizes(config: Any, architecture: Architecture) -> dict[str, int]:

@@ -18,10 +18,15 @@ from transformers.models.auto.modeling_auto import (
 
 from microtome.jobs.models.architecture import Architecture, architecture_of
 from microtome.jobs.models.registry import MODELS
+from microtome.store.cache.layout import PER_HEAD_SITES
 from microtome.store.errors import InputError
 
 # What a config has to say of what is extracted: one number for all layers.
-SHAPE = {"hidden": ("num_hidden_layers", "hidden_size"), "attention": ("num_attention_heads",)}
+SHAPE = {
+    "hidden": ("num_hidden_layers", "hidden_size"),
+    "attention": ("num_attention_heads",),
+    **dict.fromkeys(PER_HEAD_SITES, ("num_attention_heads",)),
+}
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -71,10 +76,13 @@ def load_backbone(
     return model.to(device).eval()
 
 
-def load_language_model(folder: Path, auto: Any, pad_token_id: int) -> tuple[Any, list[str]]:
+def load_language_model(
+    folder: Path, auto: Any, pad_token_id: int, dtype: str = "float32"
+) -> tuple[Any, list[str]]:
     """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
     drawn by torch's seed; `auto` is the masked or the causal auto class."""
-    model, info = load(auto, folder, pad_token_id=pad_token_id, output_loading_info=True)
+    options = {"pad_token_id": pad_token_id, "output_loading_info": True}
+    model, info = load(auto, folder, getattr(torch, dtype), **options)
     return model, sorted(info["missing_keys"])
 
 
@@ -97,7 +105,7 @@ def check_usable(config: Any, length: int, keep: Collection[str] = ("hidden",)) 
     """InputError if a model cannot be extracted or fine-tuned on sequences of a length, or if these of its
     activations cannot be kept."""
     _refuse(architecture_of(config.to_dict()).refusal(keep=keep, length=length))
-    for name in (field for array in keep for field in SHAPE[array]):
+    for name in (field for array in keep for field in SHAPE.get(array, ())):
         if not isinstance(getattr(config, name, None), int):
             _refuse(
                 f"{config.model_type} models cannot be used: their config has no {name}, one for all layers"

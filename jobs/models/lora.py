@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ class Lora(Config):
 
     rank: int = Field(8, ge=1, description="of the added matrices")
     alpha: float = Field(16, gt=0, description="the product is scaled by alpha / rank")
+    base: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="dtype of the weights that stay as they are, in training: bfloat16 takes half the memory",
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="of what goes into the adapter, in training")
     targets: tuple[str, ...] = Field(
         (),
@@ -37,7 +41,8 @@ class Lora(Config):
 
 def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()) -> Any:
     """The model with an adapter, the only part of it that is trained, but for layers of which parameters are
-    `untrained`: a head that the checkpoint lacks is trained, and kept, whole. Drawn by torch's seed."""
+    `untrained`: a head that the checkpoint lacks is trained, and kept, whole. Drawn by torch's seed. What is
+    trained is in float32, whatever the rest is in."""
     from peft import LoraConfig, get_peft_model
 
     targets = list(lora.targets or _targets(model))
@@ -59,7 +64,11 @@ def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()
         task_type=TASKS.get(objective),
         modules_to_save=_layers(model, untrained) or None,
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
 
 
 def _layers(model: Any, parameters: Sequence[str]) -> list[str]:

@@ -362,6 +362,8 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
         seed=schedule.seed,
         lr_scheduler_type=SCHEDULES[schedule.settings.schedule],
         use_cpu=not cuda and dtype is torch.bfloat16,  # which the Trainer refuses there unless told
+        activation_checkpointing=schedule.settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},  # of frozen bases, inputs have no gradient
         bf16=dtype is torch.bfloat16,
         fp16=dtype is torch.float16,
         dataloader_pin_memory=cuda,

@@ -11,7 +11,7 @@ from microtome.jobs.tasks.recipe import Recipe
 from microtome.store.config import Config, OneOf
 
 # How a training is computed, not what is trained: two runs that differ in these follow the same recipe.
-COMPUTATION = ("precision", "by_length")
+COMPUTATION = ("precision", "by_length", "gradient_checkpointing")
 ZERO_SHOT = "zero-shot"  # the recipe of a model that answers without any training on the task
 
 

@@ -33,27 +33,27 @@ class CheckedPart:
         stored: StoredPart,
         part_format: str,
         shapes: Mapping[str, tuple[int, ...]],
-        dtype: np.dtype,
+        dtypes: Mapping[str, np.dtype],
         *,
         verify: bool = True,
     ) -> None:
         self._contents = contents
         self._stored = stored
         self._shapes = shapes
-        self._dtype = dtype
+        self._dtypes = dtypes
         self._verify = verify
         path = contents.folder / stored.file
         places = _places(path, stored)
         if contents.remote is not None and places is not None:
             self._stamps: tuple[Stamp, ...] = ()
-            self._part: Part = RemotePart(contents.remote, stored, shapes, dtype)
+            self._part: Part = RemotePart(contents.remote, stored, shapes, dtypes)
             self._verify = False  # a layer is compared when it arrives
             return
         self._stamps = contents.stamps(stored.file)
         self._part = (
             PART_FORMATS[part_format].open(path, stored.arrays)
             if places is None
-            else PlainPart(places, shapes, dtype)
+            else PlainPart(places, shapes, dtypes)
         )
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -78,7 +78,7 @@ class CheckedPart:
         _, rows, columns = self._shapes[name]
         as_written = (
             values.shape == (rows, columns)
-            and values.dtype == self._dtype
+            and values.dtype == self._dtypes[name]
             and checksum_of(values) == self._stored.arrays[name].checksums[layer]
         )
         if not as_written:

@@ -1,25 +1,41 @@
 """Array names, dims, dtypes, chunks, and the packing of ragged sequences.
 
-Dims: l layer, t token, d dim, h head, p query-key pair, s sequence length. No padding is ever stored:
+Dims: l layer, r row, d dim, h head, p query-key pair, s sequence length. No padding is ever stored:
 
-    hidden     [l, t, d]   t runs over the tokens of all examples of a part, in order
+    hidden     [l, r, d]   r runs over the tokens of all examples of a part, in order, or over what is kept of
+                           them (token_rows.py)
     attention  [l, h, p]   p runs over the s*s pairs of each example, or over the s*(s+1)/2 visible
-                           pairs of a causal model, row by row
+                           pairs of a causal model, row by row; or over the largest weights of each row and
+                           the positions of their keys (attention_topk.py)
+    a site     [l, r, d]   as `hidden`, under the name of the site; d is its heads side by side
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from microtome.store.cache.numbers import STORED, non_finite_mask, stored_width
 from microtome.store.errors import DtypeOverflowError, InputError, MicrotomeError
 
 HIDDEN = "hidden"
 ATTENTION = "attention"
-RAGGED_AXIS = {HIDDEN: 1, ATTENTION: 2}  # the axis that examples are laid along
-DTYPES = ("float16", "float32")
+# Places in a block besides what it hands on, in the order of the pass. Queries, keys and values are as they
+# are projected: before positions are rotated into them, and before they are normalised.
+PER_HEAD_SITES = ("query", "key", "value", "head_output")
+SITES = (*PER_HEAD_SITES, "attention_output", "mlp_output")
+RAGGED_AXIS = {HIDDEN: 1, ATTENTION: 2, **dict.fromkeys(SITES, 1)}  # the axis that examples are laid along
 PART_BYTES = 256 << 20
 CHECK_BLOCK = 1 << 17  # values
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteLayout:
+    """One of SITES: which blocks it is kept of, and its shape, [heads, head_dim] or [1, dim] per token."""
+
+    name: str
+    layers: tuple[int, ...]
+    heads: int
+    dim: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +43,10 @@ class Layout:
     """The shape of one model's activations, and which of them are kept.
 
     `hidden_layers` are among 0..layers (0 is the embedding output), `attention_layers` among
-    0..layers-1 (attention l reads hidden l and makes hidden l+1). Empty means not kept.
+    0..layers-1 (attention l reads hidden l and makes hidden l+1), as are those of `sites`. Empty means not
+    kept. `dtype` is that of hidden states and sites; attentions, which are never large, are float16 unless it
+    is float32. With `attention_topk` so many weights are kept of each row of them. `tokens` says what is kept
+    of the tokens: one of TOKENS in token_rows.py.
     """
 
     layers: int
@@ -37,43 +56,75 @@ class Layout:
     dtype: str
     hidden_layers: tuple[int, ...]
     attention_layers: tuple[int, ...]
+    tokens: str = "all"
+    attention_topk: int | None = None
+    sites: tuple[SiteLayout, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype '{self.dtype}' is not one of {', '.join(DTYPES)}")
-        for name, requested, last in (
-            (HIDDEN, self.hidden_layers, self.layers),
-            (ATTENTION, self.attention_layers, self.layers - 1),
-        ):
-            outside = [layer for layer in requested if not 0 <= layer <= last]
+        if self.dtype not in STORED:
+            raise InputError(f"dtype '{self.dtype}' is not one of {', '.join(STORED)}")
+        for name in (HIDDEN, ATTENTION, *(site.name for site in self.sites)):
+            last = self.last_layer(name)
+            outside = [layer for layer in self.kept(name) if not 0 <= layer <= last]
             if outside:
                 raise InputError(f"{name} layer {outside[0]} does not exist: this model has 0..{last}")
-        if not self.hidden_layers and not self.attention_layers:
+        if not self.names():
             raise InputError("nothing to keep: ask for hidden states, attentions or both")
+
+    def site(self, name: str) -> SiteLayout | None:
+        """The shape of a site, if it is kept."""
+        return next((site for site in self.sites if site.name == name), None)
+
+    def last_layer(self, name: str) -> int:
+        """The last layer that the model has of array `name`."""
+        return self.layers if name == HIDDEN else self.layers - 1
 
     def kept(self, name: str) -> tuple[int, ...]:
         """The layers stored in array `name`."""
-        return self.hidden_layers if name == HIDDEN else self.attention_layers
+        if name in (HIDDEN, ATTENTION):
+            return self.hidden_layers if name == HIDDEN else self.attention_layers
+        site = self.site(name)
+        return site.layers if site else ()
 
     def names(self) -> list[str]:
         """The arrays that a part has."""
-        return [name for name in (HIDDEN, ATTENTION) if self.kept(name)]
+        return [name for name in RAGGED_AXIS if self.kept(name)]
 
-    def extents(self, name: str, lengths: np.ndarray) -> np.ndarray:
-        """Size of each example along the ragged axis of array `name`, int64 [examples]."""
-        return lengths.astype(np.int64) if name == HIDDEN else pairs(lengths, self.causal)
+    def dtype_of(self, name: str) -> str:
+        """The dtype of array `name`, one of STORED."""
+        narrow = self.dtype != "float32" or self.attention_topk is not None
+        return "float16" if name == ATTENTION and narrow else self.dtype
+
+    def stored_dtype(self, name: str) -> np.dtype:
+        """The dtype of array `name` as numpy, zarr and h5py have it."""
+        if name == ATTENTION and self.attention_topk is not None:
+            return np.dtype(np.uint16)
+        return STORED[self.dtype_of(name)]
+
+    def extents(self, name: str, lengths: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Size of each example along the ragged axis of array `name`, int64 [examples]. `lengths` are its
+        tokens, `rows` what is kept of them, if that is less."""
+        if name == ATTENTION and self.attention_topk is not None:
+            return lengths.astype(np.int64) * 2 * self.attention_topk
+        if name == ATTENTION:
+            return pairs(lengths, self.causal)
+        return (lengths if rows is None else rows).astype(np.int64)
 
     def shape(self, name: str, extent: int) -> tuple[int, int, int]:
-        """The shape of array `name` in a part with `extent` tokens or pairs."""
-        if name == HIDDEN:
-            return len(self.hidden_layers), extent, self.dim
-        return len(self.attention_layers), self.heads, extent
+        """The shape of array `name` in a part with `extent` rows or pairs, as it is stored."""
+        if name == ATTENTION:
+            return len(self.attention_layers), self.heads, extent
+        site = self.site(name)
+        width = site.heads * site.dim if site else self.dim
+        return len(self.kept(name)), extent, stored_width(self.dtype, width)
 
-    def bytes_per_example(self, lengths: np.ndarray) -> np.ndarray:
+    def bytes_per_example(self, lengths: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """What each example takes on disk uncompressed, int64 [examples]."""
-        hidden = len(self.hidden_layers) * self.dim * self.extents(HIDDEN, lengths)
-        attention = len(self.attention_layers) * self.heads * self.extents(ATTENTION, lengths)
-        return (hidden + attention) * np.dtype(self.dtype).itemsize
+        total = np.zeros(len(lengths), np.int64)
+        for name in self.names():
+            of_one = int(np.prod(self.shape(name, 1))) * self.stored_dtype(name).itemsize
+            total += of_one * self.extents(name, lengths, rows)
+        return total
 
 
 def pairs(length: np.ndarray, causal: bool) -> np.ndarray:
@@ -118,22 +169,20 @@ def starts(extents: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(extents, dtype=np.int64)])
 
 
-def refuse_non_finite(
-    values: np.ndarray, name: str, layers: Sequence[int], begin: np.ndarray, first: int
-) -> None:
+def refuse_non_finite(values: np.ndarray, name: str, layout: Layout, begin: np.ndarray, first: int) -> None:
     """Raise DtypeOverflowError naming layer and example if a value of a part is inf or NaN.
 
-    `values` is [l, t, d] or [l, h, p]; `begin` where each example starts along the ragged axis, and
+    `values` is [l, r, d] or [l, h, p] as stored; `begin` where each example starts along the ragged axis, and
     `first` the number of the first one.
     """
-    exponent, mask = {2: (np.uint16, 0x7C00), 4: (np.uint32, 0x7F800000)}[values.dtype.itemsize]
-    for index, layer in enumerate(layers):
-        bits = values[index].view(exponent)
+    dtype = layout.dtype_of(name)
+    for index, layer in enumerate(layout.kept(name)):
+        bits, mask = non_finite_mask(values[index], dtype)
         if _any_equal_masked(bits.reshape(-1), mask):
             bad = ((bits & mask) == mask).any(axis=2 - RAGGED_AXIS[name])
             example = int(np.searchsorted(begin, np.nonzero(bad)[0][0], side="right")) - 1 + first
             where = f"{name} of layer {layer}, example {example}"
-            if values.dtype == np.float16 and not np.isnan(values[index]).any():
+            if dtype == "float16" and not np.isnan(values[index].view(np.float16)).any():
                 raise DtypeOverflowError(f"{where}, does not fit float16")
             raise MicrotomeError(
                 f"{where}, is not a finite number as it was computed: the weights are of no use, or float16 "

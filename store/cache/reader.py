@@ -16,6 +16,7 @@ import numpy as np
 
 from microtome.store.artifacts.shared_catalogue import split_reference
 from microtome.store.artifacts.store import Store, read_artifact
+from microtome.store.cache.attention_topk import as_maps, unpacked
 from microtome.store.cache.checked_parts import CheckedPart
 from microtome.store.cache.conversions import (
     as_dataset,
@@ -27,9 +28,18 @@ from microtome.store.cache.conversions import (
 )
 from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
-from microtome.store.cache.layout import ATTENTION, HIDDEN, starts, unpack_attention
+from microtome.store.cache.layout import (
+    ATTENTION,
+    HIDDEN,
+    PER_HEAD_SITES,
+    SITES,
+    starts,
+    unpack_attention,
+)
+from microtome.store.cache.numbers import decoded, read_dtype
 from microtome.store.cache.remote_parts import fetch_ahead, layer_range
-from microtome.store.errors import MissingError
+from microtome.store.cache.token_rows import TokenRows, token_rows
+from microtome.store.errors import InputError, MissingError, unknown
 from microtome.store.remote.addresses import is_address
 from microtome.store.remote.local_copies import LayerRange
 
@@ -62,19 +72,16 @@ class ActivationCache:
         self._open = functools.lru_cache(OPEN_PARTS)(self._open_part)
         self.example_data = Examples.load(self._contents)
         self._part_of = np.repeat(np.arange(len(self._parts)), [len(p) for p in self._parts])
-        self._starts = {
-            name: starts(self.layout.extents(name, self.example_data.lengths)) for name in (HIDDEN, ATTENTION)
-        }
+        self.token_rows: TokenRows = token_rows(self.example_data, self.layout.tokens, self.unit)
+        lengths, rows = self.example_data.lengths, self.token_rows.counts
+        self._starts = {name: starts(self.layout.extents(name, lengths, rows)) for name in self._arrays()}
 
     def __repr__(self) -> str:
-        kept = " and ".join(
-            f"{name} {_ranges(self.layout.kept(name))}"
-            for name in (HIDDEN, ATTENTION)
-            if self.layout.kept(name)
-        )
+        kept = " and ".join(f"{name} {_ranges(self.layout.kept(name))}" for name in self.layout.names())
+        part = "" if self.layout.tokens == "all" else f" ({self.layout.tokens})"
         return (
-            f"<ActivationCache {self.path.name}: {self.examples:,} examples, {self.tokens:,} tokens, "
-            f"{kept or 'no layers'}, {self.heads} heads, dim {self.dim}, {self.dtype}>"
+            f"<ActivationCache {self.path.name}: {self.examples:,} examples, {self.tokens:,} tokens{part}, "
+            f"{kept or 'no layers'}, {self.heads} heads, dim {self.dim}, {self.layout.dtype}>"
         )
 
     def __enter__(self) -> Self:
@@ -155,8 +162,8 @@ class ActivationCache:
 
     @property
     def dtype(self) -> np.dtype:
-        """The dtype on disk and of what is read."""
-        return np.dtype(self.layout.dtype)
+        """The dtype of what is read: float16 where that is the dtype on disk, else float32."""
+        return read_dtype(self.layout.dtype)
 
     @property
     def offsets(self) -> np.ndarray:
@@ -204,22 +211,39 @@ class ActivationCache:
         return self.example_data.documents
 
     def hidden(self, layer: int, example: int | None = None) -> np.ndarray:
-        """Hidden states after `layer`: [tokens, dim] of all examples in order, or [T, dim] of one."""
-        index = self._index(HIDDEN, layer)
-        if example is not None:
-            return self._read(HIDDEN, index, example)
-        packed = np.empty((self.tokens, self.dim), self.dtype)
-        if self._contents.remote is not None:
-            fetch_ahead(self._contents, self._ranges(HIDDEN, index))
-        for number, part in enumerate(self._parts):
-            first, last = self.offsets[part.start], self.offsets[part.stop]
-            self._open(number).read(HIDDEN, index, 0, int(last - first), out=packed[first:last])
-        return packed
+        """Hidden states after `layer`: [rows, dim] of all examples in order, or of one. A row is a token,
+        unless the cache was made with another setting of `tokens`: `token_rows` says what each is."""
+        return self._packed(HIDDEN, layer, example)
+
+    def site(self, name: str, layer: int, example: int | None = None) -> np.ndarray:
+        """What block `layer`, 0..layers-1, has at a site, as `hidden` of the same rows.
+
+        attention_output, mlp_output [rows, dim]: what each adds to the hidden state, before it is added.
+        head_output, query, key, value [rows, heads, head_dim]: of grouped heads, keys and values are fewer;
+        all as projected, before positions are rotated into them and before any normalisation.
+        """
+        if name not in SITES:
+            raise unknown("site", name, SITES)
+        values = self._packed(name, layer, example)
+        site = self.layout.site(name)
+        assert site is not None
+        return values.reshape(len(values), site.heads, site.dim) if name in PER_HEAD_SITES else values
 
     def attention(self, layer: int, example: int) -> np.ndarray:
-        """Attention probabilities [heads, T, T] of one example; rows are queries and sum to one."""
+        """Attention probabilities [heads, T, T] of one example; rows are queries and sum to one.
+
+        Of a cache that keeps the largest weights of each row (`layout.attention_topk`), what is left of a row
+        is spread evenly over its other keys.
+        """
+        return self._maps(self._read(ATTENTION, self._index(ATTENTION, layer), example), example)
+
+    def attention_topk(self, layer: int, example: int) -> tuple[np.ndarray, np.ndarray]:
+        """The largest weights of each row, float16 [heads, T, k], and the positions of their keys, int64
+        [heads, T, k]; their sum is the mass that is kept. MissingError if whole rows are kept."""
+        if self.layout.attention_topk is None:
+            raise MissingError(f"{self.path.name} keeps whole rows of attention: read them with attention()")
         packed = self._read(ATTENTION, self._index(ATTENTION, layer), example)
-        return unpack_attention(packed, self._length(example), self.causal)
+        return unpacked(packed, self._length(example))
 
     def iter_attention(self, layer: int) -> Iterator[tuple[int, np.ndarray]]:
         """(example, [heads, T, T]) in order. One part's layer is in memory at a time."""
@@ -230,7 +254,7 @@ class ActivationCache:
             packed = self._open(number).read(ATTENTION, index, 0, int(begin[part.stop]) - first)
             for example in part:
                 window = slice(int(begin[example]) - first, int(begin[example + 1]) - first)
-                yield example, unpack_attention(packed[:, window], self._length(example), self.causal)
+                yield example, self._maps(packed[:, window], example)
 
     def to_torch(self, layer: int, example: int | None = None) -> "Tensor":
         """`hidden` as a tensor of the same dtype and dims; PackageError if torch is not installed."""
@@ -244,8 +268,12 @@ class ActivationCache:
         attention  (attention_layer, head, query, key), of one example only; every row over key sums to one
 
         Coordinates of token are token_example, input_id, word_id, segment_id and special, of word
-        word_example. MissingError if xarray is not installed.
+        word_example. MissingError if xarray is not installed, InputError if not every token was kept.
         """
+        if self.layout.tokens != "all":
+            raise InputError(
+                f"{self.path.name} keeps {self.layout.tokens} of its tokens; to_xarray needs all"
+            )
         hidden_layers = self.layout.hidden_layers if layers is None else tuple(layers)
         states = [self.hidden(layer, example) for layer in hidden_layers]
         values, coordinates = hidden_variables(states, hidden_layers)
@@ -263,9 +291,28 @@ class ActivationCache:
         """Close the open files; the next read opens them again."""
         self._open.cache_clear()
 
+    def _arrays(self) -> list[str]:
+        """The arrays that a reader may be asked for."""
+        return list(dict.fromkeys([HIDDEN, ATTENTION, *self.layout.names()]))
+
+    def _packed(self, name: str, layer: int, example: int | None) -> np.ndarray:
+        """A layer of an array along rows: [rows, width] of all examples, or of one."""
+        index, dtype = self._index(name, layer), self.layout.dtype
+        if example is not None:
+            return decoded(self._read(name, index, example), dtype)
+        if self._contents.remote is not None:
+            fetch_ahead(self._contents, self._ranges(name, index))
+        begin = self._starts[name]
+        shape = self.layout.shape(name, int(begin[-1]))[1:]
+        stored = np.empty(shape, self.layout.stored_dtype(name))
+        for number, part in enumerate(self._parts):
+            first, last = begin[part.start], begin[part.stop]
+            self._open(number).read(name, index, 0, int(last - first), out=stored[first:last])
+        return decoded(stored, dtype)
+
     def _index(self, name: str, layer: int) -> int:
         kept = self.layout.kept(name)
-        last = self.layers if name == HIDDEN else self.layers - 1
+        last = self.layout.last_layer(name)
         if not 0 <= layer <= last:
             raise IndexError(f"{name} layer {layer} is out of range: this model has 0..{last}")
         if layer not in kept:
@@ -282,6 +329,12 @@ class ActivationCache:
         window = int(begin[example]) - first, int(begin[example + 1]) - first
         return self._open(number).read(name, index, *window)
 
+    def _maps(self, packed: np.ndarray, example: int) -> np.ndarray:
+        length = self._length(example)
+        if self.layout.attention_topk is None:
+            return unpack_attention(packed, length, self.causal)
+        return as_maps(*unpacked(packed, length), self.causal)
+
     def _length(self, example: int) -> int:
         return int(self.offsets[example + 1] - self.offsets[example])
 
@@ -295,7 +348,7 @@ class ActivationCache:
     def _ranges(self, name: str, index: int) -> list[LayerRange]:
         """Where a layer lies in the parts that are not compressed."""
         return [
-            layer_range(part, name, index, self._shapes(number)[name], self.dtype)
+            layer_range(part, name, index, self._shapes(number)[name], self.layout.stored_dtype(name))
             for number, part in enumerate(self.description.parts)
             if part.arrays[name].file is not None
         ]
@@ -306,7 +359,7 @@ class ActivationCache:
             self.description.parts[number],
             self.description.format,
             self._shapes(number),
-            self.dtype,
+            {name: self.layout.stored_dtype(name) for name in self._arrays()},
             verify=self._verify,
         )
 

@@ -14,21 +14,22 @@ from microtome.store.remote.local_copies import LayerRange, RemoteFiles
 from microtome.store.remote.objects import PARALLEL
 
 Shapes = Mapping[str, tuple[int, ...]]
+Dtypes = Mapping[str, np.dtype]
 
 
 class RemotePart:
     """Reads a layer from a local copy of it, which is fetched if it is not here."""
 
-    def __init__(self, remote: RemoteFiles, stored: StoredPart, shapes: Shapes, dtype: np.dtype) -> None:
-        self._remote, self._stored, self._shapes, self._dtype = remote, stored, shapes, dtype
+    def __init__(self, remote: RemoteFiles, stored: StoredPart, shapes: Shapes, dtypes: Dtypes) -> None:
+        self._remote, self._stored, self._shapes, self._dtypes = remote, stored, shapes, dtypes
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        where = layer_range(self._stored, name, layer, self._shapes[name], self._dtype)
+        where = layer_range(self._stored, name, layer, self._shapes[name], self._dtypes[name])
         shapes = {name: (1, *self._shapes[name][1:])}
         try:
-            part = PlainPart({name: Place(self._remote.fetch_layer(where), 0)}, shapes, self._dtype)
+            part = PlainPart({name: Place(self._remote.fetch_layer(where), 0)}, shapes, self._dtypes)
         except StoreError:  # forgotten by another process a moment ago
-            part = PlainPart({name: Place(self._remote.fetch_layer(where), 0)}, shapes, self._dtype)
+            part = PlainPart({name: Place(self._remote.fetch_layer(where), 0)}, shapes, self._dtypes)
         return part.read(name, 0, start, stop, out)
 
 

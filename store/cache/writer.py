@@ -27,7 +27,15 @@ from microtome.store.cache.description import (
 from microtome.store.cache.examples import EXAMPLES, Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import Place
-from microtome.store.cache.layout import HIDDEN, PART_BYTES, Layout, plan_parts, refuse_non_finite, starts
+from microtome.store.cache.layout import (
+    ATTENTION,
+    PART_BYTES,
+    Layout,
+    plan_parts,
+    refuse_non_finite,
+    starts,
+)
+from microtome.store.cache.token_rows import TokenRows
 from microtome.store.errors import StoreError
 from microtome.store.files.checksums import ArraysByFile, FileRecord, checksum_of, record_files
 from microtome.store.files.locks import lock_path
@@ -65,7 +73,7 @@ class PartBuffer:
     def slot(self, name: str, example: int) -> np.ndarray:
         """The writable view of one example: hidden [l, T, dim], attention [l, heads, pairs]."""
         window = self.window(name, example)
-        return self.arrays[name][:, window] if name == HIDDEN else self.arrays[name][:, :, window]
+        return self.arrays[name][:, :, window] if name == ATTENTION else self.arrays[name][:, window]
 
 
 class CacheWriter:
@@ -79,7 +87,8 @@ class CacheWriter:
 
     A cache that another writer began goes on in the form that was begun: `form`, whatever is asked for.
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it). `written` is
-    told, after each part, of all that another writer needs to go on.
+    told, after each part, of all that another writer needs to go on. `rows` are what is kept of the tokens,
+    if not all of them.
     """
 
     def __init__(
@@ -89,6 +98,7 @@ class CacheWriter:
         layout: Layout,
         examples: Examples,
         *,
+        rows: TokenRows | None = None,
         part_format: str = "zarr",
         compression: str = "none",
         part_bytes: int = PART_BYTES,
@@ -99,9 +109,13 @@ class CacheWriter:
         self.scratch = scratch
         self.layout = layout
         self.examples = examples
+        self.rows = rows
+        self._row_counts = examples.lengths if rows is None else rows.counts
         self.form = self._begun(Form(part_format, compression, part_bytes))
         self.format = PART_FORMATS[self.form.format]
-        self.parts = plan_parts(layout.bytes_per_example(examples.lengths), self.form.part_bytes)
+        self.parts = plan_parts(
+            layout.bytes_per_example(examples.lengths, self._row_counts), self.form.part_bytes
+        )
         self._allocate = allocate or aligned_memory
         self._written = written
         self._memory: list[np.ndarray] = []
@@ -121,6 +135,10 @@ class CacheWriter:
     def missing(self) -> list[int]:
         """The numbers of the parts that are not on disk yet."""
         return [number for number in range(len(self.parts)) if not self._is_written(number)]
+
+    def largest_part(self) -> int:
+        """Bytes of the largest part in memory."""
+        return max(map(self._memory_of, self.parts), default=0)
 
     def claims(self) -> Iterator[PartBuffer]:
         """Buffers to fill and submit, one after the other: each part that is not on disk and that no other
@@ -191,18 +209,20 @@ class CacheWriter:
     def _buffer(self, number: int, memory: np.ndarray) -> PartBuffer:
         part = self.parts[number]
         lengths = self.examples.lengths[part.start : part.stop]
+        rows = self._row_counts[part.start : part.stop]
         begin, arrays, used = {}, {}, 0
         for name in self.layout.names():
-            begin[name] = starts(self.layout.extents(name, lengths))
-            shape = self.layout.shape(name, int(begin[name][-1]))
-            size = int(np.prod(shape)) * np.dtype(self.layout.dtype).itemsize
-            arrays[name] = memory[used : used + size].view(self.layout.dtype).reshape(shape)
+            begin[name] = starts(self.layout.extents(name, lengths, rows))
+            shape, dtype = self.layout.shape(name, int(begin[name][-1])), self.layout.stored_dtype(name)
+            size = int(np.prod(shape)) * dtype.itemsize
+            arrays[name] = memory[used : used + size].view(dtype).reshape(shape)
             used += -(-size // ALIGNMENT) * ALIGNMENT
         return PartBuffer(number, part, arrays, begin)
 
     def _memory_of(self, part: range) -> int:
         """Bytes that the arrays of a part take, each from an aligned address on."""
-        sizes = self.layout.bytes_per_example(self.examples.lengths[part.start : part.stop])
+        window = slice(part.start, part.stop)
+        sizes = self.layout.bytes_per_example(self.examples.lengths[window], self._row_counts[window])
         return int(sizes.sum()) + len(self.layout.names()) * ALIGNMENT
 
     def _write(self, buffer: PartBuffer, ready: Callable[[], None]) -> None:
@@ -210,7 +230,7 @@ class CacheWriter:
         ready()
         for name, values in buffer.arrays.items():
             begin, first = buffer.begin[name][:-1], buffer.examples.start
-            refuse_non_finite(values, name, self.layout.kept(name), begin, first)
+            refuse_non_finite(values, name, self.layout, begin, first)
         path = self.folder / "parts" / f"{buffer.number:05d}{self.format.suffix}"
         aside = path.with_name("." + path.name)
         for suffix in {form.suffix for form in PART_FORMATS.values()}:

@@ -69,27 +69,32 @@ class PartFormat(ABC):
 
 
 class PlainPart:
-    """A part whose layers lie on disk as they lay in memory: arrays of these shapes at these places."""
+    """A part whose layers lie on disk as they lay in memory: arrays of these shapes and dtypes at these
+    places."""
 
     def __init__(
-        self, places: Mapping[str, Place], shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype
+        self,
+        places: Mapping[str, Place],
+        shapes: Mapping[str, tuple[int, ...]],
+        dtypes: Mapping[str, np.dtype],
     ) -> None:
         self._places = dict(places)
         self._shapes = dict(shapes)
-        self._dtype = dtype
+        self._dtypes = dict(dtypes)
         self._files: dict[Path, int] = {}
         for place in places.values():
             if place.file not in self._files:
                 self._files[place.file] = _opened(place.file)
 
     def read(self, name: str, layer: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        place, (_, rows, columns), item = self._places[name], self._shapes[name], self._dtype.itemsize
+        place, (_, rows, columns), dtype = self._places[name], self._shapes[name], self._dtypes[name]
+        item = dtype.itemsize
         offset = place.offset + layer * rows * columns * item
         if RAGGED_AXIS[name] == 1:
-            out = np.empty((stop - start, columns), self._dtype) if out is None else out
+            out = np.empty((stop - start, columns), dtype) if out is None else out
             self._fill(place.file, out, offset + start * columns * item)
             return out
-        out = np.empty((rows, stop - start), self._dtype) if out is None else out
+        out = np.empty((rows, stop - start), dtype) if out is None else out
         if stop - start == columns:
             self._fill(place.file, out, offset)
             return out

@@ -270,3 +270,32 @@ def test_weight_decay_is_a_setting(bench, tiny_models, monkeypatch):
     bench.run(job(bench, "a", tiny_models / "gpt2", objective="clm"))
     bench.run(job(bench, "b", tiny_models / "gpt2", objective="clm", weight_decay=0.2))
     assert decays == [0.01, 0.2]
+
+
+@pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
+def test_the_base_of_an_adapter_may_be_in_bfloat16(bench, tiny_models, monkeypatch, name, objective):
+    seen = {}
+    train = training.train
+
+    def look(model, *args, **options):
+        for parameter in model.parameters():
+            seen.setdefault(parameter.dtype, set()).add(parameter.requires_grad)
+        return train(model, *args, **options)
+
+    monkeypatch.setattr(training, "train", look)
+    options = {"objective": objective, "epochs": 4, "precision": "float32", "gradient_checkpointing": True}
+    adapter = {"rank": 4, "base": "bfloat16"}
+    asked = job(bench, "half", tiny_models / name, lora=adapter, **options)
+    made = bench.run(asked)
+    assert seen == {torch.bfloat16: {False}, torch.float32: {True}}
+    perplexity = scores(made, "perplexity")
+    assert perplexity[-1][2] < perplexity[0][2]
+    assert {value.dtype for value in weights(made).values()} == {torch.float32}
+    whole = job(bench, "half", tiny_models / name, lora={"rank": 4}, **options)
+    assert whole.id != asked.id
+    before = scores(bench.run(whole), "perplexity")[0][2]
+    assert perplexity[0][2] == pytest.approx(before, rel=0.02)
+    again = job(
+        bench, "half", tiny_models / name, lora=adapter, **options | {"gradient_checkpointing": False}
+    )
+    assert again.id == asked.id

@@ -223,3 +223,25 @@ def test_a_score_that_is_not_finite_ends_training(tmp_path, score):
     assert diverges(PLAN, tmp_path, score=score) == (
         f"the loss after step 5 is {score}, which is no score; nothing is kept"
     )
+
+
+@pytest.mark.parametrize("name", ["tags", "classes of a causal model"])
+def test_gradient_checkpointing_computes_blocks_again_and_gives_the_same_weights(tmp_path, name):
+    make, target, collate, loss = CASES[name]
+    passes, weights = {}, {}
+    for on in (False, True):
+        torch.manual_seed(0)
+        model = make()
+        inner = (
+            model.bert.encoder.layer[1].attention if hasattr(model, "bert") else model.transformer.h[1].attn
+        )
+        calls = []
+        inner.register_forward_pre_hook(lambda *passed, calls=calls: calls.append(torch.is_grad_enabled()))
+        plan = with_settings(gradient_checkpointing=on)
+        rows = features(target)
+        training.train(model, rows, collate, lambda: {"loss": 1.0}, plan, tmp_path / str(on), print, loss)
+        passes[on], weights[on] = len(calls), model.state_dict()
+    steps = 2 * math.ceil(47 / 10)
+    assert (passes[False], passes[True]) == (steps, 2 * steps)
+    for key, value in weights[False].items():
+        torch.testing.assert_close(weights[True][key], value)

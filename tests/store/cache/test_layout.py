@@ -53,7 +53,7 @@ def test_starts_ends_with_the_total():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "int8"}, "dtype 'int8'"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
         ({"hidden_layers": (3,)}, r"hidden layer 3 does not exist: this model has 0..2"),
         ({"attention_layers": (2,)}, r"attention layer 2 does not exist: this model has 0..1"),
         ({"hidden_layers": (), "attention_layers": ()}, "nothing to keep"),
