@@ -42,6 +42,10 @@ GUARDS_BY_FILE = {
             "Store._remove_here: an artifact of this store, of which another counts",
         ),
     ],
+    "store/artifacts/visibility.py": [
+        ("remove_notes", "remove", "a note of this run's own, below the store's folder of notes"),
+        ("remove_notes", "remove_if_empty", "only what holds nothing"),
+    ],
     "store/artifacts/sharing.py": [
         (
             "pull",

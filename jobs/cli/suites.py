@@ -20,6 +20,7 @@ from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
+from microtome.store.artifacts.job_logs import log_reference
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MissingError, model_packages, unknown
 
@@ -86,9 +87,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),
-    default=1.0,
-    show_default=True,
-    help="below 1, jobs share a GPU",
+    help="below 1, jobs share a GPU; a job uses one at most. Given, jobs wait for it; else 1 if there is any",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 @click.option(
@@ -105,7 +104,7 @@ def suite_run(
     overrides: tuple[str, ...],
     local: bool,
     address: str | None,
-    gpus_per_job: float,
+    gpus_per_job: float | None,
     cpus_per_job: int,
     tasks_per_extraction: int,
 ) -> None:
@@ -247,7 +246,7 @@ def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> 
     out.print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped")
     if outcome.failed:
         rows = [
-            {"failed": job.name, "why": reason, "log": str(store.log_path(job.request))}
+            {"failed": job.name, "why": reason, "log": log_reference(store, job.request)}
             for job, reason in outcome.failed
         ]
         out.print("\nfailed")

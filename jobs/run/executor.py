@@ -14,6 +14,7 @@ from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import log_progress, logged_to
+from microtome.store.artifacts.job_logs import fetch_log, send_log
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
 
@@ -40,6 +41,8 @@ class Runner(Protocol):
 
     def next_finished(self) -> Finished | None: ...
 
+    def notices(self) -> list[str]: ...  # what a person should know by now, a line each, told once
+
     def close(self) -> None: ...
 
 
@@ -49,6 +52,8 @@ class Watcher(Protocol):
     def submitted(self, job: AnyJob) -> None: ...
 
     def finished(self, job: AnyJob, error: Failure, seconds: float) -> None: ...
+
+    def notice(self, text: str) -> None: ...
 
 
 @dataclass
@@ -80,6 +85,9 @@ class LocalRunner:
         job = self._queue.popleft()
         return Finished(job, *run_job(job, self.store.reference), socket.gethostname())
 
+    def notices(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 
@@ -99,8 +107,12 @@ def _run(job: AnyJob, store: Store) -> Failure:
     log, failure = store.log_path(job.request), None
     try:
         if store.done(job.request) is None:
-            with logged_to(log, private=job.private):
-                failure = _made(job, store)
+            fetch_log(store, job.request)  # of earlier tries on other machines, which this one goes on from
+            try:
+                with logged_to(log, private=job.private):
+                    failure = _made(job, store)
+            finally:
+                send_log(store, job.request)
     except MicrotomeError as error:
         return one_line(error)
     except OSError as error:  # on closing the log too, where a full disk shows itself last
@@ -185,6 +197,8 @@ def execute(
         if not running:
             continue
         finished = runner.next_finished()
+        for text in runner.notices():
+            watcher.notice(text)
         if finished is None:
             continue
         job = finished.job

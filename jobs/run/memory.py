@@ -1,0 +1,56 @@
+"""How much memory a job may need, so that jobs that would not fit together are not started together.
+
+An estimate from sizes on disk, a little high. What cannot be known, such as weights that are still to be
+downloaded, counts as nothing beyond what every process takes.
+"""
+
+from collections.abc import Mapping
+
+from microtome.jobs.kinds import kind_named
+from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.models.source import WEIGHTS, ModelSource
+from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.errors import MicrotomeError
+
+PROCESS = 1 << 30  # Python with torch and transformers
+ANALYSIS = 1 << 29  # Python with numpy and scipy
+# Times the weights: themselves and the gradient, two moments of the optimiser, those of the best epoch and
+# of the start; and three more in a state that is being written.
+TRAINING = 9
+RUNNING = 2
+WIDENED = 4  # times a float16 layer: in float32, and once more standardised
+STEP = 1 << 28  # estimates are rounded up, so that like jobs ask for the same
+
+
+def expected_memory(job: AnyJob, store: Store) -> int:
+    """Bytes of main memory."""
+    kind, model = kind_named(job.kind), job.sources.start
+    try:
+        if model is not None:
+            copies = TRAINING if kind.stage == "training" else RUNNING
+            size = PROCESS + copies * _weights(model, store)
+        elif kind.stage == "analysis":
+            size = ANALYSIS + sum(WIDENED * _layer(store.open(need)) for need in job.needs)
+        else:
+            size = PROCESS
+    except MicrotomeError:
+        size = PROCESS
+    return -(-size // STEP) * STEP
+
+
+def _weights(model: ModelSource, store: Store) -> int:
+    if model.artifact is not None:
+        return _bytes(store.open(model.artifact).manifest["files"], WEIGHTS)
+    if model.path is not None:
+        return sum(path.stat().st_size for path in model.path.glob("*.safetensors"))
+    return 0
+
+
+def _layer(cache: Artifact) -> int:
+    """Of a cache about what its largest layer takes: they are read one by one."""
+    layers = cache.manifest["outputs"].get("layout", {}).get("layers") or 1
+    return _bytes(cache.manifest["files"], ()) // int(layers)
+
+
+def _bytes(files: Mapping[str, Mapping[str, int]], endings: tuple[str, ...]) -> int:
+    return sum(record["bytes"] for name, record in files.items() if not endings or name.endswith(endings))
