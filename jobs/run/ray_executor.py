@@ -86,7 +86,7 @@ class RayRunner:
         tasks_per_extraction: int = 1,
     ) -> None:
         self.store = Store(root.absolute() if isinstance(root, Path) else root)
-        self._gpus, self._cpus, self._tasks = gpus_per_job, cpus_per_job, tasks_per_extraction
+        self._cpus, self._tasks = cpus_per_job, tasks_per_extraction
         self._running: dict[Any, _Running] = {}  # by Ray task
         self._attempts = Attempts()
         self._notices: list[str] = []
@@ -106,8 +106,7 @@ class RayRunner:
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray at '{address}': {one_line(error)}. Without one: --local") from None
         _say_deaths_once()
-        if self._gpus is None:
-            self._gpus = 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
+        self._gpus = self._gpus_of_jobs(gpus_per_job)
         self._expected = Expected.by_driver(self.store, secrets.token_hex(8))
         self._content = ContentOfJobs()
         self._sent: dict[str, Any] = {}  # content that Ray has, by its name
@@ -120,7 +119,7 @@ class RayRunner:
 
     def submit(self, job: AnyJob) -> None:
         kind = kind_named(job.kind)
-        gpus = self._gpus or 0.0 if kind.needs_gpu else 0.0
+        gpus = self._gpus if kind.needs_gpu else 0.0
         asked = demand(gpus=gpus, cpus=self._cpus, memory=self._memory(job))
         running = _Running(job, asked, set(), [])
         for _ in range(self._tasks if kind.shared else 1):
@@ -173,6 +172,14 @@ class RayRunner:
             remove_notes(self.store, [self._expected.note])
         finally:
             ray.shutdown()
+
+    def _gpus_of_jobs(self, asked: float | None) -> float:
+        """What a job that can use a GPU asks for. Without a GPU it runs on CPUs, unless it is asked to
+        wait for one on a cluster, to which nodes may come."""
+        if asked is not None and not self._is_ours:
+            return asked
+        has_any = ray.cluster_resources().get("GPU", 0) > 0
+        return (1.0 if asked is None else asked) if has_any else 0.0
 
     def _start(self, running: _Running) -> None:
         """Submit one Ray task of a job."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from microtome.jobs.run import ray_executor
+from microtome.jobs.run import attempts, ray_executor
 from microtome.jobs.run.executor import execute
 from microtome.jobs.run.ray_executor import RayRunner
 from microtome.store.artifacts.store import Store
@@ -82,7 +82,8 @@ def listening(process):
 def test_a_ray_of_our_own_is_ours_alone_and_says_in_a_line_why_a_job_failed(
     bench, tiny_models, monkeypatch, capfd
 ):
-    monkeypatch.setattr(ray_executor, "RETRIES", 0)
+    monkeypatch.setattr(attempts, "WITHOUT_PROGRESS", 2)
+    monkeypatch.setattr(ray_executor, "WITHOUT_PROGRESS", 2)
     jobs = []
     for seed, how in enumerate(("worker", "job")):
         job = bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed)
@@ -96,7 +97,10 @@ def test_a_ray_of_our_own_is_ours_alone_and_says_in_a_line_why_a_job_failed(
         assert "AuthenticationError" in asked("0" * 64)
         outcome = execute(jobs, set(), {}, runner, Silent())
     assert {job.id: reason for job, reason in outcome.failed} == {
-        jobs[0].id: "its worker died: The worker died unexpectedly while executing this task",
+        jobs[
+            0
+        ].id: "its worker died: The worker died unexpectedly while executing this task, 2 times in a row "
+        "without getting any further",
         jobs[1].id: "Unpicklable: no pickle",
     }
     assert bench.store.log_path(jobs[0].request).is_file()
@@ -185,7 +189,7 @@ RUN = """
 import sys
 from pathlib import Path
 from microtome.jobs.cli import main
-from microtome.jobs.run import ray_executor
+from microtome.jobs.run import attempts, ray_executor
 ray_executor.LATE_SECONDS = 0
 main()
 """
