@@ -5,6 +5,7 @@ Trainer reads when it resumes; `trainer_state.json` comes last, and a folder wit
 """
 
 import copy
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,10 +15,14 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from microtome.store.errors import InputError
 from microtome.store.files.removal import remove
 
 STATE = "trainer_state.json"
-SECONDS_BETWEEN_SAVES = 60  # a state is three times the model: more often takes longer than short epochs do
+SAVES_VARIABLE = "MICROTOME_SAVE_SECONDS"
+SECONDS_BETWEEN_SAVES = (
+    60.0  # if that is not set; a state is three times the model: more often takes longer than short epochs do
+)
 # Steps wait while a state is copied, for at most this share of the time.
 LARGEST_SHARE = 0.05
 
@@ -36,6 +41,7 @@ class StateWriter:
         self._thread = ThreadPoolExecutor(1, "training-state")
         self._under_way: Future[None] | None = None
         self._last = time.monotonic()
+        self._seconds = _seconds_between_saves()
         self.waited = 0.0
         self._pause = 0.0  # at the last save
 
@@ -44,7 +50,7 @@ class StateWriter:
         time."""
         age = time.monotonic() - self._last
         busy = self._under_way is not None and not self._under_way.done()
-        return not busy and age >= max(SECONDS_BETWEEN_SAVES, self._pause / LARGEST_SHARE)
+        return not busy and age >= max(self._seconds, self._pause / LARGEST_SHARE)
 
     def save(self, trainer: Trainer, beside: Write) -> None:
         """Copy the state of a training as it is now, and begin to write it; `beside` writes into its
@@ -78,6 +84,17 @@ class StateWriter:
             if other != folder:
                 remove(other, inside=self._folder)
         self._saved(folder)
+
+
+def _seconds_between_saves() -> float:
+    setting = os.environ.get(SAVES_VARIABLE, "")
+    try:
+        seconds = float(setting) if setting else SECONDS_BETWEEN_SAVES
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise InputError(f"{SAVES_VARIABLE} is '{setting}'; set it to a number of seconds, such as 60")
+    return seconds
 
 
 def _copy_of_state(trainer: Trainer, folder: Path, beside: Write) -> Write:

@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 # What the jobs need to find data, models, the hub and object storage. The driver's value is used where the
 # node has none of its own, which says where things are on that machine.
 SETTINGS = (
-    *("MICROTOME_DATA", "MICROTOME_MODELS", "MICROTOME_SCRATCH", "MICROTOME_LOCAL_GB", "MICROTOME_DEBUG"),
+    *("MICROTOME_DATA", "MICROTOME_MODELS", "MICROTOME_SCRATCH", "MICROTOME_LOCAL_GB"),
+    *("MICROTOME_SAVE_SECONDS", "MICROTOME_DEBUG"),
     *("HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"),
     *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
