@@ -15,6 +15,7 @@ from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
+from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
@@ -143,7 +144,7 @@ def suite_run(
         )
     try:
         with Screen(out, store, total=len(jobs)) as watcher:
-            outcome = execute(jobs, done, blocked, runner, watcher)
+            outcome = execute(jobs, done, blocked, runner, watcher, expected_seconds(plan.jobs, store))
     finally:
         runner.close()
     _print_outcome(plan, outcome, store, out)

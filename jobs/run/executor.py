@@ -5,15 +5,17 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import log_progress, logged_to
+from microtome.jobs.run.order import longest_first
 from microtome.store.artifacts.job_logs import fetch_log, send_log
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
@@ -169,15 +171,21 @@ def one_line(error: BaseException) -> str:
 
 
 def execute(
-    jobs: Sequence[AnyJob], done: set[str], unable: dict[str, str], runner: Runner, watcher: Watcher
+    jobs: Sequence[AnyJob],
+    done: set[str],
+    unable: dict[str, str],
+    runner: Runner,
+    watcher: Watcher,
+    seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> Outcome:
     """Run `jobs` that are not `done`; those in `unable` and what needs them are skipped with the reason.
 
     A job whose needs are neither done nor among `jobs` is skipped too. Done is what is found in the store
-    afterwards, whatever the runner says. KeyboardInterrupt if this process is asked to stop.
+    afterwards, whatever the runner says. What holds up most, by the `seconds` that are expected of each
+    id, is submitted first. KeyboardInterrupt if this process is asked to stop.
     """
     outcome = Outcome()
-    waiting = [job for job in jobs if job.id not in done]
+    waiting = longest_first([job for job in jobs if job.id not in done], seconds)
     complete, lost = set(done), dict(unable)
     running: set[str] = set()
     coming = {job.id for job in waiting}

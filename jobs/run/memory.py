@@ -28,7 +28,7 @@ def expected_memory(job: AnyJob, store: Store) -> int:
     try:
         if model is not None:
             copies = TRAINING if kind.stage == "training" else RUNNING
-            size = PROCESS + copies * _weights(model, store)
+            size = PROCESS + copies * weights_bytes(model, store)
         elif kind.stage == "analysis":
             size = ANALYSIS + sum(WIDENED * _layer(store.open(need)) for need in job.needs)
         else:
@@ -38,7 +38,8 @@ def expected_memory(job: AnyJob, store: Store) -> int:
     return -(-size // STEP) * STEP
 
 
-def _weights(model: ModelSource, store: Store) -> int:
+def weights_bytes(model: ModelSource, store: Store) -> int:
+    """Of a model on this disk or in the store; 0 of one that is still to be downloaded or made."""
     if model.artifact is not None:
         return _bytes(store.open(model.artifact).manifest["files"], WEIGHTS)
     if model.path is not None:
