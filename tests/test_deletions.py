@@ -81,6 +81,14 @@ GUARDS_BY_FILE = {
     ],
     "store/files/locks.py": [
         ("release", "unlink", "the lock file that this process holds, by its inode"),
+        (
+            "_set_aside",
+            "unlink",
+            "the lock file of a machine that has not touched it for a lease, by its inode",
+        ),
+    ],
+    "store/files/owners.py": [
+        ("_now_on_disk", "unlink", "a file of its own, with a name that no other has"),
     ],
     "store/files/operations.py": [
         ("write_json", "replace", "a file of this write's own, onto the path it was asked to write"),

@@ -21,8 +21,9 @@ from microtome.store.artifacts.shared_catalogue import SharedCatalogue, default_
 from microtome.store.artifacts.time_spent import Spent, TimeSpent
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
-from microtome.store.files.locks import lock_first_unused, lock_shared, make_exclusive, release
+from microtome.store.files.locks import is_held, lock_first_unused, lock_shared, make_exclusive, release
 from microtome.store.files.operations import remove_if_empty, remove_unfinished_writes, why_unwritable
+from microtome.store.files.owners import held_by_this_machine
 from microtome.store.files.paths import place, there
 from microtome.store.files.permissions import make_folder, settle
 from microtome.store.files.removal import check_inside, remove
@@ -107,6 +108,10 @@ class Store(SharedCatalogue):
                     if staging.overtaken:
                         remove_if_empty(folder)
                     else:
+                        if not (shared or is_held(lock, folder)):
+                            raise StoreError(
+                                f"another machine took this one for gone, and goes on in {folder}"
+                            )
                         staging.provenance |= _time_of(spent, started)
                         self._commit(staging)
                 made_here.send(self._remove_here)
@@ -151,7 +156,8 @@ class Store(SharedCatalogue):
             os.close(lock)
             raise StoreError(_unwritable(self.root, error.strerror)) from None
         try:
-            yield folder, lock
+            with contextlib.nullcontext() if shared else held_by_this_machine(lock):
+                yield folder, lock
         finally:
             release(lock, folder)
             remove_if_empty(area)

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import socket
@@ -20,7 +21,7 @@ from tests.jobs.run.test_failing_disks import needs_mount
 from tests.jobs.suite.test_plan import Silent, run
 
 RAY = str(Path(sys.executable).with_name("ray"))
-RESOURCES = {"gpus_per_job": 1, "cpus_per_job": 1}
+RESOURCES = {"gpus_per_job": None, "cpus_per_job": 1}
 
 
 @contextlib.contextmanager
@@ -134,29 +135,21 @@ OWN_DISK = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 PATIENCE = 90  # seconds, until a test gives up
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """The address of a cluster of two: a head that runs no jobs, and a node whose `<tmp>/store` is a disk of
-    its own."""
-    (tmp_path / "store").mkdir()
+@contextlib.contextmanager
+def cluster_without(tmp_path, hidden):
+    """The address of a cluster of two: a head that runs no jobs, and a node that has a disk of its own in
+    the place of the folder `hidden`."""
+    hidden.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = ["--block", "--disable-usage-stats", "--object-store-memory", "80000000"]
     head = [RAY, "start", "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
-    apart = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        OWN_DISK,
-        "sh",
-        tmp_path / "store",
-    ]
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    apart = [*unshare, "sh", "-c", OWN_DISK, "sh", str(hidden)]
     node = [*apart, RAY, "start", "--address", f"127.0.0.1:{port}", "--num-cpus", "2"]
     owner = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    owner.pop("MICROTOME_MODELS", None)
     with contextlib.ExitStack() as started:
         for name, command in (("head", head), ("node", node)):
             log = started.enter_context((tmp_path / f"{name}.log").open("w"))
@@ -185,20 +178,9 @@ def end(process):
     process.wait()
 
 
-RUN = """
-import sys
-from pathlib import Path
-from microtome.jobs.cli import main
-from microtome.jobs.run import attempts, ray_executor
-ray_executor.LATE_SECONDS = 0
-main()
-"""
-
-
-@needs_mount
-def test_what_a_node_writes_to_a_disk_of_its_own_is_not_done(small_suite, tmp_path, cluster):
-    command = "suite", "run", small_suite, "--only", "finetune", "--address", cluster
-    done = subprocess.run(
+def run_suite(suite, cluster, *options):
+    command = "suite", "run", suite, "--only", "finetune", "--address", cluster, *options
+    return subprocess.run(
         [sys.executable, "-c", RUN, *map(str, command)],
         capture_output=True,
         text=True,
@@ -206,14 +188,86 @@ def test_what_a_node_writes_to_a_disk_of_its_own_is_not_done(small_suite, tmp_pa
         env=os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "400"},
         timeout=300,
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "0 done, 6 failed, 0 skipped" in done.stdout
-    lines = [line for line in done.stdout.splitlines() if "failed " in line and " wrote " in line]
-    store = tmp_path / "store" / "finetune"
-    assert len(lines) == 6
-    for line in lines:
-        assert re.search(
-            rf"{socket.gethostname()} \([0-9.]+\) wrote {store}/small-\S+, which is not there", line
-        )
-        assert "Set MICROTOME_STORE to a folder that every node sees" in line
+
+
+RUN = """
+from microtome.jobs.cli import main
+from microtome.jobs.run import ray_executor
+ray_executor.LATE_SECONDS = 0
+main()
+"""
+
+
+@needs_mount
+def test_a_node_that_does_not_see_the_store_is_named_before_the_first_job(small_suite, tmp_path):
+    with cluster_without(tmp_path, tmp_path / "store") as cluster:
+        done = run_suite(small_suite, cluster)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.fullmatch(
+        rf"error: \S+ \([0-9.]+\) does not see {tmp_path}/store/.notes/[0-9a-f]+, which the driver has "
+        "written. Set MICROTOME_STORE to a folder that every node sees, or to object storage\n",
+        done.stderr,
+    )
     assert Store(tmp_path / "store").list() == []
+    assert not (tmp_path / "store" / ".notes").exists()
+
+
+OWN_CORPUS = """
+name: own
+type: classification
+title: own
+labels: [a, b]
+licence: mine
+obtain: written by a test
+data:
+  format: jsonl
+  root: {root}
+  columns: {{text_a: text, label: label}}
+  target: class
+  files: {{train: train.jsonl, dev: dev.jsonl, test: test.jsonl}}
+recipe: {{epochs: 1, batch_size: 8, max_length: 32}}
+"""
+OWN_SUITE = """
+name: own
+description: a corpus that only the driver has
+models: {{small: {{source: {model}}}}}
+tasks: [{task}]
+fractions: [100]
+extract: {{probing: {{splits: {{test: 4}}, options: {{keep: [hidden]}}}}}}
+"""
+
+
+@needs_mount
+def test_a_corpus_that_only_the_driver_has_goes_to_the_node_by_its_content(tiny_models, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for number, split in enumerate(("train", "dev", "test")):
+        rows = [{"text": f"{split} gene {i} of {number}", "label": "ab"[i % 2]} for i in range(12)]
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "own.yaml").write_text(OWN_CORPUS.format(root=data))
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(OWN_SUITE.format(model=tiny_models / "bert", task=tmp_path / "own.yaml"))
+    with cluster_without(tmp_path, data) as cluster:
+        done = run_suite(suite, cluster)
+    assert "1 done, 0 failed, 0 skipped" in done.stdout, done.stdout + done.stderr
+
+
+def test_jobs_that_no_node_can_run_are_named_and_run_once_one_can(bench, tiny_models, monkeypatch):
+    monkeypatch.setattr(ray_executor, "NAMED_AFTER", 0.0)
+    jobs = [bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed) for seed in (1, 2)]
+    with runner_at(bench.store.root) as runner:
+        has = ray_executor._resources_of_nodes
+        monkeypatch.setattr(ray_executor, "_resources_of_nodes", list)
+        for job in jobs:
+            runner.submit(dataclasses.replace(job, kind="finetune"))
+        told = []
+        while not told:
+            assert runner.next_finished() is None
+            told = runner.notices()
+        monkeypatch.setattr(ray_executor, "_resources_of_nodes", has)
+        assert told == ["2 jobs wait for a CPU; the cluster has none"]
+        finished = []
+        while len(finished) < 2:
+            outcome = runner.next_finished()
+            finished += [outcome] if outcome is not None else []
+    assert [outcome.failure for outcome in finished] == [None, None]
