@@ -43,6 +43,14 @@ class Node:
 
     process: subprocess.Popen[bytes]
     disk: Path
+    log: Path
+
+    def wait_until_started(self) -> None:
+        end = time.monotonic() + 180
+        while "Ray runtime started" not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"a Ray node does not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
 
     def jobs(self) -> list[str]:
         """The names of the jobs that its workers are running."""
@@ -81,20 +89,11 @@ def node_at(folder: Path, name: str, *options: str, settings: dict[str, str]) ->
     own = {"MICROTOME_SCRATCH": str(disk), "RAY_AUTH_MODE": "disabled"}
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(command, env=os.environ | settings | own, stdout=log, stderr=log)
-    node = Node(process, disk)
+    node = Node(process, disk, folder / f"{name}.log")
     try:
-        wait_for("Ray runtime started", folder / f"{name}.log", process)
         yield node
     finally:
         node.kill()
-
-
-def wait_for(text: str, log: Path, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 120
-    while text not in log.read_text():
-        if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"a Ray node does not start:\n{log.read_text()}")
-        time.sleep(0.1)
 
 
 def free_port() -> int:
@@ -119,24 +118,33 @@ def run_on_nodes(
     environ = os.environ | settings | own | {"RAY_AUTH_MODE": "disabled", "HF_HUB_OFFLINE": "1"}
     with log.open("w") as stream:
         driver = subprocess.Popen(command, env=environ, stdout=stream, stderr=stream)
-    kills: list[str] = []
-    alive, end = list(nodes), time.monotonic() + PATIENCE
-    while driver.poll() is None:
-        if time.monotonic() > end:
-            driver.kill()
-            raise SystemExit(f"not done after {PATIENCE:g} s:\n{log.read_text()}")
-        if len(kills) < len(KILLED_WITH):
-            victim = busy_with(alive, KILLED_WITH[len(kills)])
-            if victim is not None:
-                kills.append(", ".join(victim.jobs()) or "a job that had just ended")
-                victim.kill()
-                alive.remove(victim)
-        time.sleep(0.05)
+    try:
+        kills = kill_on_the_way(driver, nodes, log)
+    finally:
+        driver.kill()
     print(log.read_text())
     if driver.returncode != 0 or " 0 failed" not in log.read_text():
         raise SystemExit(f"the run on nodes ended with {driver.returncode}")
     if len(kills) < len(KILLED_WITH):
         raise SystemExit("the suite was done before two nodes could be killed")
+    return kills
+
+
+def kill_on_the_way(driver: subprocess.Popen[bytes], nodes: list[Node], log: Path) -> list[str]:
+    """Kill two nodes while the driver runs, and wait for it; what was running on each."""
+    kills: list[str] = []
+    alive, end = list(nodes), time.monotonic() + PATIENCE
+    while driver.poll() is None:
+        if time.monotonic() > end:
+            raise SystemExit(f"not done after {PATIENCE:g} s:\n{log.read_text()}")
+        if len(kills) < len(KILLED_WITH):
+            victim = busy_with(alive, KILLED_WITH[len(kills)])
+            if victim is not None:
+                kills.append(", ".join(victim.jobs()) or "a job that had just ended")
+                print(f"kills a node that runs {kills[-1]}", flush=True)
+                victim.kill()
+                alive.remove(victim)
+        time.sleep(0.05)
     return kills
 
 
@@ -192,6 +200,7 @@ def report(kills: list[str], remote: Store, seconds: float) -> None:
 
 def main() -> None:
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as open_things:
         folder = Path(open_things.enter_context(tempfile.TemporaryDirectory(prefix="cluster-check-")))
         server = open_things.enter_context(serving_s3())
@@ -203,12 +212,15 @@ def main() -> None:
         local = run_locally(suite, folder)
         port = free_port()
         head = ["--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
-        open_things.enter_context(node_at(folder, "head", *head, settings=settings))
+        open_things.enter_context(node_at(folder, "head", *head, settings=settings)).wait_until_started()
         join = ["--address", f"127.0.0.1:{port}", "--num-cpus", "1"]
         nodes = [
             open_things.enter_context(node_at(folder, f"node-{number}", *join, settings=settings))
             for number in range(NODES)
         ]
+        for node in nodes:
+            node.wait_until_started()
+        print(f"{NODES} nodes have started", flush=True)
         kills = run_on_nodes(suite, f"127.0.0.1:{port}", nodes, settings, folder / "run.log")
         remote = Store(STORE)
         wrong = differences(local, remote)
