@@ -214,12 +214,14 @@ def main() -> None:
         head = ["--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
         open_things.enter_context(node_at(folder, "head", *head, settings=settings)).wait_until_started()
         join = ["--address", f"127.0.0.1:{port}", "--num-cpus", "1"]
-        nodes = [
-            open_things.enter_context(node_at(folder, f"node-{number}", *join, settings=settings))
-            for number in range(NODES)
-        ]
-        for node in nodes:
-            node.wait_until_started()
+        nodes = []
+        for number in range(
+            NODES
+        ):  # one by one: Ray gives each half a minute, which together they may not meet
+            nodes.append(
+                open_things.enter_context(node_at(folder, f"node-{number}", *join, settings=settings))
+            )
+            nodes[-1].wait_until_started()
         print(f"{NODES} nodes have started", flush=True)
         kills = run_on_nodes(suite, f"127.0.0.1:{port}", nodes, settings, folder / "run.log")
         remote = Store(STORE)
