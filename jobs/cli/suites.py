@@ -243,8 +243,20 @@ def _print_missing(plan: Plan, out: Console) -> None:
         out.print(as_table(rows))
 
 
+def _print_lost_time(outcome: Outcome, store: Store, out: Console) -> None:
+    """What was lost with attempts that were stopped, of the jobs that are done now."""
+    made = [store.find(job.request) for job in outcome.done]
+    resumed = [artifact.provenance for artifact in made if artifact and "attempts" in artifact.provenance]
+    if resumed:
+        lost = sum(provenance["seconds_lost"] for provenance in resumed)
+        out.print(
+            f"{len(resumed)} of them went on from what earlier attempts had saved; {lost:.0f} s were lost"
+        )
+
+
 def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> None:
     out.print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped")
+    _print_lost_time(outcome, store, out)
     if outcome.failed:
         rows = [
             {"failed": job.name, "why": reason, "log": log_reference(store, job.request)}
