@@ -4,12 +4,11 @@ An estimate from sizes on disk, a little high. What cannot be known, such as wei
 downloaded, counts as nothing beyond what every process takes.
 """
 
-from collections.abc import Mapping
-
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
-from microtome.jobs.models.source import WEIGHTS, ModelSource
+from microtome.jobs.models.source import ModelSource
 from microtome.store.artifacts.store import Artifact, Store
+from microtome.store.cache.description import CacheDescription
 from microtome.store.errors import MicrotomeError
 
 PROCESS = 1 << 30  # Python with torch and transformers
@@ -39,9 +38,10 @@ def expected_memory(job: AnyJob, store: Store) -> int:
 
 
 def weights_bytes(model: ModelSource, store: Store) -> int:
-    """Of a model on this disk or in the store; 0 of one that is still to be downloaded or made."""
+    """Of a model on this disk, or of its artifact in the store; 0 of one that is still to be downloaded or
+    made."""
     if model.artifact is not None:
-        return _bytes(store.open(model.artifact).manifest["files"], WEIGHTS)
+        return store.open(model.artifact).bytes()
     if model.path is not None:
         return sum(path.stat().st_size for path in model.path.glob("*.safetensors"))
     return 0
@@ -49,9 +49,4 @@ def weights_bytes(model: ModelSource, store: Store) -> int:
 
 def _layer(cache: Artifact) -> int:
     """Of a cache about what its largest layer takes: they are read one by one."""
-    layers = cache.manifest["outputs"].get("layout", {}).get("layers") or 1
-    return _bytes(cache.manifest["files"], ()) // int(layers)
-
-
-def _bytes(files: Mapping[str, Mapping[str, int]], endings: tuple[str, ...]) -> int:
-    return sum(record["bytes"] for name, record in files.items() if not endings or name.endswith(endings))
+    return cache.bytes() // max(CacheDescription.of(cache).layout.layers, 1)
