@@ -58,7 +58,7 @@ class Node:
         with contextlib.suppress(psutil.NoSuchProcess):
             for worker in psutil.Process(self.process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                    title = worker.name() if not worker.cmdline() else worker.cmdline()[0]
+                    title = " ".join(worker.cmdline()).strip()
                     if title.startswith("ray::") and "IDLE" not in title:
                         names.append(title.removeprefix("ray::"))
         return names

@@ -271,3 +271,59 @@ def test_jobs_that_no_node_can_run_are_named_and_run_once_one_can(bench, tiny_mo
             outcome = runner.next_finished()
             finished += [outcome] if outcome is not None else []
     assert [outcome.failure for outcome in finished] == [None, None]
+
+
+@contextlib.contextmanager
+def ray_process(tmp_path, name, *options):
+    """A head or a node of a cluster, with a log of its own."""
+    command = [
+        RAY,
+        "start",
+        *options,
+        "--block",
+        "--disable-usage-stats",
+        "--object-store-memory",
+        "80000000",
+    ]
+    with (tmp_path / f"{name}.log").open("w") as log:
+        owner = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        process = subprocess.Popen(command, env=owner, stdout=log, stderr=log)
+    try:
+        until_it_says(tmp_path / f"{name}.log", "Ray runtime started", process)
+        yield process
+    finally:
+        end(process)
+
+
+def kill_at_once(process):
+    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            each.kill()
+
+
+def test_a_job_whose_node_is_gone_goes_on_on_another(bench, tiny_models, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("MICROTOME_SAVE_SECONDS", "0")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = bench.finetune("ner", tiny_models / "bert", epochs=5000)
+    log, told = bench.store.log_path(job.request), []
+    head = "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"
+    node = "--address", f"127.0.0.1:{port}", "--num-cpus", "1"
+    with ray_process(tmp_path, "head", *head), ray_process(tmp_path, "first", *node) as first:
+        with runner_at(bench.store.root, address=f"127.0.0.1:{port}") as runner:
+
+            def until_logged(text):
+                deadline = time.monotonic() + PATIENCE
+                while not (log.is_file() and text in log.read_text()):
+                    assert runner.next_finished() is None
+                    told.extend(runner.notices())
+                    assert time.monotonic() < deadline, told
+
+            runner.submit(job)
+            until_logged("» epoch 2/")
+            kill_at_once(first)
+            with ray_process(tmp_path, "second", *node):
+                until_logged("resuming from checkpoint-")
+    assert any("it is run again from what it has saved" in line for line in told), told
