@@ -16,7 +16,7 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench report image-gpu image-cpu clean
+.PHONY: help setup demo test check bench cluster-check report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
@@ -70,6 +70,9 @@ report: setup  ## write the results of SUITE so far into REPORT/index.html
 
 bench: setup  ## the benchmarks, as ratios; writes bench.json
 	@$(VENV)/bin/python tests/bench/run.py
+
+cluster-check: setup  ## a suite on three Ray nodes without a common disk, two of them killed; needs no network
+	@$(VENV)/bin/python -m tests.cluster.check
 
 image-gpu:  ## build the image that runs everything, with CUDA
 	docker build -f docker/gpu.Dockerfile -t microtome-gpu .

@@ -163,23 +163,14 @@ def small_suite(tmp_path, small_tasks, tiny_models, monkeypatch):
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """A folder with the demo made small: `suites/demo.yaml`, and all that it makes in `artifacts/`."""
-    import yaml
     from click.testing import CliRunner
 
     from microtome.jobs.cli import main
-    from microtome.jobs.suite.include import SUITES
+    from tests.small_demo import write_small_demo
 
-    suite = yaml.safe_load((SUITES / "demo.yaml").read_text("utf-8"))
-    suite["models"] = {name: suite["models"][name] for name in ("bert", "biobert")}
-    for model in suite["models"].values():
-        model["adapt"] |= {"epochs": 1, "corpus": model["adapt"]["corpus"] | {"documents": 60}}
-    suite |= {"fractions": [0, 100], "recipe": {"epochs": 3, "train_examples": 120}}
-    suite["extract"]["probing"]["splits"] = {"train": 60, "dev": 20, "test": 60}
-    suite["extract"]["attending"]["splits"] = {"test": 20}
-    del suite["similarity"], suite["generate"]
     folder = tmp_path_factory.mktemp("demo")
     (folder / "suites").mkdir()
-    (folder / "suites" / "demo.yaml").write_text(yaml.safe_dump(suite), "utf-8")
+    write_small_demo(folder / "suites" / "demo.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MICROTOME_STORE", str(folder / "artifacts"))
         command = ["suite", "run", str(folder / "suites" / "demo.yaml"), "--local"]
@@ -201,48 +192,21 @@ def demo_store(demo, monkeypatch):
 @pytest.fixture(scope="session")
 def s3_server():
     """The address of moto's server of S3, on the loopback."""
-    import threading
+    from tests.object_storage import serving_s3
 
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Quiet(WSGIRequestHandler):
-        def log(self, *args):
-            pass
-
-    moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
-
-    def app(environ, start_response):
-        # moto looks at a condition and writes later; S3 does both at once.
-        with one_at_a_time:
-            return moto(environ, start_response)
-
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_s3() as address:
+        yield address
 
 
 @pytest.fixture
 def s3(s3_server, tmp_path, monkeypatch):
     """An address with nothing below it, and an environment in which this process can use it."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "a-key",
-        "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-may-see",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    from microtome.store.remote.remote import objects_at
+    from tests.object_storage import environment, make_bucket
+
+    for name, value in environment(s3_server).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MICROTOME_SCRATCH", str(tmp_path / "scratch"))
-    import boto3
-
-    from microtome.store.remote.remote import objects_at
-
-    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
-    client.create_bucket(Bucket="studies")
+    make_bucket(s3_server, "studies")
     objects_at.cache_clear()
     return f"s3://studies/{tmp_path.name}"

@@ -42,6 +42,13 @@ GUARDS_BY_FILE = {
             "Store._remove_here: an artifact of this store, of which another counts",
         ),
     ],
+    "store/artifacts/time_spent.py": [
+        ("TimeSpent._write", "replace", "a file of its own, onto its own record"),
+    ],
+    "store/artifacts/visibility.py": [
+        ("remove_notes", "remove", "a note of this run's own, below the store's folder of notes"),
+        ("remove_notes", "remove_if_empty", "only what holds nothing"),
+    ],
     "store/artifacts/sharing.py": [
         (
             "pull",
@@ -74,6 +81,14 @@ GUARDS_BY_FILE = {
     ],
     "store/files/locks.py": [
         ("release", "unlink", "the lock file that this process holds, by its inode"),
+        (
+            "_set_aside",
+            "unlink",
+            "the lock file of a machine that has not touched it for a lease, by its inode",
+        ),
+    ],
+    "store/files/owners.py": [
+        ("_now_on_disk", "unlink", "a file of its own, with a name that no other has"),
     ],
     "store/files/operations.py": [
         ("write_json", "replace", "a file of this write's own, onto the path it was asked to write"),
@@ -90,6 +105,13 @@ GUARDS_BY_FILE = {
     ],
     "jobs/models/training.py": [
         ("last_complete_checkpoint", "remove", "checkpoint-N in the job's own scratch"),
+    ],
+    "jobs/models/saving.py": [
+        ("StateWriter._write", "remove", "checkpoint-N in the job's own scratch, once a newer is complete"),
+        ("_copy_of_state.write", "replace", "a file of its own, onto the name that says it is complete"),
+    ],
+    "jobs/run/content.py": [
+        ("content_in_place", "TemporaryDirectory", "a new folder of the system's"),
     ],
     "jobs/models/lora.py": [
         ("merge", "mkdtemp", "a new folder in the job's own scratch"),

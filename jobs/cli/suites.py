@@ -15,12 +15,14 @@ from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
+from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
+from microtome.store.artifacts.job_logs import log_reference
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MissingError, model_packages, unknown
 
@@ -90,9 +92,7 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),
-    default=1.0,
-    show_default=True,
-    help="below 1, jobs share a GPU",
+    help="below 1, jobs share a GPU; a job uses one at most. Given, jobs wait for it; else 1 if there is any",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 @click.option(
@@ -109,7 +109,7 @@ def suite_run(
     overrides: tuple[str, ...],
     local: bool,
     address: str | None,
-    gpus_per_job: float,
+    gpus_per_job: float | None,
     cpus_per_job: int,
     tasks_per_extraction: int,
 ) -> None:
@@ -148,7 +148,7 @@ def suite_run(
         )
     try:
         with Screen(out, store, total=len(jobs)) as watcher:
-            outcome = execute(jobs, done, blocked, runner, watcher)
+            outcome = execute(jobs, done, blocked, runner, watcher, expected_seconds(plan.jobs, store))
     finally:
         runner.close()
     _print_outcome(plan, outcome, store, out)
@@ -270,11 +270,23 @@ def _print_missing(plan: Plan, out: Console) -> None:
         out.print(as_table(rows))
 
 
+def _print_lost_time(outcome: Outcome, store: Store, out: Console) -> None:
+    """What was lost with attempts that were stopped, of the jobs that are done now."""
+    made = [store.find(job.request) for job in outcome.done]
+    resumed = [artifact.provenance for artifact in made if artifact and "attempts" in artifact.provenance]
+    if resumed:
+        lost = sum(provenance["seconds_lost"] for provenance in resumed)
+        out.print(
+            f"{len(resumed)} of them went on from what earlier attempts had saved; {lost:.0f} s were lost"
+        )
+
+
 def _print_outcome(plan: Plan, outcome: Outcome, store: Store, out: Console) -> None:
     out.print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped")
+    _print_lost_time(outcome, store, out)
     if outcome.failed:
         rows = [
-            {"failed": job.name, "why": reason, "log": str(store.log_path(job.request))}
+            {"failed": job.name, "why": reason, "log": log_reference(store, job.request)}
             for job, reason in outcome.failed
         ]
         out.print("\nfailed")

@@ -184,6 +184,12 @@ def corpus_identity(spec: CorpusSpec, digests: Digests | None = None) -> str:
     return identity
 
 
+def corpus_files(spec: CorpusSpec) -> tuple[Path, list[Path]]:
+    """The folder of a corpus on disk and its files; of one that is a file, the folder that it lies in."""
+    place = _place(spec)
+    return (place if place.is_dir() else place.parent), _files(spec)
+
+
 def corpus_digest(documents: Iterable[str]) -> str:
     """sha256 over the documents and their lengths, 64 hex digits; nothing is held in memory."""
     total = hashlib.sha256()

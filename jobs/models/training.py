@@ -1,7 +1,6 @@
 """Training with transformers' Trainer: resumes where it was last saved, survives running out of memory."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from microtome.jobs.models.finite import check_logits, check_scores, check_weigh
 from microtome.jobs.models.losses import Loss
 from microtome.jobs.models.optimisation import SCHEDULES, Schedule, optimizer_class, repeated, restarts
 from microtome.jobs.models.precision import autocast, compute_dtype
+from microtome.jobs.models.saving import STATE, StateWriter
 from microtome.jobs.process import stopping
 from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
@@ -27,8 +27,6 @@ Scores = dict[str, float]
 Collate = Callable[[Sequence[dict[str, Any]]], dict[str, torch.Tensor]]
 IGNORED = -100  # a target that the loss leaves out
 EVALUATION_TOKENS = 4096  # per batch, padding included
-# A state is three times the model: to save each of many short epochs takes longer than they do.
-SECONDS_BETWEEN_SAVES = 60
 BEST = "best.safetensors"  # beside the state that training goes on from
 
 
@@ -86,6 +84,7 @@ def train(
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     micro = schedule.settings.batch_size
     while True:
+        states = StateWriter(folder, lambda path: saved([path]))
         trainer = _EpochTrainer(
             model=model,
             args=_arguments(schedule, len(features), folder),
@@ -95,13 +94,13 @@ def train(
             compute_loss_func=loss,
             callbacks=[
                 _LogProgress(log_progress),
-                _Saving(saved),
+                _Saving(states),
                 _Epochs(collator),
                 *restarts(schedule, len(features)),
             ],
             optimizer_cls_and_kwargs=optimizer_class(schedule.settings),
         )
-        trainer.score, trainer.schedule = evaluate, schedule
+        trainer.score, trainer.schedule, trainer.states = evaluate, schedule, states
         resume = last_complete_checkpoint(folder)
         if resume is not None:
             log_progress(f"resuming from {resume.name}")
@@ -119,6 +118,7 @@ def train(
     if trainer.best is not None:
         model.load_state_dict(trainer.best.weights)
     check_weights(model, f"after step {trainer.state.global_step}")
+    log_progress(f"steps waited {states.waited:.2f} s for states to be saved")
     history = [entry for entry in trainer.state.log_history if f"eval_{schedule.metric}" in entry]
     # Sorted, as a state is written: one that went on gives the same bytes.
     return [{k.removeprefix("eval_"): v for k, v in sorted(e.items()) if k != "step"} for e in history]
@@ -159,7 +159,7 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     """The newest `checkpoint-N` that was written to its end; one that was cut short is removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     for path in reversed(found):
-        if (path / "trainer_state.json").is_file():  # what the Trainer writes last
+        if (path / STATE).is_file():  # what is written last
             return path
         remove(path, inside=folder)
     return None
@@ -208,6 +208,7 @@ class _EpochTrainer(Trainer):
     score: Callable[[], Scores]
     schedule: Schedule
     best: _Best | None = None
+    states: StateWriter
     share = 1.0  # of the targets of a step, that the piece at hand has
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -265,22 +266,19 @@ class _EpochTrainer(Trainer):
         return _ByLength(self.schedule.settings.batch_size, lengths, self.schedule.seed)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        if self.best is not None:  # first: a folder is complete when the Trainer has written its last file
-            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.best.save(folder / BEST)
-        super()._save_checkpoint(*args, **kwargs)
+        best = self.best  # as it is now: a better one is another object
+        self.states.save(self, lambda folder: None if best is None else best.save(folder / BEST))
 
 
 class _Saving(TrainerCallback):
-    """Saves the state when the last one has some age. Asked to stop, saves after the step under way and does.
+    """Has the state saved when the last one has some age. Asked to stop, saves after the step under way
+    and does.
 
     After the last step of an epoch the scores come first: a state says that they are taken.
     """
 
-    def __init__(self, tell: Callable[[Sequence[Path]], None]) -> None:
-        self.saved = time.monotonic()
-        self.tell = tell
+    def __init__(self, states: StateWriter) -> None:
+        self.states = states
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.epoch % 1 and state.global_step < state.max_steps:
@@ -293,12 +291,12 @@ class _Saving(TrainerCallback):
         control.should_save = control.should_save or bool(stopping.heard())
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.saved = time.monotonic()
-        self.tell([Path(args.output_dir) / f"checkpoint-{state.global_step}"])
+        if stopping.heard():
+            self.states.wait()
         stopping.stop_if_heard()
 
     def _due(self) -> bool:
-        return bool(stopping.heard()) or time.monotonic() - self.saved >= SECONDS_BETWEEN_SAVES
+        return bool(stopping.heard()) or self.states.is_due()
 
 
 class _LogProgress(TrainerCallback):
@@ -331,13 +329,15 @@ def _targets(labels: torch.Tensor) -> int:
     return labels.numel() if labels.is_floating_point() else int((labels != IGNORED).sum())
 
 
-def _fits(trainer: Trainer, resume: Path | None) -> bool:
+def _fits(trainer: _EpochTrainer, resume: Path | None) -> bool:
     """Train; False if the GPU's memory ran out. What the attempt held is free once this returns."""
     try:
         with stopping.held():  # `_Saving` looks after every step
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except torch.OutOfMemoryError:
         return False
+    finally:
+        trainer.states.close()
     return True
 
 
@@ -358,7 +358,6 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
         save_strategy="no",  # `_Saving` says when
         logging_strategy="epoch",
         logging_nan_inf_filter=False,  # it would hide a loss that is not finite behind the mean of the others
-        save_total_limit=1,
         seed=schedule.seed,
         lr_scheduler_type=SCHEDULES[schedule.settings.schedule],
         use_cpu=not cuda and dtype is torch.bfloat16,  # which the Trainer refuses there unless told

@@ -5,15 +5,18 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import log_progress, logged_to
+from microtome.jobs.run.order import longest_first
+from microtome.store.artifacts.job_logs import fetch_log, send_log
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
 
@@ -40,6 +43,8 @@ class Runner(Protocol):
 
     def next_finished(self) -> Finished | None: ...
 
+    def notices(self) -> list[str]: ...  # what a person should know by now, a line each, told once
+
     def close(self) -> None: ...
 
 
@@ -49,6 +54,8 @@ class Watcher(Protocol):
     def submitted(self, job: AnyJob) -> None: ...
 
     def finished(self, job: AnyJob, error: Failure, seconds: float) -> None: ...
+
+    def notice(self, text: str) -> None: ...
 
 
 @dataclass
@@ -80,6 +87,9 @@ class LocalRunner:
         job = self._queue.popleft()
         return Finished(job, *run_job(job, self.store.reference), socket.gethostname())
 
+    def notices(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 
@@ -99,8 +109,12 @@ def _run(job: AnyJob, store: Store) -> Failure:
     log, failure = store.log_path(job.request), None
     try:
         if store.done(job.request) is None:
-            with logged_to(log, private=job.private):
-                failure = _made(job, store)
+            fetch_log(store, job.request)  # of earlier tries on other machines, which this one goes on from
+            try:
+                with logged_to(log, private=job.private):
+                    failure = _made(job, store)
+            finally:
+                send_log(store, job.request)
     except MicrotomeError as error:
         return one_line(error)
     except OSError as error:  # on closing the log too, where a full disk shows itself last
@@ -157,15 +171,21 @@ def one_line(error: BaseException) -> str:
 
 
 def execute(
-    jobs: Sequence[AnyJob], done: set[str], unable: dict[str, str], runner: Runner, watcher: Watcher
+    jobs: Sequence[AnyJob],
+    done: set[str],
+    unable: dict[str, str],
+    runner: Runner,
+    watcher: Watcher,
+    seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> Outcome:
     """Run `jobs` that are not `done`; those in `unable` and what needs them are skipped with the reason.
 
     A job whose needs are neither done nor among `jobs` is skipped too. Done is what is found in the store
-    afterwards, whatever the runner says. KeyboardInterrupt if this process is asked to stop.
+    afterwards, whatever the runner says. What holds up most, by the `seconds` that are expected of each
+    id, is submitted first. KeyboardInterrupt if this process is asked to stop.
     """
     outcome = Outcome()
-    waiting = [job for job in jobs if job.id not in done]
+    waiting = longest_first([job for job in jobs if job.id not in done], seconds)
     complete, lost = set(done), dict(unable)
     running: set[str] = set()
     coming = {job.id for job in waiting}
@@ -185,6 +205,8 @@ def execute(
         if not running:
             continue
         finished = runner.next_finished()
+        for text in runner.notices():
+            watcher.notice(text)
         if finished is None:
             continue
         job = finished.job

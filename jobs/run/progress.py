@@ -66,6 +66,9 @@ class Screen:
         line = Text.assemble(f"{count} {job.kind:<9} {job.slug}  {seconds:.1f} s  ", *said)
         self._console.print(line, soft_wrap=True)
 
+    def notice(self, text: str) -> None:
+        self._console.print(Text(text, "yellow"), soft_wrap=True)
+
     def _draw(self) -> Group:
         lines = []
         for job, log in self._running()[:LINES]:

@@ -9,52 +9,69 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.util.scheduling_strategies
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import last_progress
+from microtome.jobs.run.attempts import WITHOUT_PROGRESS, Attempts
+from microtome.jobs.run.content import Content, ContentOfJobs, content_in_place
 from microtome.jobs.run.executor import Failure, Finished, one_line, run_job
+from microtome.jobs.run.memory import expected_memory
+from microtome.jobs.run.node_check import Expected, node_fault, reply_to
+from microtome.jobs.run.resources import Demand, demand, what_nobody_has
+from microtome.jobs.run.worker import environment_for_workers, limited_threads, use_settings
+from microtome.store.artifacts.job_logs import fetch_log
+from microtome.store.artifacts.saved_work import saved_work
 from microtome.store.artifacts.store import Store
-from microtome.store.errors import InputError
+from microtome.store.artifacts.visibility import has_note, note_place, remove_notes, write_note
+from microtome.store.errors import InputError, MicrotomeError
 
 WAIT_SECONDS = 0.5
 LATE_SECONDS = 5.0  # until a network disk shows what another node has written
 STOP_SECONDS = 20.0  # for jobs to save their state; a machine that is taken away gives about 30
-RETRIES = 3  # of a worker or a node that dies; the job goes on where it was
+CHECK_SECONDS = 60.0  # for a node to start a worker and to look at the store
+NAMED_AFTER = 10.0  # seconds after which jobs that no node can run are named
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What one Ray task sends back."""
+class _Reply:
+    """What one Ray task sends back. `died` says that its worker or its node has ended before it did."""
 
     failure: Failure
     seconds: float
     node: str
+    died: bool = False
 
 
 @dataclass
 class _Running:
-    """A job in one or several Ray tasks that share it: which are still running, and what the others said."""
+    """A job in one or several Ray tasks that share it: which are still running, and what the others
+    replied."""
 
     job: AnyJob
+    demand: Demand
     tasks: set[Any]
-    answers: list[_Answer]
+    replies: list[_Reply]
 
 
 class RayRunner:
     """Submits every job that is ready; Ray starts it when its GPUs and CPUs are free.
 
-    `gpus_per_job` below 1 lets jobs share a GPU: that is bookkeeping, not memory isolation. An extraction
-    is computed by `tasks_per_extraction` Ray tasks together, each with a GPU of its own. Workers send back
-    a word, never a tensor; the store must be a folder that every node sees. Without an address, and without
-    RAY_ADDRESS, a Ray is started that only this run can talk to; a cluster stays as its owner set it up.
+    `gpus_per_job` below 1 lets jobs share a GPU: that is bookkeeping, not memory isolation; left out, a
+    job that can use a GPU has one where the cluster has any. An extraction is computed by
+    `tasks_per_extraction` Ray tasks together, each with a GPU of its own. Workers send back a word, never
+    a tensor; the store must be a folder that every node sees, or on object storage, and each node shows
+    that it sees it before the first job. A job whose worker or node dies is run again, as `Attempts` says.
+    Without an address, and without RAY_ADDRESS, a Ray is started that only this run can talk to; a cluster
+    stays as its owner set it up.
     """
 
     capacity = 10_000  # Ray queues
@@ -64,17 +81,22 @@ class RayRunner:
         root: str | Path,
         *,
         address: str | None,
-        gpus_per_job: float,
+        gpus_per_job: float | None,
         cpus_per_job: int,
         tasks_per_extraction: int = 1,
     ) -> None:
         self.store = Store(root.absolute() if isinstance(root, Path) else root)
-        self._gpus, self._cpus, self._tasks = gpus_per_job, cpus_per_job, tasks_per_extraction
+        self._cpus, self._tasks = cpus_per_job, tasks_per_extraction
         self._running: dict[Any, _Running] = {}  # by Ray task
+        self._attempts = Attempts()
+        self._notices: list[str] = []
+        self._nobody_has: list[str] = []  # what no node has of what is asked for, since `_nobody_since`
+        self._nobody_since = time.monotonic()
         address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._is_ours = address == "local"
         try:
-            _knock(address)
-            with _sigterm_waits(), _private() if address == "local" else contextlib.nullcontext():
+            _refuse_if_nobody_listens(address)
+            with _sigterm_waits(), _private() if self._is_ours else contextlib.nullcontext():
                 ray.init(
                     address=address,
                     include_dashboard=False,
@@ -84,36 +106,61 @@ class RayRunner:
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"no Ray at '{address}': {one_line(error)}. Without one: --local") from None
         _say_deaths_once()
-        self._has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+        self._gpus = self._gpus_of_jobs(gpus_per_job)
+        self._expected = Expected.by_driver(self.store, secrets.token_hex(8))
+        self._content = ContentOfJobs()
+        self._sent: dict[str, Any] = {}  # content that Ray has, by its name
+        try:
+            if not self._is_ours:
+                self._refuse_unfit_nodes()
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, job: AnyJob) -> None:
         kind = kind_named(job.kind)
-        task = ray.remote(_work).options(
-            name=job.name,
-            num_cpus=self._cpus,
-            num_gpus=self._gpus if kind.needs_gpu and self._has_gpu else 0,
-            max_retries=RETRIES,
-        )
-        count = self._tasks if kind.shared else 1
-        running = _Running(job, {task.remote(job, self.store.reference) for _ in range(count)}, [])
-        self._running |= dict.fromkeys(running.tasks, running)
+        gpus = self._gpus if kind.needs_gpu else 0.0
+        asked = demand(gpus=gpus, cpus=self._cpus, memory=self._memory(job))
+        running = _Running(job, asked, set(), [])
+        for _ in range(self._tasks if kind.shared else 1):
+            self._start(running)
 
     def next_finished(self) -> Finished | None:
         with stopping.held():  # an exception out of a signal would end Ray's own code with an abort
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS)
             if not ready:
+                self._name_what_nobody_has()
                 return None
             running = self._running.pop(ready[0])
             running.tasks.remove(ready[0])
-            running.answers.append(self._answer(running.job, ready[0]))
+            reply = self._reply(running.job, ready[0])
+            if reply.died and self._attempts.goes_on(
+                running.job.id, saved_work(self.store, running.job.request)
+            ):
+                self._notices.append(
+                    f"{running.job.name}: {reply.failure}; it is run again from what it has saved"
+                )
+                self._start(running)
+                return None
+            running.replies.append(reply)
         if running.tasks:
             return None
-        seconds = max(answer.seconds for answer in running.answers)
+        seconds = max(reply.seconds for reply in running.replies)
         # One that ended well saw the artifact in place.
-        best = next((a for a in running.answers if a.failure is None), running.answers[0])
+        best = next((reply for reply in running.replies if reply.failure is None), running.replies[0])
         if best.failure is None:
             self._wait_for(running.job)
-        return Finished(running.job, best.failure, seconds, best.node)
+        fetch_log(self.store, running.job.request)
+        failure = best.failure
+        if best.died:
+            failure = f"{failure}, {WITHOUT_PROGRESS} times in a row without getting any further"
+        elif failure and best.node and not self._is_ours:
+            failure = f"{failure} (on {best.node})"
+        return Finished(running.job, failure, seconds, best.node)
+
+    def notices(self) -> list[str]:
+        told, self._notices = self._notices, []
+        return told
 
     def close(self) -> None:
         """Shut down the Ray of this run; jobs that still run get some seconds to save their state."""
@@ -122,20 +169,124 @@ class RayRunner:
                 ray.cancel(task)
             if self._running:
                 ray.wait(list(self._running), num_returns=len(self._running), timeout=STOP_SECONDS)
+            remove_notes(self.store, [self._expected.note])
         finally:
             ray.shutdown()
 
-    def _answer(self, job: AnyJob, task: Any) -> _Answer:
+    def _gpus_of_jobs(self, asked: float | None) -> float:
+        """What a job that can use a GPU asks for. Without a GPU it runs on CPUs, unless it is asked to
+        wait for one on a cluster, to which nodes may come."""
+        if asked is not None and not self._is_ours:
+            return asked
+        has_any = ray.cluster_resources().get("GPU", 0) > 0
+        return (1.0 if asked is None else asked) if has_any else 0.0
+
+    def _start(self, running: _Running) -> None:
+        """Submit one Ray task of a job."""
+        job, asked = running.job, running.demand
+        task = (
+            ray.remote(_work)
+            .options(
+                name=job.name,
+                num_cpus=asked.cpus,
+                num_gpus=asked.gpus,
+                memory=asked.memory,
+                max_retries=0,  # `Attempts` decides
+            )
+            .remote(job, self._expected, self._settings_of_workers(), asked.threads, self._content_for(job))
+        )
+        running.tasks.add(task)
+        self._running[task] = running
+
+    def _settings_of_workers(self) -> dict[str, str] | None:
+        return None if self._is_ours else environment_for_workers()
+
+    def _content_for(self, job: AnyJob) -> Any:
+        """What a worker on another machine needs of the files of this one; Ray has it once for all jobs."""
+        if self._is_ours:
+            return None
+        name = self._content.name(job)
+        if name is not None and name not in self._sent:
+            self._sent[name] = ray.put(self._content.of(job))
+        return Content() if name is None else self._sent[name]
+
+    def _memory(self, job: AnyJob) -> int:
+        """What a job may need, but never more than the largest node has: there it runs by itself."""
+        most = max((node.get("memory", 0) for node in _resources_of_nodes()), default=0)
+        return min(expected_memory(job, self.store), int(most))
+
+    def _refuse_unfit_nodes(self) -> None:
+        """InputError if a node that may get jobs does not see the store, or has another microtome."""
+        write_note(self.store, self._expected.note)
+        nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and _works(node["Resources"])}
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        check = ray.remote(_check_node)
+        tasks = {
+            check.options(num_cpus=0, max_retries=0, scheduling_strategy=strategy(id, soft=False)).remote(
+                self._expected, self._settings_of_workers()
+            ): id
+            for id in nodes
+        }
+        ready, late = (
+            ray.wait(list(tasks), num_returns=len(tasks), timeout=CHECK_SECONDS) if tasks else ([], [])
+        )
+        names = {
+            task: f"{nodes[id]['NodeManagerHostname']} ({nodes[id]['NodeManagerAddress']})"
+            for task, id in tasks.items()
+        }
+        faults = [f"{names[task]} has not started a worker within {CHECK_SECONDS:g} s" for task in late]
+        for task in ready:
+            fault = self._reply_of_check(task, names[task]) or self._unseen_reply(tasks[task], names[task])
+            faults += [fault] if fault else []
+        remove_notes(self.store, [reply_to(self._expected.note, id) for id in nodes])
+        if faults:
+            more = (
+                f" ({len(faults) - 1} more of {len(nodes)} nodes cannot run jobs either)"
+                if faults[1:]
+                else ""
+            )
+            raise InputError(f"{faults[0]}{more}")
+
+    def _reply_of_check(self, task: Any, node: str) -> str:
+        try:
+            return ray.get(task)
+        except ray.exceptions.RayError as error:
+            return f"{node} cannot run jobs of microtome: {str(error).strip().splitlines()[-1]}"
+
+    def _unseen_reply(self, node_id: str, node: str) -> str:
+        """Why a node and this process have not one store: the note that it left is not seen here."""
+        name = reply_to(self._expected.note, node_id)
+        end = time.monotonic() + LATE_SECONDS
+        while not has_note(self.store, name):
+            if time.monotonic() >= end:
+                return (
+                    f"{node} wrote {note_place(self.store, name)}, which is not there on "
+                    f"{socket.gethostname()}. Set MICROTOME_STORE to a folder that every node sees, or to "
+                    "object storage"
+                )
+            time.sleep(WAIT_SECONDS)
+        return ""
+
+    def _name_what_nobody_has(self) -> None:
+        """Say it, once it has been so for some seconds, that jobs wait for what no node has."""
+        lines = what_nobody_has((running.demand for running in self._running.values()), _resources_of_nodes())
+        if lines != self._nobody_has:
+            self._nobody_has, self._nobody_since = lines, time.monotonic()
+        elif lines and time.monotonic() - self._nobody_since >= NAMED_AFTER:
+            self._notices += lines
+            self._nobody_since = float("inf")  # once
+
+    def _reply(self, job: AnyJob, task: Any) -> _Reply:
         """What a finished task sent back, or how it died."""
         try:
             return ray.get(task)
         except ray.exceptions.RayTaskError as error:  # its worker lives, but could not even begin
             why = str(error).strip().splitlines()[-1]
-            return _Answer(f"its worker cannot run it: {why}", 0.0, "")
+            return _Reply(f"its worker cannot run it: {why}", 0.0, "")
         except ray.exceptions.RayError as error:
             why = one_line(error).partition(". ")[0]
-            said = last_progress(self.store.log_path(job.request))
-            return _Answer(f"its worker died{f' after {said!r}' if said else ''}: {why}", 0.0, "")
+            last = last_progress(self.store.log_path(job.request))
+            return _Reply(f"its worker died{f' after {last!r}' if last else ''}: {why}", 0.0, "", died=True)
 
     def _wait_for(self, job: AnyJob) -> None:
         """Until the artifact of a job shows here, if it soon does."""
@@ -145,17 +296,47 @@ class RayRunner:
             time.sleep(WAIT_SECONDS)
 
 
-def _work(job: AnyJob, root: str | Path) -> _Answer:
-    """One Ray task. When its driver cancels it, or its worker gets a SIGTERM of its own, the job saves what
-    it can; after a SIGTERM the worker is gone, and Ray tries again elsewhere."""
-    node = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
+def _works(resources: Mapping[str, float]) -> bool:
+    """Whether a node takes jobs; a head may have been started with neither CPUs nor GPUs."""
+    return resources.get("CPU", 0) > 0 or resources.get("GPU", 0) > 0
+
+
+def _resources_of_nodes() -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and _works(node["Resources"])]
+
+
+def _this_node() -> str:
+    return f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
+
+
+def _check_node(expected: Expected, settings: dict[str, str] | None) -> str:
+    """The Ray task in which a node shows that it can run jobs; why not, or an empty line."""
+    use_settings(settings or {})
+    return node_fault(expected, _this_node(), ray.get_runtime_context().get_node_id())
+
+
+def _work(
+    job: AnyJob, expected: Expected, settings: dict[str, str] | None, threads: int, content: Content | None
+) -> _Reply:
+    """One Ray task; on a cluster with the `settings` of its driver's environment, and after a look at the
+    store, since the node may have come later. When its driver cancels it, or its worker gets a SIGTERM of its
+    own, the job saves what it can; after a SIGTERM the worker is gone, and the driver has it run again
+    elsewhere."""
+    node = _this_node()
+    use_settings(settings or {})
+    fault = node_fault(expected, node, "") if settings is not None else ""
+    if fault:
+        return _Reply(fault, 0.0, node)
     with stopping.listening():
         try:
-            return _Answer(*run_job(job, root), node)
+            with limited_threads(threads), content_in_place(job, content) as job_here:
+                return _Reply(*run_job(job_here, expected.store), node)
+        except MicrotomeError as error:
+            return _Reply(one_line(error), 0.0, node)
         except KeyboardInterrupt:
             if stopping.heard() is signal.SIGTERM:
                 sys.exit(stopping.exit_status())
-            return _Answer("stopped", 0.0, node)
+            return _Reply("stopped", 0.0, node)
 
 
 @contextlib.contextmanager
@@ -219,7 +400,7 @@ def _say_deaths_once() -> None:
     worker.print_to_stdstream = print_to_stdstream
 
 
-def _knock(address: str) -> None:
+def _refuse_if_nobody_listens(address: str) -> None:
     """OSError if nobody listens at HOST:PORT; Ray itself would go on trying without end."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():

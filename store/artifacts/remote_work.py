@@ -11,6 +11,7 @@ from typing import Self
 from microtome.store.artifacts.artifact import Artifact, Request
 from microtome.store.artifacts.manifest import MANIFEST
 from microtome.store.artifacts.shared_catalogue import SharedCatalogue
+from microtome.store.artifacts.time_spent import TimeSpent
 from microtome.store.errors import StoreError
 from microtome.store.remote.claims import LEASE, Claim
 from microtome.store.remote.failures import RemoteError
@@ -31,6 +32,7 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
         self._name = f"{request.kind}/{request.folder}"
         self._claim: Claim | None = None
         self._progress: Progress | None = None
+        self.spent: TimeSpent | None = None  # of a job that can be resumed
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -70,9 +72,11 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
         self.stop_progress()
 
     def send_progress(self, paths: Sequence[Path]) -> None:
-        """Send these files, and all below these folders, in the background."""
+        """Note that what was done until now is saved; send these files, and all below these folders, in the
+        background."""
+        records = [] if self.spent is None else self.spent.saved()
         if self._progress is not None:
-            self._progress.send_soon(paths)
+            self._progress.send_soon([*paths, *records])
 
     def stop_progress(self, *, wait: bool = False) -> None:
         """Send nothing more of what is in the making; with `wait`, first all that was to be sent."""

@@ -18,10 +18,12 @@ from microtome.store.artifacts.format import check_format, write_format
 from microtome.store.artifacts.manifest import MANIFEST, write_manifest
 from microtome.store.artifacts.remote_work import RemoteWork
 from microtome.store.artifacts.shared_catalogue import SharedCatalogue, default_reference, remote_at
+from microtome.store.artifacts.time_spent import Spent, TimeSpent
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
-from microtome.store.files.locks import lock_first_unused, lock_shared, make_exclusive, release
+from microtome.store.files.locks import is_held, lock_first_unused, lock_shared, make_exclusive, release
 from microtome.store.files.operations import remove_if_empty, remove_unfinished_writes, why_unwritable
+from microtome.store.files.owners import held_by_this_machine
 from microtome.store.files.paths import place, there
 from microtome.store.files.permissions import make_folder, settle
 from microtome.store.files.removal import check_inside, remove
@@ -95,8 +97,9 @@ class Store(SharedCatalogue):
                 staging.overtaken = self.find(request) is not None
 
             overtaken = self.find(request) is not None
-            staging = Staging(folder, request, wait_for_others, overtaken, made_here.send_progress)
             resumes = resumable and not overtaken
+            spent = made_here.spent = TimeSpent(folder / SCRATCH) if resumes else None
+            staging = Staging(folder, request, wait_for_others, overtaken, made_here.send_progress)
             going_on = made_here.going_on_in(folder) if resumes else contextlib.nullcontext()
             try:
                 with self._in_our_words(folder), going_on:
@@ -105,10 +108,16 @@ class Store(SharedCatalogue):
                     if staging.overtaken:
                         remove_if_empty(folder)
                     else:
-                        staging.provenance.setdefault("seconds", round(time.time() - started, 3))
+                        if not (shared or is_held(lock, folder)):
+                            raise StoreError(
+                                f"another machine took this one for gone, and goes on in {folder}"
+                            )
+                        staging.provenance |= _time_of(spent, started)
                         self._commit(staging)
                 made_here.send(self._remove_here)
             except BaseException:
+                if spent is not None:
+                    spent.interrupted()
                 if not resumable:
                     with contextlib.suppress(OSError, StoreError):
                         remove(folder, inside=self.root)
@@ -147,7 +156,8 @@ class Store(SharedCatalogue):
             os.close(lock)
             raise StoreError(_unwritable(self.root, error.strerror)) from None
         try:
-            yield folder, lock
+            with contextlib.nullcontext() if shared else held_by_this_machine(lock):
+                yield folder, lock
         finally:
             release(lock, folder)
             remove_if_empty(area)
@@ -313,6 +323,13 @@ class Store(SharedCatalogue):
     def log_path(self, request: Request) -> Path:
         """Where the log of the job that makes this artifact is written."""
         return self.root / "logs" / f"{request.kind}.{request.folder}.log"
+
+
+def _time_of(spent: TimeSpent | None, started: float) -> dict[str, Any]:
+    """What a manifest says of the time that a job took; of one that was stopped, in all its attempts."""
+    whole = Spent(round(time.time() - started, 3), 1, 0.0) if spent is None else spent.end()
+    again = {} if whole.attempts == 1 else {"attempts": whole.attempts, "seconds_lost": whole.lost}
+    return {"seconds": whole.seconds, **again}
 
 
 def _record(staging: Staging) -> dict[str, FileRecord]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from microtome.store.errors import StoreError
+from microtome.store.files.owners import holder_is_gone
 
 try:
     import fcntl
@@ -30,14 +31,18 @@ def lock_path(path: Path) -> Path:
 def lock_first_unused(area: Path, name: str) -> tuple[int, Path]:
     """Lock the first of the folders `<name>.0`, `<name>.1`, ... that no living process has locked.
 
-    Returns the descriptor of the lock, to be closed by the caller, and the folder, which may not exist yet.
+    One that a machine has locked which is gone is taken over, with what it holds. Returns the descriptor
+    of the lock, to be closed by the caller, and the folder, which may not exist yet.
     """
     number = 0
     while True:
         folder = area / f"{name}.{number}"
         lock = _open_lock_file(folder)
         if not _try_exclusive(lock):
-            number += 1
+            if holder_is_gone(lock_path(folder)):
+                _set_aside(lock, folder)
+            else:
+                number += 1
         elif _is_file_at(lock, lock_path(folder)):
             return lock, folder
         os.close(lock)
@@ -70,6 +75,11 @@ def release(lock: int, folder: Path) -> None:
     os.close(lock)
 
 
+def is_held(lock: int, folder: Path) -> bool:
+    """Whether an open lock still counts: no other machine has taken it for that of one that is gone."""
+    return _is_file_at(lock, lock_path(folder))
+
+
 @contextlib.contextmanager
 def reserved_if_unused(folder: Path) -> Iterator[bool]:
     """Whether no living process has the folder locked; if so, no process can lock it in the meantime."""
@@ -86,6 +96,12 @@ def reserved_if_unused(folder: Path) -> Iterator[bool]:
         yield _try_exclusive(lock) and _is_file_at(lock, lock_path(folder))
     finally:
         os.close(lock)
+
+
+def _set_aside(lock: int, folder: Path) -> None:
+    """Remove the lock file of a machine that is gone, unless another process has been faster."""
+    if _is_file_at(lock, lock_path(folder)):
+        lock_path(folder).unlink(missing_ok=True)
 
 
 def _open_lock_file(folder: Path) -> int:

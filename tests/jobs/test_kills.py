@@ -16,6 +16,7 @@ from microtome.jobs.models import training
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import MANIFEST, STAGING, Store
 from microtome.store.files.checksums import checksum
+from tests.jobs.models.saves import save_after_every_step
 
 FORK = multiprocessing.get_context("fork")
 # What makes a file last, moves it to its place, or writes a piece of a training state.
@@ -26,7 +27,7 @@ PLACES = (
     (shutil, "rmtree"),
     (torch, "save"),
     (training, "save_file"),
-    (transformers.Trainer, "save_model"),
+    (transformers.Trainer, "_save"),
     (transformers.trainer_callback.TrainerState, "save_to_json"),
 )
 
@@ -49,7 +50,7 @@ def run_and_die(job, root, at, names):
 
     for owner, name in PLACES:
         setattr(owner, name, dying(name, getattr(owner, name)))
-    training.SECONDS_BETWEEN_SAVES = 0
+    save_after_every_step()
     assert run_job(job, root)[0] is None
 
 

@@ -14,6 +14,7 @@ from microtome.jobs.models.source import ADAPTER, CHECKPOINT, find_model
 from microtome.jobs.run.executor import run_job
 from microtome.store.errors import InputError, MissingError
 from microtome.store.results import read_rows
+from tests.jobs.models.saves import save_after_every_step
 
 CORPUS = {"format": "synthetic", "topic": "biomedical", "documents": 40, "seed": 2}
 QUICK = {"corpus": CORPUS, "epochs": 2, "batch_size": 8, "block_size": 32, "learning_rate": 3e-3}
@@ -220,7 +221,7 @@ def _run_and_die(job, root, step):
         return real(self, *args, **kwargs)
 
     training.Trainer.training_step = training_step
-    training.SECONDS_BETWEEN_SAVES = 0
+    save_after_every_step()
     run_job(job, root)
 
 

@@ -21,6 +21,7 @@ from microtome.jobs.tasks import TRAINS_ONLY, Recipe, load_task
 from microtome.jobs.tasks.source import find_data
 from microtome.store.errors import InputError
 from microtome.store.results import read_rows
+from tests.jobs.models.saves import save_after_every_step
 
 
 def scores(artifact, split="test"):
@@ -117,7 +118,7 @@ def _run_and_die(job, root, epoch):
         real(self, args, state, control, logs=logs, **more)
 
     training._LogProgress.on_log = on_log
-    training.SECONDS_BETWEEN_SAVES = 0
+    save_after_every_step()
     run_job(job, root)
 
 

@@ -4,8 +4,10 @@ import dataclasses
 import socket
 
 import pytest
+from rich.console import Console
 
-from microtome.jobs.run.executor import Finished, LocalRunner, execute, one_line, run_job
+from microtome.jobs.cli.suites import _print_lost_time
+from microtome.jobs.run.executor import Finished, LocalRunner, Outcome, execute, one_line, run_job
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import StoreError
 from tests.jobs.suite.test_plan import Silent
@@ -133,3 +135,15 @@ def test_what_has_no_utf8_can_be_logged(bench, job):
     assert run_job(job, bench.store.root)[0] == "ValueError: a \\udce9 from a file name"
     assert "a \\udce9 from a file name" in bench.store.log_path(job.request).read_text()
     assert Store(bench.store.root).list() == []
+
+
+def test_a_run_says_what_was_lost_with_earlier_attempts(job, bench, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        with bench.store.begin(job.request, resumable=True) as staging:
+            (staging.scratch / "state").write_text("")
+            raise KeyboardInterrupt
+    bench.run(job)
+    _print_lost_time(Outcome(done=[job]), bench.store, Console(width=100))
+    assert (
+        capsys.readouterr().out == "1 of them went on from what earlier attempts had saved; 0 s were lost\n"
+    )

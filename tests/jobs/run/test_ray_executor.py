@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from microtome.jobs.run import ray_executor
+from microtome.jobs.run import attempts, ray_executor
 from microtome.jobs.run.executor import execute
 from microtome.jobs.run.ray_executor import RayRunner
 from microtome.store.artifacts.store import Store
@@ -20,7 +21,7 @@ from tests.jobs.run.test_failing_disks import needs_mount
 from tests.jobs.suite.test_plan import Silent, run
 
 RAY = str(Path(sys.executable).with_name("ray"))
-RESOURCES = {"gpus_per_job": 1, "cpus_per_job": 1}
+RESOURCES = {"gpus_per_job": None, "cpus_per_job": 1}
 
 
 @contextlib.contextmanager
@@ -82,7 +83,8 @@ def listening(process):
 def test_a_ray_of_our_own_is_ours_alone_and_says_in_a_line_why_a_job_failed(
     bench, tiny_models, monkeypatch, capfd
 ):
-    monkeypatch.setattr(ray_executor, "RETRIES", 0)
+    monkeypatch.setattr(attempts, "WITHOUT_PROGRESS", 2)
+    monkeypatch.setattr(ray_executor, "WITHOUT_PROGRESS", 2)
     jobs = []
     for seed, how in enumerate(("worker", "job")):
         job = bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed)
@@ -96,7 +98,10 @@ def test_a_ray_of_our_own_is_ours_alone_and_says_in_a_line_why_a_job_failed(
         assert "AuthenticationError" in asked("0" * 64)
         outcome = execute(jobs, set(), {}, runner, Silent())
     assert {job.id: reason for job, reason in outcome.failed} == {
-        jobs[0].id: "its worker died: The worker died unexpectedly while executing this task",
+        jobs[
+            0
+        ].id: "its worker died: The worker died unexpectedly while executing this task, 2 times in a row "
+        "without getting any further",
         jobs[1].id: "Unpicklable: no pickle",
     }
     assert bench.store.log_path(jobs[0].request).is_file()
@@ -130,29 +135,21 @@ OWN_DISK = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 PATIENCE = 90  # seconds, until a test gives up
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """The address of a cluster of two: a head that runs no jobs, and a node whose `<tmp>/store` is a disk of
-    its own."""
-    (tmp_path / "store").mkdir()
+@contextlib.contextmanager
+def cluster_without(tmp_path, hidden):
+    """The address of a cluster of two: a head that runs no jobs, and a node that has a disk of its own in
+    the place of the folder `hidden`."""
+    hidden.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = ["--block", "--disable-usage-stats", "--object-store-memory", "80000000"]
     head = [RAY, "start", "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
-    apart = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        OWN_DISK,
-        "sh",
-        tmp_path / "store",
-    ]
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    apart = [*unshare, "sh", "-c", OWN_DISK, "sh", str(hidden)]
     node = [*apart, RAY, "start", "--address", f"127.0.0.1:{port}", "--num-cpus", "2"]
     owner = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    owner.pop("MICROTOME_MODELS", None)
     with contextlib.ExitStack() as started:
         for name, command in (("head", head), ("node", node)):
             log = started.enter_context((tmp_path / f"{name}.log").open("w"))
@@ -181,9 +178,19 @@ def end(process):
     process.wait()
 
 
+def run_suite(suite, cluster, *options):
+    command = "suite", "run", suite, "--only", "finetune", "--address", cluster, *options
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "400"},
+        timeout=300,
+    )
+
+
 RUN = """
-import sys
-from pathlib import Path
 from microtome.jobs.cli import main
 from microtome.jobs.run import ray_executor
 ray_executor.LATE_SECONDS = 0
@@ -192,24 +199,131 @@ main()
 
 
 @needs_mount
-def test_what_a_node_writes_to_a_disk_of_its_own_is_not_done(small_suite, tmp_path, cluster):
-    command = "suite", "run", small_suite, "--only", "finetune", "--address", cluster
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *map(str, command)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"RAY_AUTH_MODE": "disabled", "COLUMNS": "400"},
-        timeout=300,
+def test_a_node_that_does_not_see_the_store_is_named_before_the_first_job(small_suite, tmp_path):
+    with cluster_without(tmp_path, tmp_path / "store") as cluster:
+        done = run_suite(small_suite, cluster)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.fullmatch(
+        rf"error: \S+ \([0-9.]+\) does not see {tmp_path}/store/.notes/[0-9a-f]+, which the driver has "
+        "written. Set MICROTOME_STORE to a folder that every node sees, or to object storage\n",
+        done.stderr,
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "0 done, 6 failed, 0 skipped" in done.stdout
-    lines = [line for line in done.stdout.splitlines() if "failed " in line and " wrote " in line]
-    store = tmp_path / "store" / "finetune"
-    assert len(lines) == 6
-    for line in lines:
-        assert re.search(
-            rf"{socket.gethostname()} \([0-9.]+\) wrote {store}/small-\S+, which is not there", line
-        )
-        assert "Set MICROTOME_STORE to a folder that every node sees" in line
     assert Store(tmp_path / "store").list() == []
+    assert not (tmp_path / "store" / ".notes").exists()
+
+
+OWN_CORPUS = """
+name: own
+type: classification
+title: own
+labels: [a, b]
+licence: mine
+obtain: written by a test
+data:
+  format: jsonl
+  root: {root}
+  columns: {{text_a: text, label: label}}
+  target: class
+  files: {{train: train.jsonl, dev: dev.jsonl, test: test.jsonl}}
+recipe: {{epochs: 1, batch_size: 8, max_length: 32}}
+"""
+OWN_SUITE = """
+name: own
+description: a corpus that only the driver has
+models: {{small: {{source: {model}}}}}
+tasks: [{task}]
+fractions: [100]
+extract: {{probing: {{splits: {{test: 4}}, options: {{keep: [hidden]}}}}}}
+"""
+
+
+@needs_mount
+def test_a_corpus_that_only_the_driver_has_goes_to_the_node_by_its_content(tiny_models, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for number, split in enumerate(("train", "dev", "test")):
+        rows = [{"text": f"{split} gene {i} of {number}", "label": "ab"[i % 2]} for i in range(12)]
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "own.yaml").write_text(OWN_CORPUS.format(root=data))
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(OWN_SUITE.format(model=tiny_models / "bert", task=tmp_path / "own.yaml"))
+    with cluster_without(tmp_path, data) as cluster:
+        done = run_suite(suite, cluster)
+    assert "1 done, 0 failed, 0 skipped" in done.stdout, done.stdout + done.stderr
+
+
+def test_jobs_that_no_node_can_run_are_named_and_run_once_one_can(bench, tiny_models, monkeypatch):
+    monkeypatch.setattr(ray_executor, "NAMED_AFTER", 0.0)
+    jobs = [bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed) for seed in (1, 2)]
+    with runner_at(bench.store.root) as runner:
+        has = ray_executor._resources_of_nodes
+        monkeypatch.setattr(ray_executor, "_resources_of_nodes", list)
+        for job in jobs:
+            runner.submit(dataclasses.replace(job, kind="finetune"))
+        told = []
+        while not told:
+            assert runner.next_finished() is None
+            told = runner.notices()
+        monkeypatch.setattr(ray_executor, "_resources_of_nodes", has)
+        assert told == ["2 jobs wait for a CPU; the cluster has none"]
+        finished = []
+        while len(finished) < 2:
+            outcome = runner.next_finished()
+            finished += [outcome] if outcome is not None else []
+    assert [outcome.failure for outcome in finished] == [None, None]
+
+
+@contextlib.contextmanager
+def ray_process(tmp_path, name, *options):
+    """A head or a node of a cluster, with a log of its own."""
+    command = [
+        RAY,
+        "start",
+        *options,
+        "--block",
+        "--disable-usage-stats",
+        "--object-store-memory",
+        "80000000",
+    ]
+    with (tmp_path / f"{name}.log").open("w") as log:
+        owner = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        process = subprocess.Popen(command, env=owner, stdout=log, stderr=log)
+    try:
+        until_it_says(tmp_path / f"{name}.log", "Ray runtime started", process)
+        yield process
+    finally:
+        end(process)
+
+
+def kill_at_once(process):
+    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            each.kill()
+
+
+def test_a_job_whose_node_is_gone_goes_on_on_another(bench, tiny_models, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("MICROTOME_SAVE_SECONDS", "0")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = bench.finetune("ner", tiny_models / "bert", epochs=5000)
+    log, told = bench.store.log_path(job.request), []
+    head = "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"
+    node = "--address", f"127.0.0.1:{port}", "--num-cpus", "1"
+    with ray_process(tmp_path, "head", *head), ray_process(tmp_path, "first", *node) as first:
+        with runner_at(bench.store.root, address=f"127.0.0.1:{port}") as runner:
+
+            def until_logged(text):
+                deadline = time.monotonic() + PATIENCE
+                while not (log.is_file() and text in log.read_text()):
+                    assert runner.next_finished() is None
+                    told.extend(runner.notices())
+                    assert time.monotonic() < deadline, told
+
+            runner.submit(job)
+            until_logged("» epoch 2/")
+            kill_at_once(first)
+            with ray_process(tmp_path, "second", *node):
+                until_logged("resuming from checkpoint-")
+    assert any("it is run again from what it has saved" in line for line in told), told

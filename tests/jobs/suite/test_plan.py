@@ -20,6 +20,9 @@ class Silent:
     def finished(self, job, error, seconds):
         pass
 
+    def notice(self, text):
+        pass
+
 
 def run(suite, store, kinds=(), runner=None):
     plan = make_plan(load_suite(str(suite)), store)

@@ -1,0 +1,64 @@
+"""What jobs ask of the nodes of a cluster, and which of it no node has."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+MOST_GPUS = 1.0  # that one job can use
+GIGABYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one job asks for: CPUs and GPUs that it holds, bytes of memory, and the threads that it runs."""
+
+    cpus: int
+    gpus: float = 0.0
+    memory: int = 0
+    threads: int = 1
+
+    def as_resources(self) -> dict[str, float]:
+        """By the names that Ray has for them, without what is not asked for."""
+        named = {"GPU": self.gpus, "CPU": float(self.cpus), "memory": float(self.memory)}
+        return {name: amount for name, amount in named.items() if amount}
+
+
+def demand(*, gpus: float, cpus: int, memory: int) -> Demand:
+    """Of a job that is given `gpus` and `cpus`. One with a GPU holds no CPU, so that jobs without one
+    never take the place that it waits for; it still runs as many threads."""
+    return Demand(cpus=0 if gpus else cpus, gpus=min(gpus, MOST_GPUS), memory=memory, threads=cpus)
+
+
+def what_nobody_has(waiting: Iterable[Demand], nodes: Iterable[Mapping[str, float]]) -> list[str]:
+    """A line for each demand that none of the nodes can ever meet: how many jobs wait for what."""
+    nodes = list(nodes)
+    lines = []
+    for asked, count in Counter(waiting).items():
+        if any(_fits(asked, node) for node in nodes):
+            continue
+        jobs = f"{count} job waits" if count == 1 else f"{count} jobs wait"
+        lines.append(f"{jobs} for {_in_words(asked, nodes)}")
+    return lines
+
+
+def _fits(asked: Demand, node: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0) >= amount for name, amount in asked.as_resources().items())
+
+
+def _in_words(asked: Demand, nodes: list[Mapping[str, float]]) -> str:
+    """The first resource that no node has enough of; if each is somewhere, all of them on one node."""
+    for name, amount in asked.as_resources().items():
+        most = max((node.get(name, 0) for node in nodes), default=0)
+        if most < amount:
+            has = f"no node has more than {_amount(name, most)}" if most else "the cluster has none"
+            return f"{_amount(name, amount)}; {has}"
+    all_of_them = " and ".join(_amount(name, amount) for name, amount in asked.as_resources().items())
+    return f"{all_of_them}; no node has them together"
+
+
+def _amount(name: str, amount: float) -> str:
+    if name == "memory":
+        return f"{amount / GIGABYTE:.1f} GB of memory"
+    if name == "GPU" and amount <= 1:
+        return "a GPU"
+    return f"a {name}" if amount == 1 else f"{amount:g} {name}s"
