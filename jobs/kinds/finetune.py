@@ -290,9 +290,7 @@ def _rows(
     ]
 
 
-def _facts(
-    kind: TaskType, data: Any, shared: Mapping[str, float], first_text: float
-) -> dict[str, float]:
+def _facts(kind: TaskType, data: Any, shared: Mapping[str, float], first_text: float) -> dict[str, float]:
     """What a reader of the scores of a split has to know of its examples."""
     facts = {**data.truncation.rows(), **shared}
     if kind.texts == 2:
