@@ -1,5 +1,5 @@
-"""The hub's local cache, as huggingface_hub lays it out: a folder of links per commit, to files that are named
-by a digest of their bytes. Nothing here asks the hub."""
+"""The hub's local cache, as huggingface_hub lays it out: a folder of links per commit, to files that are
+named by a digest of their bytes. Nothing here asks the hub."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What the hub refuses, in one line each; what passes by itself is asked again, after longer and longer waits."""
+"""What the hub refuses, in one line each; what passes by itself is asked again, after ever longer waits."""
 
 import time
 from collections.abc import Callable

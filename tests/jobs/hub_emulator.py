@@ -1,4 +1,4 @@
-"""A hub on the loopback, for huggingface_hub's own client: repositories of one folder each, and what can go wrong.
+"""A hub on the loopback, for huggingface_hub's own client: repositories, and what can go wrong with them.
 
 It speaks as much of the hub as a download takes: model info, the tree of a revision, and the files.
 """

@@ -7,8 +7,10 @@ import pytest
 from microtome.jobs.hub import hub_model, model_files, weight_files
 from microtome.jobs.models.fetch import fetch
 from microtome.jobs.models.source import find_model
+from microtome.jobs.suite.plan import make_plan
+from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
-from microtome.store.errors import MicrotomeError, MissingError
+from microtome.store.errors import InputError, MicrotomeError, MissingError
 from tests.jobs.hub_emulator import Fault
 
 REPO = "someone/model"
@@ -206,3 +208,37 @@ def test_a_revision_is_what_it_was(hub_emulator, published, tmp_path, monkeypatc
     assert find_model(f"{REPO}@v1", store).identity == first
     with pytest.raises(MissingError, match="model fetch someone/model@v2 --out"):
         find_model(f"{REPO}@v2", store)
+
+
+SUITE = """
+name: own
+description: one model at a revision
+models: {pinned: {source: someone/model, revision: REVISION}}
+tasks: [demo-ner]
+fractions: [0]
+"""
+
+
+def test_a_suite_pins_a_revision(hub_emulator, published, tmp_path):
+    hub_emulator.repos[REPO].revisions = {"v1": "c" * 40}
+    store, file = Store(tmp_path / "store"), tmp_path / "suite.yaml"
+
+    def plan(revision):
+        file.write_text(SUITE.replace("REVISION", revision))
+        return make_plan(load_suite(str(file)), store)
+
+    by_tag, by_commit = plan("v1"), plan("c" * 40)
+    assert [job.id for job in by_tag.jobs] == [job.id for job in by_commit.jobs]  # the weights are one
+    assert not by_tag.missing
+    assert [absence.name for absence in plan("v9").missing] == ["someone/model@v9"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["{source: ./folder, revision: v1}", "{source: a/b@v1, revision: v2}", "{source: a/b, revision: '@'}"],
+)
+def test_a_revision_without_effect_is_refused(tmp_path, model):
+    file = tmp_path / "suite.yaml"
+    file.write_text(SUITE.replace("{source: someone/model, revision: REVISION}", model))
+    with pytest.raises(InputError, match="revision"):
+        load_suite(str(file))
