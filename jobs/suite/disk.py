@@ -29,7 +29,7 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
         if job.refused:
             by_job[job.id] = None
             continue
-        model = _origin(job.sources.start, jobs, done)
+        model = origin(job.sources.start, jobs, done)
         key = model.identity, job.inputs["data"], job.config.model_dump_json()
         if key not in by_content:
             by_content[key] = _bytes(job, model, store)
@@ -37,7 +37,7 @@ def cache_bytes(plan: Plan, store: Store) -> dict[str, int | None]:
     return by_job
 
 
-def _origin(model: ModelSource, jobs: Mapping[str, AnyJob], done: Container[str]) -> ModelSource:
+def origin(model: ModelSource, jobs: Mapping[str, AnyJob], done: Container[str]) -> ModelSource:
     """The model that a checkpoint which is not in the store yet will be made from; else the model itself."""
     while model.artifact is not None and model.artifact in jobs:
         maker = jobs[model.artifact]
