@@ -15,6 +15,7 @@ from microtome.jobs.cli.plan_cost import cost_values, print_cost
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process.tracking import TRACKERS, track_with
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.cost import plan_cost
@@ -126,6 +127,11 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     show_default=True,
     help="Ray tasks that compute the parts of one extraction together",
 )
+@click.option(
+    "--track",
+    type=click.Choice(list(TRACKERS)),
+    help="report trainings to it as well, with the Trainer's own reporting; tensorboard writes into ./runs",
+)
 def suite_run(
     suite: str,
     only: tuple[str, ...],
@@ -136,8 +142,14 @@ def suite_run(
     gpus_per_job: float,
     cpus_per_job: int,
     tasks_per_extraction: int,
+    track: str | None,
 ) -> None:
-    """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
+    """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice.
+
+    A Ray cluster at --address reports to a tracker if MICROTOME_TRACK is set on its nodes.
+    """
+    if track is not None:
+        track_with(track)
     store, out = _store_of_run(), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)

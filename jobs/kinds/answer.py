@@ -20,6 +20,7 @@ from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
@@ -124,6 +125,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     config, source = job.config.answer, job.sources.model
     rows = read_as_planned(job.sources.data, config.split, job.inputs["data"])
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    use = DeviceUse()
     answers = answer(
         source.folder(store, staging.scratch),
         examples,
@@ -142,7 +144,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         label_tokens=dict(zip(answers.labels, answers.tokens_l.tolist(), strict=True)),
         label_log_likelihoods_without_text=dict(zip(answers.labels, answers.prior_l.tolist(), strict=True)),
     )
-    staging.provenance.update(provenance())
+    staging.provenance.update(provenance(), **use.noted())
     log_progress(f"{config.split} accuracy {scores[0]['value']:.4f}")
 
 

@@ -16,6 +16,7 @@ from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
@@ -108,11 +109,11 @@ def plan(planning: Planning) -> None:
 def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
     """Write samples.jsonl, and rows of how long and how repetitive the samples are."""
     source = job.sources.model
-    folder = source.folder(store, staging.scratch)
+    folder, use = source.folder(store, staging.scratch), DeviceUse()
     samples = generate(folder, job.sources.prompts, job.config, source.name, log_progress)
     write_lines(staging.path / "samples.jsonl", samples)
     write_rows(staging.path, text_statistics(samples))
-    staging.provenance.update(provenance())
+    staging.provenance.update(provenance(), **use.noted())
 
 
 def read_prompts(path: Path) -> list[str]:
