@@ -138,11 +138,11 @@ class Workloads:
     def _remembered(self, key: Mapping[str, Any], count: Callable[[], Any]) -> Any:
         """What was counted, from the store where it was counted before by the same code."""
         what = {**key, "code": code_version(COUNTING)}
-        name = json.dumps(what, sort_keys=True, default=str)
+        name = json.dumps(what, sort_keys=True, default=str, allow_nan=False)
         if name not in self._counts:
             text = self._store.digests.recall(what)
             if text is None:
-                text = json.dumps(count())
+                text = json.dumps(count(), allow_nan=False)
                 self._store.digests.remember(what, text)
             self._counts[name] = json.loads(text)
         return self._counts[name]
