@@ -10,7 +10,11 @@ RUN ?=
 WORKERS ?= 2
 # Index to take torch from, where the default one has the wrong build for this machine (see CONTRIBUTING).
 TORCH_INDEX ?=
+# The base of the images, such as python:3.11-slim@sha256:<digest>; that of the Dockerfile by default.
+BASE ?=
 
+# Of the checkout, "-dirty" where it has changes: an image says what it was made of.
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
 MICROTOME = $(VENV)/bin/microtome
 INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
@@ -75,11 +79,12 @@ cluster-check: setup  ## a suite on three Ray nodes without a common disk, two o
 	@$(VENV)/bin/python -m tests.cluster.check
 
 image-gpu:  ## build the image that runs everything, with CUDA
-	docker build -f docker/gpu.Dockerfile -t microtome-gpu .
+	docker build -f docker/gpu.Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg COMMIT=$(COMMIT) -t microtome-gpu .
 
 image-cpu:  ## build the image for the analysis on a CPU; TORCH_INDEX names the index of CPU builds
 	@test -n "$(TORCH_INDEX)" || echo "TORCH_INDEX is not set: torch may bring CUDA libraries along (see CONTRIBUTING)" >&2
-	docker build -f docker/cpu.Dockerfile --build-arg TORCH_INDEX=$(TORCH_INDEX) -t microtome-cpu .
+	docker build -f docker/cpu.Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg COMMIT=$(COMMIT) \
+	  --build-arg TORCH_INDEX=$(TORCH_INDEX) -t microtome-cpu .
 
 clean:  ## remove caches of the tools; results, report and .venv stay
 	rm -rf .mypy_cache .ruff_cache build *.egg-info

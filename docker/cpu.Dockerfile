@@ -1,5 +1,6 @@
-# For the analysis of caches on machines without a GPU: no CUDA. TORCH_INDEX names an index of CPU builds.
-#   docker run -v $PWD/artifacts:/store microtome-cpu make probe-all attention-all report
+# For the analysis of caches on machines without a GPU. TORCH_INDEX names an index of CPU builds of torch.
+#   make image-cpu TORCH_INDEX=<address>        commands for every kind of machine: docker/README.md
+# Pin the base by its digest: docker build --build-arg BASE=python:3.11-slim@sha256:<digest> ...
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 
@@ -9,20 +10,37 @@ RUN if ! command -v make >/dev/null; then \
 ENV VENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv $VENV && pip install --quiet --upgrade pip
 
+# What rarely changes comes first: torch, then the other packages, then the code.
 WORKDIR /app
-COPY constraints.txt pyproject.toml README.md LICENSE Makefile ./
+COPY constraints.txt ./
 ARG TORCH_INDEX=
 RUN pip install --quiet -c constraints.txt ${TORCH_INDEX:+--index-url $TORCH_INDEX} \
       $(grep '^torch==' constraints.txt)
+COPY pyproject.toml docker/requirements.py ./
+RUN python3 requirements.py models cluster > requirements.txt && \
+    pip install --quiet -c constraints.txt -r requirements.txt
+COPY README.md LICENSE Makefile docker/welcome.txt ./
 COPY store store
 COPY analysis analysis
 COPY jobs jobs
 COPY src src
-RUN pip install --quiet -c constraints.txt '.[models]' && touch $VENV/.installed
+RUN pip install --quiet --no-deps . && touch $VENV/.installed
 
-ENV MICROTOME_STORE=/store MICROTOME_DATA=/data MICROTOME_MODELS=/models REPORT=/store/report
-RUN useradd --create-home microtome && mkdir -p /store /data /models && chown microtome /store
-USER microtome
-ENV HOME=/home/microtome
-VOLUME ["/store", "/data", "/models"]
-CMD ["microtome", "--help"]
+# Any uid may run this (docker run --user, Kubernetes, OpenShift): it has a home, a name, and folders to write to.
+RUN for folder in /store /data /models /scratch /hub /home/microtome; do \
+      mkdir -p $folder && chmod 1777 $folder; \
+    done
+ENV HOME=/home/microtome USER=microtome LOGNAME=microtome \
+    MICROTOME_STORE=/store MICROTOME_DATA=/data MICROTOME_MODELS=/models REPORT=/store/report \
+    MICROTOME_SCRATCH=/scratch TMPDIR=/scratch HF_HOME=/hub
+VOLUME ["/store", "/data", "/models", "/scratch", "/hub"]
+
+# The git commit goes into the manifest of everything that is made. Last, as it changes with every build.
+ARG COMMIT=
+ENV MICROTOME_COMMIT=${COMMIT}
+LABEL org.opencontainers.image.title="microtome" \
+      org.opencontainers.image.description="analysis of caches on a CPU" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+USER 1000:1000
+CMD ["cat", "/app/welcome.txt"]

@@ -1,45 +1,79 @@
-"""The hub: what is asked of it, and its errors in one line each. Tokens come from the environment only."""
+"""The hub: what is asked of it. Tokens come from the environment only.
+
+What was downloaded once is found without it: where HF_HUB_OFFLINE is set, and where it is not reached.
+"""
 
 import functools
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from microtome.jobs.hub_cache import (
+    MAIN,
+    cached_commit,
+    cached_files,
+    cached_snapshot,
+    check_bytes,
+    file_sha256,
+    offline,
+)
+from microtome.jobs.hub_errors import HubDownError, first_line, not_written, with_retries
 from microtome.store.errors import InputError, MissingError, model_packages
 
-SHA256 = re.compile("[0-9a-f]{64}")
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
-def offline() -> bool:
-    """Whether the user has said not to ask the hub."""
-    return any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
+def weight_files(names: Iterable[str]) -> set[str]:
+    """The one set of safetensors weights that transformers loads, among the files of a model: repositories
+    also hold the same weights in other dtypes, or in one file beside the parts."""
+    safe = {name for name in names if name.endswith(".safetensors")}
+    if "model.safetensors" in safe:
+        return {"model.safetensors"}
+    return {name for name in safe if SHARD.fullmatch(name)} or safe
+
+
+def model_files(names: Collection[str]) -> list[str]:
+    """The files of a model that are used: one set of weights, config and tokenizer."""
+    weights = weight_files(names)
+    wanted = [name for name in names if any(fnmatchcase(name, pattern) for pattern in MODEL_FILES)]
+    return sorted(name for name in wanted if not name.endswith(".safetensors") or name in weights)
 
 
 @model_packages("asking the hub")
 def download_files(
-    repo: str, revision: str | None, patterns: list[str], repo_type: Literal["model", "dataset"] = "model"
+    repo: str,
+    revision: str | None,
+    names: Sequence[str],
+    repo_type: Literal["model", "dataset"] = "model",
 ) -> Path:
-    """The folder of a snapshot with the matching files, from the hub's local cache where it has them."""
+    """The folder of a snapshot with these files, from the hub's local cache where it has them all.
+
+    What is downloaded has the bytes that the hub announced; MissingError if it has not.
+    """
+    cached = cached_snapshot(repo, repo_type, revision, names)
+    if cached is not None:
+        return cached
+    if offline():
+        raise MissingError(f"{repo_type} '{repo}' is not in the hub's local cache, and HF_HUB_OFFLINE is set")
+    return with_retries(lambda: _downloaded(repo, revision, names, repo_type), repo, repo_type)
+
+
+def _downloaded(repo: str, revision: str | None, names: Sequence[str], repo_type: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    try:
-        folder = snapshot_download(
-            repo,
-            repo_type=repo_type,
-            revision=revision,
-            allow_patterns=patterns,
-            local_files_only=offline(),
-        )
-    except Exception as error:
-        raise _explained(error, repo, repo_type) from None
-    return Path(folder)
+    present = [name for name in names if cached_snapshot(repo, repo_type, revision, [name]) is not None]
+    folder = Path(snapshot_download(repo, repo_type=repo_type, revision=revision, allow_patterns=list(names)))
+    for name in names:
+        if not (folder / name).is_file():  # of a copy in part, which is returned where the hub is not reached
+            raise HubDownError(f"{repo_type} '{repo}': there is no {name}, or the hub was not reached")
+    check_bytes(repo, [folder / name for name in names if name not in present], file_sha256)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -58,61 +92,37 @@ class HubModel:
 
 @functools.cache
 @model_packages("asking the hub")
-def hub_model(repo: str) -> HubModel:
-    """What stands at `main`; offline, what the local cache has of it. Nothing is downloaded."""
+def hub_model(repo: str, revision: str = MAIN) -> HubModel:
+    """What a revision holds; where the hub is not asked or not reached, what the local cache has of it, if
+    its weights are there. Nothing is downloaded."""
     from huggingface_hub import HfApi
 
     if offline():
-        return _cached_model(repo)
+        cached = _cached_model(repo, revision)
+        if cached is None:
+            check_repo_name(repo)
+            raise MissingError(
+                f"model '{repo}' is not in the hub's local cache with its weights, and HF_HUB_OFFLINE is set"
+            )
+        return cached
     try:
-        info = HfApi().model_info(repo, files_metadata=True)
-    except Exception as error:
-        raise _explained(error, repo, "model") from None
+        info = with_retries(
+            lambda: HfApi().model_info(repo, revision=revision, files_metadata=True), repo, "model"
+        )
+    except HubDownError as error:
+        cached = _cached_model(repo, revision)
+        if cached is None:
+            raise
+        logging.getLogger(__name__).warning("%s. Its local copy is used, commit %s", error, cached.commit[:8])
+        return cached
     siblings = [sibling for sibling in info.siblings or [] if "/" not in sibling.rfilename]
     files = {sibling.rfilename: sibling.lfs.sha256 if sibling.lfs else None for sibling in siblings}
     return HubModel(str(info.sha), files)
 
 
-def _cached_model(repo: str) -> HubModel:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        config = try_to_load_from_cache(repo, "config.json")
-    except HFValidationError as error:
-        raise _explained(error, repo, "model") from None
-    if not isinstance(config, str):
-        raise MissingError(f"model '{repo}' is not in the hub's local cache and HF_HUB_OFFLINE is set")
-    folder = Path(config).parent
-    paths = [path for path in folder.iterdir() if path.is_file()]
-    if not any(path.suffix in (".safetensors", ".bin") for path in paths):  # it was only planned
-        raise MissingError(
-            f"the weights of model '{repo}' are not in the hub's local cache, and HF_HUB_OFFLINE is set"
-        )
-    return HubModel(folder.name, {path.name: _blob_digest(path) for path in paths})
-
-
-def _blob_digest(path: Path) -> str | None:
-    """The sha256 of a file in the local cache: it is a link to a blob, which is named by its sha256 if it is
-    large. None for a small one, whose blob has the shorter name that git gives it."""
-    name = Path(os.path.realpath(path)).name
-    return name if path.is_symlink() and SHA256.fullmatch(name) else None
-
-
-def cached_commit(repo: str) -> str | None:
-    """The commit at which the hub's local cache has a model and its weights, if it does; nothing is asked."""
-    try:
-        from huggingface_hub.constants import HF_HUB_CACHE
-    except ModuleNotFoundError:  # an install without models
-        return None
-    main = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / "main"
-    try:
-        commit = main.read_text("ascii").strip()
-    except (OSError, ValueError):
-        return None
-    folder = main.parents[1] / "snapshots" / commit
-    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return commit if whole else None  # else it was only planned, or has pickled weights
+def _cached_model(repo: str, revision: str) -> HubModel | None:
+    commit = cached_commit(repo, revision)
+    return HubModel(commit, cached_files(repo, commit)) if commit is not None else None
 
 
 def check_repo_name(repo: str) -> None:
@@ -123,7 +133,7 @@ def check_repo_name(repo: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise InputError(f"'{repo}' is no name for a repository ({_first_line(error)})") from None
+        raise InputError(f"'{repo}' is no name for a repository ({first_line(error)})") from None
 
 
 def write_token() -> str:
@@ -154,52 +164,9 @@ def upload_folder(folder: Path, repo: str, *, private: bool, message: str) -> st
         if not exposed:
             api.upload_folder(folder_path=folder, repo_id=made.repo_id, commit_message=message)
     except Exception as error:
-        raise _not_written(error, repo) from None
+        raise not_written(error, repo) from None
     if exposed:
         raise InputError(
             f"'{repo}' is there already, and public: make it private on the hub, or say --public"
         )
     return str(made)
-
-
-def _not_written(error: Exception, repo: str) -> MissingError:
-    from huggingface_hub import errors
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        reason = "HF_HUB_OFFLINE is set"
-    elif status == 401:
-        reason = "the hub does not know this HF_TOKEN"
-    elif status == 403:
-        reason = (
-            "this HF_TOKEN may not write there; it needs write access, and you the right to the namespace"
-        )
-    elif status is not None:
-        reason = f"the hub refused ({_first_line(error)})"
-    else:
-        reason = f"the hub could not be reached ({_first_line(error)})"
-    return MissingError(f"cannot push to '{repo}': {reason}")
-
-
-def _explained(error: Exception, repo: str, repo_type: str) -> MissingError:
-    from huggingface_hub import errors
-
-    reasons: list[tuple[type[Exception] | tuple[Any, ...], str]] = [
-        (errors.GatedRepoError, "needs an agreement on its page and HF_TOKEN in the environment"),
-        (errors.RepositoryNotFoundError, "does not exist on the hub, or is private (set HF_TOKEN)"),
-        (errors.RevisionNotFoundError, "has no such revision"),
-        (
-            errors.LocalEntryNotFoundError,
-            "is not in the hub's local cache, and the hub was not asked or not reached",
-        ),
-        (errors.OfflineModeIsEnabled, "is not in the hub's local cache and HF_HUB_OFFLINE is set"),
-        (errors.HFValidationError, "is not a name the hub could have"),
-    ]
-    for kind, reason in reasons:
-        if isinstance(error, kind):
-            return MissingError(f"{repo_type} '{repo}' {reason}")
-    return MissingError(f"{repo_type} '{repo}': the hub could not be reached ({_first_line(error)})")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -140,6 +140,8 @@ def imports_within(package):
 PACKAGES = sorted(module for module, path in MODULES.items() if path.name == "__init__.py")
 # What jobs/ holds, lowest first: a room imports those above it in this list and none below.
 ROOMS_OF_JOBS = (
+    "hub_cache",
+    "hub_errors",
     "hub",
     "yaml_files",
     "training_settings",

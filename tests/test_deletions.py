@@ -35,6 +35,10 @@ GUARDS_BY_FILE = {
         ("Store.make_way", "remove_if_empty", "the staging folder of the store"),
         ("_record", "remove", "the manifest of a staging folder that this process holds"),
     ],
+    "jobs/hub_cache.py": [
+        ("check_bytes", "remove", "a file of the hub's local cache with other bytes than its name says"),
+        ("check_bytes", "unlink", "the link to that file"),
+    ],
     "store/artifacts/remote_work.py": [
         (
             "RemoteWork.send",

@@ -108,7 +108,7 @@ SUITE: LazyTable[click.Command] = LazyTable(
         "plan": LazyImport(
             f"{_CLI}.suites:suite_plan",
             "Show the jobs of SUITE by kind, how many are done, the recipe of each task, the "
-            "disk that its caches take, and what is missing.",
+            "disk that its caches take, what the jobs still cost on a GPU, and what is missing.",
         ),
         "run": LazyImport(
             f"{_CLI}.suites:suite_run",

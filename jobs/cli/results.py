@@ -9,6 +9,7 @@ from microtome.jobs.cli.options import UserPath, console, overrides_option
 from microtome.jobs.cli.tables import print_rows, without_empty_columns
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import derived_rows, measured_rows
+from microtome.jobs.suite.spent import spent_table
 from microtome.jobs.suite.suite import load_suite
 from microtome.store.artifacts.store import Store
 from microtome.store.files.outputs import whole_file, write_whole
@@ -21,6 +22,7 @@ from microtome.store.frames import as_csv
 @click.option(
     "--derived", is_flag=True, help="what is derived from several jobs, in place of what they measured"
 )
+@click.option("--spent", is_flag=True, help="what each job took: device, time, memory and disk")
 @click.option(
     "--format",
     "form",
@@ -31,7 +33,7 @@ from microtome.store.frames import as_csv
 )
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; needed for parquet")
 def results_command(
-    suite: str, overrides: tuple[str, ...], derived: bool, form: str, out: str | None
+    suite: str, overrides: tuple[str, ...], derived: bool, spent: bool, form: str, out: str | None
 ) -> None:
     """Print what the jobs of SUITE measured so far, one number per row.
 
@@ -42,14 +44,19 @@ def results_command(
     mean         over seeds
     gain         minus the score of the same model with none of the training data
     difference   minus the score of another model; reference_model and reference_fraction say which
+
+    With --spent, print one row per job that is done instead: its device and GPU, seconds, seconds with a
+    model on the device, bytes of GPU memory at the peak, joules where NVML tells them, and bytes on disk.
     """
+    if derived and spent:
+        raise click.UsageError("--derived and --spent are two tables: ask for one of them")
     if form == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
     if form == "table" and out is not None:
         raise click.UsageError("--out goes with --format csv, json or parquet")
     store = Store()
-    read = derived_rows if derived else measured_rows
-    rows = read(make_plan(load_suite(suite, overrides), store), store)
+    plan = make_plan(load_suite(suite, overrides), store)
+    rows = spent_table(plan, store) if spent else (derived_rows if derived else measured_rows)(plan, store)
     if form == "table":
         shown = (rows if derived else rows.assign(artifact=rows["artifact"].str[:8])).astype(object)
         cells: Any = shown.where(rows.notna(), None).to_dict("records")

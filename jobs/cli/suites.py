@@ -11,14 +11,18 @@ import click
 from rich.console import Console
 
 from microtome.jobs.cli.options import Number, console, format_option, overrides_option, stage_option
+from microtome.jobs.cli.plan_cost import cost_values, print_cost
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.process.tracking import TRACKERS, track_with
 from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
 from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
+from microtome.jobs.suite.cost import plan_cost
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
+from microtome.jobs.suite.gpus import GPUS
 from microtome.jobs.suite.plan import Plan, make_plan
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
@@ -35,17 +39,40 @@ ONLY = click.option(
 @click.command("plan")
 @click.argument("suite")
 @overrides_option
+@click.option(
+    "--gpu",
+    "gpu_name",
+    type=click.Choice(list(GPUS)),
+    default="a100",
+    show_default=True,
+    help="that the jobs would run on",
+)
+@click.option("--price-per-hour", type=Number(0), help="of one such GPU, in any currency")
+@click.option(
+    "--utilisation",
+    type=Number(0, 1, min_open=True),
+    help="share of the GPU's peak that is reached; if unset, what jobs of SUITE reached that ran, else 0.3",
+)
 @format_option("json has every recipe whole and lists every job, with the bytes of every cache")
-def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
+def suite_plan(
+    suite: str,
+    overrides: tuple[str, ...],
+    gpu_name: str,
+    price_per_hour: float | None,
+    utilisation: float | None,
+    form: str,
+) -> None:
     """Show the jobs of SUITE by kind, how many are done, the recipe of each task, the disk that its caches
-    take, and what is missing.
+    take, what the jobs still cost on a GPU, and what is missing.
 
-    Caches are predicted by tokenising their texts; so is what max_length cuts off, which is shown where it is
-    more than 1 % of the words or of the entities. Nothing is run.
+    Caches and costs are predicted by tokenising the texts; of models, configurations and tokenizers are read
+    and no weights. What max_length cuts off is shown where it is more than 1 % of the words or of the
+    entities. Nothing is run.
     """
     store, out = Store(), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done, predicted = plan.done(store), cache_bytes(plan, store)
+    cost = plan_cost(plan, store, done, predicted, gpu_name, GPUS[gpu_name], utilisation)
     if form == "json":
         rows = [
             {"kind": j.kind, "job": j.slug, "id": j.id, "done": j.id in done, "bytes": predicted.get(j.id)}
@@ -54,12 +81,14 @@ def suite_plan(suite: str, overrides: tuple[str, ...], form: str) -> None:
         recipes = {name: plan.suite.task(name).recipe.model_dump() for name in plan.suite.tasks}
         listed = {"suite": plan.suite.name, "recipes": recipes, "jobs": rows}
         listed["cut_texts"] = [texts.row() for texts in cut_texts(plan, store)]
+        listed["cost"] = cost_values(cost, price_per_hour)
         click.echo(json.dumps(listed, indent=1, allow_nan=False))
         return
     _print_counts(plan, done, out)
     _print_recipes(plan, out)
     _print_cut_texts(plan, store, out)
     _print_caches(plan, done, predicted, out)
+    print_cost(cost, out, price_per_hour)
     _print_missing(plan, out)
 
 
@@ -102,6 +131,11 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
     show_default=True,
     help="Ray tasks that compute the parts of one extraction together",
 )
+@click.option(
+    "--track",
+    type=click.Choice(list(TRACKERS)),
+    help="report trainings to it as well, with the Trainer's own reporting; tensorboard writes into ./runs",
+)
 def suite_run(
     suite: str,
     only: tuple[str, ...],
@@ -112,8 +146,14 @@ def suite_run(
     gpus_per_job: float | None,
     cpus_per_job: int,
     tasks_per_extraction: int,
+    track: str | None,
 ) -> None:
-    """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice."""
+    """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice.
+
+    A Ray cluster at --address reports to a tracker if MICROTOME_TRACK is set on its nodes.
+    """
+    if track is not None:
+        track_with(track)
     store, out = _store_of_run(), console()
     plan = make_plan(load_suite(suite, overrides), store)
     done = plan.done(store)

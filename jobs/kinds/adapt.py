@@ -27,8 +27,10 @@ from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
+from microtome.jobs.process.tracking import reporting
 from microtome.jobs.training_settings import BatchSize, LearningRate, TrainingSettings, WeightDecay
 from microtome.store.artifacts.digests import Digests
 from microtome.store.artifacts.store import Staging, Store
@@ -181,7 +183,7 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
         )
         for side, held_out in (("heldout", True), ("training", False))
     }
-    auto = language.AUTO[config.objective]
+    auto, use = language.AUTO[config.objective], DeviceUse()
     dtype = config.lora.base if config.lora is not None else "float32"
     model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id, dtype)
     if untrained:
@@ -205,26 +207,30 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     before = evaluate()
     check_scores(before, "before training")
     log_progress(f"before: {_in_words(before)} on {len(scored_blocks)} held-out blocks")
-    schedule = training.Schedule(
-        settings=config,
-        metric="loss",
-        keep_last=True,
-        seed=config.seed,
-        by_length=False,
-        evaluate_every=config.evaluate_every,
-    )
     collator = language.collator(config.objective, tokenizer, config.mask_share, config.seed)
     features = language.Features(blocks["training"])
-    history = training.train(
-        model,
-        features,
-        collator,
-        evaluate,
-        schedule,
-        scratch / "trainer",
-        log_progress,
-        saved=staging.send_progress,
-    )
+    run = f"adapt {staging.request.slug}"
+    with reporting(run, private=staging.request.private) as tracker:
+        schedule = training.Schedule(
+            settings=config,
+            metric="loss",
+            keep_last=True,
+            seed=config.seed,
+            by_length=False,
+            evaluate_every=config.evaluate_every,
+            report_to=tracker,
+            run=run,
+        )
+        history = training.train(
+            model,
+            features,
+            collator,
+            evaluate,
+            schedule,
+            scratch / "trainer",
+            log_progress,
+            saved=staging.send_progress,
+        )
     after = {name: value for name, value in history[-1].items() if name != "epoch"}
     write_rows(staging.path, _rows(before, history, len(scored_blocks)))
     checkpoint = staging.path / CHECKPOINT
@@ -244,7 +250,7 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
         checkpoint_bytes=folder_bytes(checkpoint),
         history=history,
     ).write(staging.outputs)
-    staging.provenance.update(provenance(), device=loading.best_device().type)
+    staging.provenance.update(provenance(), **use.noted())
     log_progress(f"after: {_in_words(after)}")
 
 

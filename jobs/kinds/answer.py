@@ -18,6 +18,7 @@ from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
@@ -155,6 +156,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     rows = read_as_planned(data, config.split, job.inputs["data"])
     examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
     train = read_as_planned(data, "train", job.inputs["shots"]) if config.shots else []
+    use = DeviceUse()
     answers = answer(
         source.folder(store, staging.scratch),
         examples,
@@ -175,7 +177,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         label_tokens=dict(zip(answers.choices, answers.tokens_c.tolist(), strict=True)),
         label_log_likelihoods_without_text=answers.by_name(answers.prior_qc),
     )
-    staging.provenance.update(provenance())
+    staging.provenance.update(provenance(), **use.noted())
     log_progress(f"{config.split} {scores[0]['metric']} {scores[0]['value']:.4f}")
 
 

@@ -18,6 +18,7 @@ from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.architecture import Architecture, architecture_of
 from microtome.jobs.models.sites import site_layouts
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks import Task
@@ -311,7 +312,7 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
     task, task_type = job.sources.data.task, TASK_TYPES[config.type]
     folder = source.folder(store, staging.scratch)
     prepared = prepare(job, folder, source.name)
-    device = loading.best_device()
+    device, use = loading.best_device(), DeviceUse()
     if prepared.sinks:
         log_progress(
             "attention sinks: a learned weight takes a share of each row, so that rows sum to less than 1"
@@ -346,7 +347,7 @@ def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
         return
     description, staging.files = written
     description.write(staging.outputs)
-    staging.provenance.update(provenance(), device=device.type)
+    staging.provenance.update(provenance(), **use.noted())
 
 
 def _write(

@@ -19,8 +19,10 @@ from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Checkpoint, Planning
 from microtome.jobs.kinds.records import FinetuneRecord
 from microtome.jobs.models.source import CHECKPOINT, ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
+from microtome.jobs.process.tracking import reporting
 from microtome.jobs.tasks import TRAINS_ONLY, Recipe, Task
 from microtome.jobs.tasks.check import first_text_overlap, overlap, refuse_overlap, without_duplicates
 from microtome.jobs.tasks.source import TaskData, read_as_planned
@@ -193,6 +195,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     examples["train"] = [trained_on[index] for index in training_rows]
 
     transformers.set_seed(config.seed)
+    use = DeviceUse()
     model = TaskModel(source.folder(store, staging.scratch), source.name, kind, config.labels, config.recipe)
     splits = {split: model.prepare(rows) for split, rows in examples.items()}
     truncated = {split: data.truncation for split, data in splits.items()}
@@ -241,7 +244,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
         threshold=model.threshold,
         label_subword=model.subword,
     ).write(staging.outputs)
-    staging.provenance.update(provenance(), device=model.device.type)
+    staging.provenance.update(provenance(), **use.noted())
     log_progress(f"test {kind.primary} {scores[kind.primary]:.4f}")
 
 
@@ -252,24 +255,28 @@ def _train(
 
     recipe = config.recipe
     log_progress(f"{len(splits['train'])} training examples, {recipe.epochs:g} epochs on {model.device.type}")
-    schedule = training.Schedule(
-        settings=recipe,
-        metric=model.kind.primary,
-        keep_last=recipe.keep == "last",
-        seed=config.seed,
-        by_length=recipe.by_length,
-    )
-    return training.train(
-        model.model,
-        splits["train"].features,
-        model.collator,
-        lambda: model.score(splits["dev"]),
-        schedule,
-        staging.scratch,
-        log_progress,
-        model.loss(recipe.positive_weight),
-        staging.send_progress,
-    )
+    run = f"finetune {staging.request.slug}"
+    with reporting(run, private=staging.request.private) as tracker:
+        schedule = training.Schedule(
+            settings=recipe,
+            metric=model.kind.primary,
+            keep_last=recipe.keep == "last",
+            seed=config.seed,
+            by_length=recipe.by_length,
+            report_to=tracker,
+            run=run,
+        )
+        return training.train(
+            model.model,
+            splits["train"].features,
+            model.collator,
+            lambda: model.score(splits["dev"]),
+            schedule,
+            staging.scratch,
+            log_progress,
+            model.loss(recipe.positive_weight),
+            staging.send_progress,
+        )
 
 
 def _kept_epoch(history: list[dict[str, float]], metric: str, recipe: Recipe) -> dict[str, float]:

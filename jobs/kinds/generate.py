@@ -18,6 +18,7 @@ from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.kinds.questions import Questions, QuestionSource
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
@@ -146,7 +147,7 @@ def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
     """Write samples.jsonl, and rows of how long and how repetitive the samples are, and of how much they have
     of the answers that people wrote."""
     source, question_source = job.sources.model, job.sources.questions
-    folder = source.folder(store, staging.scratch)
+    folder, use = source.folder(store, staging.scratch), DeviceUse()
     questions = question_source.read() if question_source is not None else []
     prompts = [question.prompt for question in questions] or job.sources.prompts
     samples = generate(folder, prompts, job.config, source.name, log_progress)
@@ -157,7 +158,7 @@ def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
         rows += reference_scores(samples)
     write_lines(staging.path / "samples.jsonl", samples)
     write_rows(staging.path, rows)
-    staging.provenance.update(provenance())
+    staging.provenance.update(provenance(), **use.noted())
 
 
 def read_prompts(path: Path) -> list[str]:

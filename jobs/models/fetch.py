@@ -1,13 +1,15 @@
 """A model into a folder of its own: downloaded or copied, with safetensors weights and nothing pickled."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from microtome.jobs.data.readers.opening import reading
 from microtome.jobs.data.readers.parsing import read_json
-from microtome.jobs.hub import MODEL_FILES, download_files
-from microtome.jobs.models.source import hub_name
+from microtome.jobs.hub import download_files, hub_model, model_files
+from microtome.jobs.hub_cache import check_bytes, file_sha256
+from microtome.jobs.models.source import hub_name, revision_of
 from microtome.store.errors import InputError, MissingError
 from microtome.store.files.outputs import whole_folder
 from microtome.store.files.paths import place, there
@@ -16,6 +18,7 @@ from microtome.store.files.permissions import settle
 PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"
 INDEX = f"{PICKLED}.index.json"
+PICKLES = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin")
 
 
 def fetch(reference: str, out: str) -> Path:
@@ -27,24 +30,31 @@ def fetch(reference: str, out: str) -> Path:
     with whole_folder(target) as folder:
         source = place(reference)
         if not there(source) or not source.is_dir():
-            source = download_files(hub_name(reference), None, MODEL_FILES)
-            if not any(source.glob("*.safetensors")):
-                source = download_files(
-                    hub_name(reference), None, [*MODEL_FILES, f"{PICKLED}*", "pytorch_model-*.bin"]
-                )
+            source = _from_hub(reference)
         _copy(source, folder)
         if (folder / CONFIG).is_file():
             settle(folder, folder / CONFIG, private=False)
     return target
 
 
+def _from_hub(reference: str) -> Path:
+    """The folder of a hub model in the local cache: one set of weights, pickled if there are no others."""
+    repo = hub_name(reference)
+    model = hub_model(repo, revision_of(reference))
+    names = model_files(model.files)
+    if not model.safe:
+        names += [name for name in model.files if PICKLES.fullmatch(name)]
+    folder = download_files(repo, model.commit, names)
+    check_bytes(repo, [folder / name for name in names], file_sha256)
+    return folder
+
+
 def _copy(source: Path, folder: Path) -> None:
     if not isinstance(read_json(source / "config.json"), dict):
         raise InputError(f"{source / 'config.json'}: expected a JSON object")
-    for pattern in MODEL_FILES:
-        for path in source.glob(pattern):
-            if path.name != INDEX:
-                _copy_file(path, folder / path.name)
+    for name in model_files([path.name for path in source.iterdir()]):
+        if name != INDEX:
+            _copy_file(source / name, folder / name)
     if not any(folder.glob("*.safetensors")):
         _convert(source, folder / "model.safetensors")
     for path in folder.glob("*.safetensors"):

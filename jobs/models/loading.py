@@ -41,7 +41,8 @@ def load_tokenizer(folder: Path, name: str = "") -> Any:
 
     `name` is the short name it was asked for by, for what the repository's files leave out.
     """
-    options = MODELS[name].tokenizer if name in MODELS else {}
+    entry = MODELS.get(name.partition("@")[0])  # whichever revision of it
+    options = entry.tokenizer if entry is not None else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE, **options)
     except Exception as error:  # files that are damaged can make these libraries raise anything

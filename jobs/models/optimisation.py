@@ -28,6 +28,8 @@ class Schedule:
     seed: int
     by_length: bool = True
     evaluate_every: int = 1
+    report_to: str = "none"  # a tracker that the Trainer has
+    run: str = ""  # the name of this training there
 
     def steps(self, examples: int) -> int:
         """Optimisation steps of the whole training."""

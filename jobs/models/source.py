@@ -1,12 +1,13 @@
 """Where a model's files are: the store, a local folder, MICROTOME_MODELS, or the hub, in that order."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from microtome.jobs.hub import MODEL_FILES, HubModel, cached_commit, download_files, hub_model, offline
+from microtome.jobs.hub import HubModel, download_files, hub_model, model_files, offline
+from microtome.jobs.hub_cache import MAIN, cached_commit, check_bytes, remember_revision
 from microtome.jobs.models.adapter import AdapterDescription
 from microtome.jobs.models.architecture import Architecture, read_architecture
 from microtome.jobs.models.registry import MODELS
@@ -35,6 +36,10 @@ class ModelSource:
     path: Path | None = None
     hub: str | None = None
     commit: str | None = None
+    revision: str = MAIN  # of the hub: a branch, a tag or a commit, which was this commit when it was found
+    hub_files: tuple[
+        str, ...
+    ] = ()  # of the commit, those of the model: one set of weights, config, tokenizer
     artifact: str | None = None  # id of the artifact whose checkpoint this is
     absence: Absence | None = None  # why it cannot be loaded, where only its identity is known
     private: bool = False  # it was trained on data under an agreement
@@ -43,6 +48,8 @@ class ModelSource:
     def folder(self, store: Store, scratch: Path) -> Path:
         """The folder to load from; downloads a hub model that is not here yet. A LoRA adapter and its base
         are merged into a plain folder in `scratch`, which the caller removes."""
+        if self.hub is not None and self.absence is None:
+            return self._downloaded(store)
         folder = self.description(store)
         if self.artifact is not None:
             folder = store.open(self.artifact).contents.path(CHECKPOINT)
@@ -64,17 +71,28 @@ class ModelSource:
             return store.open(self.artifact).contents.path(CHECKPOINT, unread=WEIGHTS)
         if self.path is not None:
             return self.path
-        return download_files(str(self.hub), self.commit, MODEL_FILES)
+        return download_files(
+            str(self.hub), self.commit, [name for name in self.hub_files if not name.endswith(WEIGHTS)]
+        )
+
+    def _downloaded(self, store: Store) -> Path:
+        """The folder of a hub model with its weights, which have the bytes that the hub announced."""
+        repo = str(self.hub)
+        folder = download_files(repo, self.commit, self.hub_files)
+        weights = [folder / name for name in self.hub_files if name.endswith(WEIGHTS)]
+        check_bytes(repo, weights, store.digests.of_file)
+        remember_revision(repo, self.revision, str(self.commit))
+        return folder
 
 
 def find_model(reference: str, store: Store) -> ModelSource:
     """A model by short name, folder, hub id, or the id or name of a checkpoint in the store; AbsentError if
-    it is not here."""
+    it is not here. NAME@REVISION is a branch, tag or commit of a model on the hub."""
     local = _local_folder(reference)
     if local is not None:
         shape = read_architecture(local)
         return ModelSource(reference, _folder_identity(local, store.digests), path=local, architecture=shape)
-    if reference not in MODELS:
+    if model_name(reference) not in MODELS:
         artifact = _in_store(reference, store)
         if artifact is not None:
             return artifact
@@ -133,9 +151,20 @@ def how_to_get(reference: str) -> str:
     )
 
 
+def model_name(reference: str) -> str:
+    """A reference without the revision that it may end with."""
+    return reference.partition("@")[0]
+
+
+def revision_of(reference: str) -> str:
+    """The branch, tag or commit that a reference to a model on the hub asks for."""
+    return reference.partition("@")[2] or MAIN
+
+
 def hub_name(reference: str) -> str:
-    """The hub repository behind a short name."""
-    return MODELS[reference].hub if reference in MODELS else reference
+    """The hub repository behind a reference."""
+    name = model_name(reference)
+    return MODELS[name].hub if name in MODELS else name
 
 
 def model_origin(name: str) -> str:
@@ -158,12 +187,10 @@ def _local_folder(reference: str) -> Path | None:
     return None
 
 
-def _identifies(name: str) -> bool:
-    """Whether a file of a model is part of its identity: weights, config and tokenizer, if it is among the
-    files that a download or `model fetch` brings."""
-    return any(fnmatchcase(name, p) for p in IDENTITY_FILES) and any(
-        fnmatchcase(name, p) for p in MODEL_FILES
-    )
+def _identity_files(names: Collection[str]) -> list[str]:
+    """The files of a model that are its identity: weights, config and tokenizer, among those that a download
+    or `model fetch` brings."""
+    return [name for name in model_files(names) if any(fnmatchcase(name, p) for p in IDENTITY_FILES)]
 
 
 def _folder_identity(folder: Path, digests: Digests) -> str:
@@ -174,8 +201,8 @@ def _folder_identity(folder: Path, digests: Digests) -> str:
             f"{folder} has no safetensors weights; pickled weights are not loaded. "
             f"Convert: microtome model fetch {folder} --out DIR"
         )
-    files = [path for path in folder.iterdir() if _identifies(path.name) and path.is_file()]
-    return files_digest({path.name: digests.of_file(path) for path in files})
+    names = _identity_files([path.name for path in folder.iterdir() if path.is_file()])
+    return files_digest({name: digests.of_file(folder / name) for name in names})
 
 
 def _hub_identity(repo: str, model: HubModel, digests: Digests) -> str:
@@ -184,7 +211,7 @@ def _hub_identity(repo: str, model: HubModel, digests: Digests) -> str:
     what = {"hub": repo, "commit": model.commit, "files": IDENTITY_FILES}
     identity = digests.recall(what)
     if identity is None:
-        files = {name: told for name, told in model.files.items() if _identifies(name)}
+        files = {name: model.files[name] for name in _identity_files(model.files)}
         small = [name for name, told in files.items() if told is None]
         folder = download_files(repo, model.commit, sorted(small)) if small else Path()
         identity = files_digest({n: told or digests.of_file(folder / n) for n, told in files.items()})
@@ -214,9 +241,9 @@ def _checkpoint(artifact: Artifact) -> ModelSource:
 
 
 def _on_hub(reference: str, store: Store) -> ModelSource:
-    repo = hub_name(reference)
+    repo, revision = hub_name(reference), revision_of(reference)
     try:
-        model = hub_model(repo)
+        model = hub_model(repo, revision)
         config = download_files(repo, model.commit, ["config.json"]) if model.safe else None
     except MissingError as error:
         raise _absent(reference, str(error)) from None
@@ -224,8 +251,17 @@ def _on_hub(reference: str, store: Store) -> ModelSource:
         raise _absent(reference, f"model '{repo}' has only pickled weights")
     identity = _hub_identity(repo, model, store.digests)
     shape = read_architecture(config)
-    return ModelSource(reference, identity, hub=repo, commit=model.commit, architecture=shape)
+    return ModelSource(
+        reference,
+        identity,
+        hub=repo,
+        commit=model.commit,
+        revision=revision,
+        hub_files=tuple(model_files(model.files)),
+        architecture=shape,
+    )
 
 
 def _absent(reference: str, why: str) -> AbsentError:
-    return AbsentError(Absence("model", hub_name(reference), why, how_to_get(reference)))
+    name = hub_name(reference) if "@" not in reference else f"{hub_name(reference)}@{revision_of(reference)}"
+    return AbsentError(Absence("model", name, why, how_to_get(reference)))

@@ -367,7 +367,8 @@ def _arguments(schedule: Schedule, examples: int, folder: Path) -> TrainingArgum
         fp16=dtype is torch.float16,
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=schedule.report_to,
+        run_name=schedule.run or None,
         disable_tqdm=True,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # one job, one GPU: more would multiply the batch

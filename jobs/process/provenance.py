@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -23,6 +24,9 @@ def provenance() -> dict[str, str]:
 
 
 def _commit() -> str:
+    """That of the checkout, or that which an image was made from; empty where neither says it."""
+    if os.environ.get("MICROTOME_COMMIT"):
+        return os.environ["MICROTOME_COMMIT"]
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()

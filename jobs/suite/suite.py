@@ -25,6 +25,7 @@ from microtome.jobs.tasks.references import TaskReferences
 from microtome.store.config import Config, Seed
 from microtome.store.errors import InputError, unknown
 
+LOCAL = (".", "/", "~")  # how the path of a folder begins
 Fraction = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -32,6 +33,11 @@ class ModelSpec(Config):
     """A model of a suite: itself by default, or another under this name, or one that is made first."""
 
     source: str | None = Field(None, description="short name, hub id or folder, if not the name itself")
+    revision: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="branch, tag or commit on the hub; main if unset. A commit stays what it is",
+    )
     adapt: AdaptConfig | None = Field(None, description="make it by training a language model")
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="random: the architecture and tokenizer alone, drawn anew"
@@ -53,6 +59,10 @@ class ModelSpec(Config):
             raise ValueError("a model is either adapted or random")
         if self.adapt is not None and self.source is not None:
             raise ValueError("source has no effect beside adapt, whose base or new says what to start from")
+        if self.revision is not None and (self.adapt is not None or (self.source or "").startswith(LOCAL)):
+            raise ValueError("revision is for models of the hub: not for adapted ones, nor for folders")
+        if self.revision is not None and "@" in (self.source or ""):
+            raise ValueError("source has a revision after its @ already")
         if self.weights != "random" and "seed" in self.model_fields_set:
             raise ValueError("seed has no effect without weights: random")
         if self.draws > 1 and (self.weights != "random" or self.fractions != ()):
@@ -64,6 +74,8 @@ class ModelSpec(Config):
         if self.adapt is not None:
             return plan_adapted_model(planning, name, self.adapt)
         source = self.source or name
+        if self.revision is not None:
+            source = f"{source}@{self.revision}"
         if self.weights == "random":
             return plan_random_model(planning, name, source, RandomConfig(seed=self.seed))
         return replace(planning.finder.model(source), name=name)

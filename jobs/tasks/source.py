@@ -109,13 +109,15 @@ def find_data(task: Task, digests: Digests | None = None) -> TaskData:
     found, tried = find_local(task)
     if found is not None:
         return replace(found, digests=digests)
-    if task.hub is not None and not offline():
+    folder = None
+    if task.hub is not None:
+        names = list(task.hub.files.values())
         try:
-            folder = download_files(
-                task.hub.repo, task.hub.revision, list(task.hub.files.values()), "dataset"
-            )
+            folder = download_files(task.hub.repo, task.hub.revision, names, "dataset")
         except MissingError as error:
-            raise AbsentError(Absence("dataset", task.name, str(error), how_to_get(task))) from None
+            if not offline():
+                raise AbsentError(Absence("dataset", task.name, str(error), how_to_get(task))) from None
+    if task.hub is not None and folder is not None:
         files = {split: folder / name for split, name in task.hub.files.items()}
         origin = f"hub {task.hub.repo}@{task.hub.revision}"
         return TaskData(task, task.hub, files, origin, digests=digests)

@@ -1,8 +1,11 @@
 """Jobs made and run the way the executor does it."""
 
+import huggingface_hub.constants
 import pytest
 import yaml
+from huggingface_hub.utils import close_session
 
+from microtome.jobs import hub
 from microtome.jobs.kinds.extract import ExtractConfig, extract_job
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
@@ -10,6 +13,7 @@ from microtome.jobs.run.executor import run_job
 from microtome.jobs.tasks import load_task
 from microtome.jobs.tasks.source import find_data
 from microtome.store.artifacts.store import Store
+from tests.jobs.hub_emulator import HubEmulator
 
 
 class Workbench:
@@ -54,3 +58,32 @@ def write_task(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """The hub's local cache, empty, and nothing remembered of what the hub said; the hub may be asked."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    hub.hub_model.cache_clear()
+    yield tmp_path / "hub-cache"
+    hub.hub_model.cache_clear()
+
+
+@pytest.fixture
+def hub_emulator(hub_cache, monkeypatch):
+    """A hub on the loopback, which huggingface_hub asks. Waits between requests are noted, not waited for."""
+    emulator = HubEmulator()
+    emulator.waits = []
+    constants = huggingface_hub.constants
+    with emulator.serving():
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, emulator.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", emulator.address)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr("time.sleep", emulator.waits.append)
+        close_session()
+        yield emulator
+    close_session()

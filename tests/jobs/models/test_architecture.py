@@ -233,35 +233,27 @@ def test_a_config_that_says_nothing_is_left_to_the_loader(tmp_path):
     assert read_architecture(tmp_path).no_attention == "some of their layers have no attention heads"
 
 
-def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, monkeypatch):
-    folder = family("mamba", **MAMBA)
-    asked = []
-
-    def download(repo, commit, patterns):
-        asked.append((repo, commit, patterns))
-        return folder
-
-    model = hub.HubModel("abc", {"config.json": None, "model.safetensors": "a" * 64})
-    monkeypatch.setattr(source, "hub_model", lambda repo: model)
-    monkeypatch.setattr(source, "download_files", download)
-    found = source.find_model("state-spaces/mamba-130m-hf", Store())
-    assert {request[:2] for request in asked} == {("state-spaces/mamba-130m-hf", "abc")}
-    assert {pattern for _, _, patterns in asked for pattern in patterns} == {"config.json"}
-    assert found.architecture.no_attention == "their layers have no attention heads"
+def test_of_a_model_on_the_hub_only_the_config_is_fetched(family, hub_emulator, monkeypatch):
+    hub_emulator.publish("state-spaces/mamba-130m-hf", family("mamba", **MAMBA))
+    identity = lambda repo, model, digests: "of this commit"  # noqa: E731  # it takes the tokenizer
+    monkeypatch.setattr(source, "_hub_identity", identity)
+    model = source.find_model("state-spaces/mamba-130m-hf", Store())
+    assert hub_emulator.downloads() == ["config.json"]
+    assert model.architecture.no_attention == "their layers have no attention heads"
 
 
-def test_a_config_alone_in_the_local_cache_is_no_model(tmp_path, monkeypatch):
-    import huggingface_hub
-
-    (tmp_path / "config.json").write_text("{}")
-    monkeypatch.setattr(
-        huggingface_hub, "try_to_load_from_cache", lambda *args: str(tmp_path / "config.json")
-    )
-    with pytest.raises(MissingError, match="the weights of model 'a/b' are not in the hub's local cache"):
-        hub.hub_model.__wrapped__("a/b")
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    model = hub.hub_model.__wrapped__("a/b")
-    assert (model.commit, model.safe) == (tmp_path.name, False)
+def test_a_config_alone_in_the_local_cache_is_no_model(hub_cache, monkeypatch):
+    snapshot = hub_cache / "models--a--b" / "snapshots" / ("c" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (hub_cache / "models--a--b" / "refs").mkdir()
+    (hub_cache / "models--a--b" / "refs" / "main").write_text("c" * 40)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(MissingError, match="'a/b' is not in the hub's local cache with its weights"):
+        hub.hub_model("a/b")
+    (snapshot / "pytorch_model.bin").write_bytes(b"")
+    model = hub.hub_model("a/b")
+    assert (model.commit, model.safe) == ("c" * 40, False)
 
 
 def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):

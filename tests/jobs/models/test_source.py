@@ -4,26 +4,18 @@ import hashlib
 import os
 import shutil
 import time
-from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 
-from microtome.jobs import hub
-from microtome.jobs.models import source
+from microtome.jobs.hub import hub_model
 from microtome.jobs.models.fetch import fetch
 from microtome.jobs.models.source import find_model
 from microtome.store.artifacts import digests
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MissingError
+from tests.jobs.hub_emulator import LARGE
 
 REPO = "someone/model"
-COMMIT = "c" * 40
-LARGE = 10_000  # bytes, above which this hub stores a file by its sha256
-
-
-def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -40,110 +32,77 @@ def model(tiny_models, tmp_path):
     return folder
 
 
-class FakeHub:
-    """A hub with one repository: what `HfApi` and `snapshot_download` say, and the local cache they fill."""
-
-    def __init__(self, published, cache):
-        self.published, self.cache, self.commit = published, cache, COMMIT
-        self.downloads = []
-
-    def model_info(self, repo, files_metadata=False):
-        assert files_metadata, "without it the hub does not tell the sha256"
-        siblings = []
-        for path in sorted(p for p in self.published.rglob("*") if p.is_file()):
-            lfs = SimpleNamespace(sha256=sha256(path)) if path.stat().st_size > LARGE else None
-            siblings.append(SimpleNamespace(rfilename=str(path.relative_to(self.published)), lfs=lfs))
-        return SimpleNamespace(sha=self.commit, siblings=siblings)
-
-    def download(self, repo, revision, patterns, repo_type="model"):
-        """As the local cache is laid out: links to blobs, each named by its sha256 or, if small, by git."""
-        snapshot = self.cache / "snapshots" / (revision or self.commit)
-        for folder in (snapshot, self.cache / "blobs"):
-            folder.mkdir(parents=True, exist_ok=True)
-        for pattern in patterns:
-            for path in self.published.glob(pattern):
-                name = (
-                    sha256(path)
-                    if path.stat().st_size > LARGE
-                    else hashlib.sha1(path.read_bytes()).hexdigest()
-                )
-                shutil.copyfile(path, self.cache / "blobs" / name)
-                if not (snapshot / path.name).exists():
-                    (snapshot / path.name).symlink_to(f"../../blobs/{name}")
-                self.downloads.append(path.name)
-        return snapshot
-
-
 @pytest.fixture
-def fake_hub(model, tmp_path, monkeypatch):
-    fake = FakeHub(model, tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
-    monkeypatch.setattr(hub, "hub_model", hub.hub_model.__wrapped__)
-    monkeypatch.setattr(source, "hub_model", hub.hub_model)
-    monkeypatch.setattr(source, "download_files", fake.download)
-    monkeypatch.setattr("microtome.jobs.models.fetch.download_files", fake.download)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    return fake
+def repo(hub_emulator, model):
+    """The repository of a hub that has this model."""
+    return hub_emulator.publish(REPO, model)
 
 
-def offline(fake, monkeypatch):
+def offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = fake.cache / "snapshots" / fake.commit / "config.json"
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: str(config))
+    hub_model.cache_clear()
 
 
-def test_the_hub_and_a_folder_made_from_it_are_one_model(fake_hub, model, tmp_path):
+def find_again(store=None):
+    """The model as a process finds it that has asked nothing yet."""
+    hub_model.cache_clear()
+    return find_model(REPO, store or Store())
+
+
+def download(store=None):
+    """The folder in the hub's local cache, with weights."""
+    store = store or Store()
+    return find_again(store).folder(store, store.root)
+
+
+def test_the_hub_and_a_folder_made_from_it_are_one_model(repo, hub_emulator, model, tmp_path):
     online = find_model(REPO, Store())
-    assert "model.safetensors" not in fake_hub.downloads  # the weights stay where they are
+    assert "model.safetensors" not in hub_emulator.downloads()  # the weights stay where they are
     assert online.hub == REPO
     fetched = find_model(str(fetch(REPO, str(tmp_path / "fetched"))), Store())
     assert fetched.identity == online.identity
     assert find_model(str(model), Store()).identity == online.identity
 
 
-def test_another_commit_with_the_same_files_is_the_same_model(fake_hub, model):
-    first = find_model(REPO, Store()).identity
+def test_another_commit_with_the_same_files_is_the_same_model(repo, model):
+    first = find_again().identity
     (model / "README.md").write_text("a better text")
-    fake_hub.commit = "d" * 40
-    assert find_model(REPO, Store()).identity == first
+    repo.commit = "d" * 40
+    assert find_again().identity == first
     (model / "tokenizer.json").write_text((model / "tokenizer.json").read_text() + "\n")
-    fake_hub.commit = "e" * 40
-    assert find_model(REPO, Store()).identity != first
+    repo.commit = "e" * 40
+    assert find_again().identity != first
 
 
-def test_offline_the_local_cache_tells_the_same(fake_hub, monkeypatch, tmp_path):
-    online = find_model(REPO, Store()).identity
-    fake_hub.download(REPO, COMMIT, hub.MODEL_FILES)
-    offline(fake_hub, monkeypatch)
-    weights = fake_hub.cache / "snapshots" / COMMIT / "model.safetensors"
+def test_offline_the_local_cache_tells_the_same(repo, monkeypatch, tmp_path):
+    online = find_again().identity
+    weights = download() / "model.safetensors"
+    offline(monkeypatch)
     read = []
     real = digests.Digests.of_file
     monkeypatch.setattr(digests.Digests, "of_file", lambda self, path: read.append(path) or real(self, path))
-    other = Store(tmp_path / "another")  # which has never asked the hub
-    assert find_model(REPO, other).identity == online
+    assert find_again(Store(tmp_path / "another")).identity == online  # which has never asked the hub
     assert read
     assert weights not in read
 
 
-def test_offline_a_copy_in_place_of_a_link_is_read(fake_hub, monkeypatch, tmp_path):
-    online = find_model(REPO, Store()).identity
-    snapshot = fake_hub.download(REPO, COMMIT, hub.MODEL_FILES)
-    content = (snapshot / "model.safetensors").read_bytes()
-    (snapshot / "model.safetensors").unlink()
-    (snapshot / "model.safetensors").write_bytes(content)
-    offline(fake_hub, monkeypatch)
-    assert find_model(REPO, Store(tmp_path / "another")).identity == online
+def test_offline_a_copy_in_place_of_a_link_is_read(repo, monkeypatch, tmp_path):
+    online = find_again().identity
+    weights = download() / "model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(content)
+    offline(monkeypatch)
+    assert find_again(Store(tmp_path / "another")).identity == online
 
 
-def test_offline_a_local_cache_with_some_of_the_files_is_known_by_its_commit(fake_hub, monkeypatch, tmp_path):
+def test_offline_a_local_cache_with_some_of_the_files_is_known_by_its_commit(repo, monkeypatch, tmp_path):
     Store().root.mkdir()
-    online = find_model(REPO, Store()).identity
-    fake_hub.download(REPO, COMMIT, ["*.safetensors"])
-    snapshot = fake_hub.cache / "snapshots" / COMMIT
-    (snapshot / "tokenizer.json").unlink()
-    offline(fake_hub, monkeypatch)
-    assert find_model(REPO, Store()).identity == online
-    assert find_model(REPO, Store(tmp_path / "another")).identity != online
+    online = find_again().identity
+    (download() / "tokenizer.json").unlink()
+    offline(monkeypatch)
+    assert find_again().identity == online
+    assert find_again(Store(tmp_path / "another")).identity != online
 
 
 def test_a_renamed_folder_is_the_same_and_other_weights_at_its_path_are_not(model, tmp_path):
@@ -170,11 +129,11 @@ def test_what_decides_what_a_model_does_may_not(model, name):
     assert find_model(str(model), Store()).identity != first
 
 
-def test_only_pickled_weights_are_refused_before_anything_is_downloaded(fake_hub, model):
+def test_only_pickled_weights_are_refused_before_anything_is_downloaded(repo, hub_emulator, model):
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
     with pytest.raises(MissingError, match="has only pickled weights. microtome model fetch"):
         find_model(REPO, Store())
-    assert fake_hub.downloads == []
+    assert hub_emulator.downloads() == []
 
 
 def test_weights_are_read_once_while_they_stay_as_they_are(model, monkeypatch):
