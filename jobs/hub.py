@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from microtome.jobs.hub_cache import (
     MAIN,
@@ -26,6 +26,7 @@ from microtome.jobs.hub_errors import HubDownError, first_line, not_written, wit
 from microtome.store.errors import InputError, MissingError, model_packages
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
+CONVERTED = "refs/convert/parquet"  # where the hub puts the Parquet files that it makes of datasets
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
@@ -123,6 +124,40 @@ def hub_model(repo: str, revision: str = MAIN) -> HubModel:
 def _cached_model(repo: str, revision: str) -> HubModel | None:
     commit = cached_commit(repo, revision)
     return HubModel(commit, cached_files(repo, commit)) if commit is not None else None
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset repository at a commit: the files in it, and the licence that its page names, or ""."""
+
+    commit: str
+    files: tuple[str, ...]
+    licence: str
+
+
+@model_packages("asking the hub")
+def hub_dataset(repo: str, revision: str | None = None) -> HubDataset:
+    """What a revision holds; without one, the Parquet files that the hub has made of the dataset, if it has,
+    else the dataset as it stands. Nothing is downloaded."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    def info_of(candidate: str) -> Any:
+        try:
+            return HfApi().dataset_info(repo, revision=candidate)
+        except RevisionNotFoundError:
+            if candidate != CONVERTED:
+                raise
+            return None
+
+    if offline():
+        raise MissingError(f"dataset '{repo}': HF_HUB_OFFLINE is set, and the hub is not asked")
+    page = with_retries(lambda: info_of(revision or MAIN), repo, "dataset")
+    at = None if revision else with_retries(lambda: info_of(CONVERTED), repo, "dataset")
+    info = page if at is None else at
+    licence = (page.card_data or {}).get("license") or ""
+    names = tuple(sorted(sibling.rfilename for sibling in info.siblings or []))
+    return HubDataset(str(info.sha), names, licence if isinstance(licence, str) else ", ".join(licence))
 
 
 def check_repo_name(repo: str) -> None:

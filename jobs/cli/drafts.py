@@ -26,20 +26,32 @@ def task_init(
     """Look at the FILES of a corpus and write a task file for them.
 
     Files are told apart as train, dev and test by their names, or by what stands before them: train=FILE.
-    A folder may hold these, or BRAT, BioC or XML files. What the files do not say is a question
-    in the task file.
+    A folder may hold these, or BRAT, BioC or XML files. A dataset on the hub is named
+    hub:OWNER/NAME, with /SUBSET behind it if it has several and @REVISION for another than the present one.
+    What the files do not say is a question in the task file.
     """
     from microtome.jobs.schemas import schema_file
     from microtome.jobs.tasks.drafting.draft import as_yaml, draft_task
+    from microtome.jobs.tasks.drafting.hub_files import PREFIX, hub_files
     from microtome.jobs.tasks.drafting.splits import splits_of
 
-    splits = splits_of(files)
-    name = name or (Path(out).stem if out else splits["train"].absolute().parent.name.lower() or "task")
+    of_hub = [file for file in files if file.startswith(PREFIX)]
+    if of_hub and len(files) > 1:
+        raise InputError(f"{of_hub[0]} is a dataset with all its splits; leave the other FILES out")
+    hub = hub_files(of_hub[0]) if of_hub else None
+    splits = splits_of(files) if hub is None else hub.paths
+    usual = splits["train"].absolute().parent.name if hub is None else hub.repo.rpartition("/")[2]
+    name = name or (Path(out).stem if out else usual.lower() or "task")
     target = Path(out or f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target} is there already; give another name with --out")
     draft = draft_task(
-        splits, name=name, folder=target.absolute().parent, type=task_type, columns=_roles(columns)
+        splits,
+        name=name,
+        folder=target.absolute().parent,
+        type=task_type,
+        columns=_roles(columns),
+        hub=hub,
     )
     write_whole(target, as_yaml(draft, str(schema_file("task"))))
     values = draft.values

@@ -41,11 +41,13 @@ class Repo:
     commit: str = "c" * 40
     revisions: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    card: dict[str, str] = field(default_factory=dict)  # the metadata of its page
     announced: dict[str, tuple[int, str]] = field(default_factory=dict)  # files without bytes: size, sha256
 
     def commits(self) -> dict[str, str]:
         """revision -> commit."""
-        return {"main": self.commit, self.commit: self.commit, **self.revisions}
+        known = {"main": self.commit, **self.revisions}
+        return {**{commit: commit for commit in known.values()}, **known}
 
 
 class HubEmulator:
@@ -138,7 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
             for name, size, git, sha in _listed(repo)
         ]
         name = next(name for name, value in self.hub.repos.items() if value is repo)
-        self.send_json({"id": name, "sha": repo.commits()[revision], "siblings": siblings})
+        card = {"cardData": repo.card} if repo.card else {}
+        self.send_json({"id": name, "sha": repo.commits()[revision], "siblings": siblings, **card})
 
     def tree(self, repo: Repo, revision: str) -> None:
         self.send_json(

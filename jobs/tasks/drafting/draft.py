@@ -14,6 +14,7 @@ from microtome.jobs.data.readers import read_examples
 from microtome.jobs.data.readers.spec import DEV_SHARE, DataSpec
 from microtome.jobs.data.readers.standoff import NO_RELATION
 from microtome.jobs.tasks.drafting.columns import OPEN, Belief, believe
+from microtome.jobs.tasks.drafting.hub_files import HubFiles
 from microtome.jobs.tasks.drafting.sniffing import Sniffed, scheme_of, sniff
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.errors import InputError
@@ -37,16 +38,23 @@ class Draft:
 
 
 def draft_task(
-    files: Mapping[str, Path], *, name: str, folder: Path, type: str | None, columns: Mapping[str, str]
+    files: Mapping[str, Path],
+    *,
+    name: str,
+    folder: Path,
+    type: str | None,
+    columns: Mapping[str, str],
+    hub: HubFiles | None = None,
 ) -> Draft:
     """The draft of a task whose files are these; it will stand in `folder`. `type` and `columns` (role ->
-    column) are what a person has said."""
+    column) are what a person has said; `hub` is the dataset that the files were downloaded from."""
     seen = {split: sniff(path, type) for split, path in files.items()}
     first = seen["train"]
     differing = next((split for split, other in seen.items() if other.format != first.format), None)
     if differing is not None:
         raise InputError(f"train looks like {first.format}, but {differing} like {seen[differing].format}")
-    data: dict[str, Any] = {"format": first.format, **_paths(files, folder), **first.settings}
+    paths = {"files": dict(hub.names)} if hub is not None else _paths(files, folder)
+    data: dict[str, Any] = {"format": first.format, **paths, **first.settings}
     draft = Draft({"name": name, "type": type or first.type, "title": name}, dict(first.remarks))
     if first.rows:
         _describe_columns(draft, data, seen, type, columns)
@@ -57,8 +65,11 @@ def draft_task(
         data.setdefault("hold_out", {})["dev"] = DEV_SHARE
         draft.remarks["data.hold_out"] = "what was not given: shares of the training documents"
     draft.values["labels"] = [OPEN]
-    _ask_for_rights(draft)
+    _ask_for_rights(draft, hub)
     draft.values["data"] = data
+    if hub is not None:
+        draft.values["hub"] = {"repo": hub.repo, "revision": hub.revision, **data}
+        draft.remarks["hub"] = "downloaded from here where MICROTOME_DATA has no folder of this task"
     if OPEN in (*data.values(), *data.get("columns", {}).values()):
         draft.remarks["labels"] = "QUESTION: run task init again when the questions under data are answered"
         return draft
@@ -123,7 +134,16 @@ def _describe_split(
         draft.remarks["data.unlabelled"] = "no labels were seen in test: it can be predicted, not scored"
 
 
-def _ask_for_rights(draft: Draft) -> None:
+def _ask_for_rights(draft: Draft, hub: HubFiles | None) -> None:
+    if hub is not None:
+        obtain = f"dataset {hub.repo} on the hub, at commit {hub.revision}"
+        draft.values |= {"licence": hub.licence or "not said", "obtain": obtain}
+        draft.remarks["licence"] = (
+            "as the page of the dataset says; credentialed: true keeps the data private"
+            if hub.licence
+            else "QUESTION: under which licence are the data? credentialed: true keeps them private"
+        )
+        return
     draft.values |= {"licence": "not said", "obtain": "not said"}
     draft.remarks["licence"] = (
         "QUESTION: under which licence are the data? credentialed: true keeps them private"
@@ -182,7 +202,7 @@ def _says_no(name: str) -> bool:
 
 def as_yaml(draft: Draft, schema: str = "") -> str:
     """The task file, with each remark in a comment above its key."""
-    order = ("name", "type", "title", "labels", "licence", "obtain", "data", "recipe")
+    order = ("name", "type", "title", "labels", "licence", "obtain", "data", "hub", "recipe")
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     for key in order:
         if key in draft.values:
@@ -194,7 +214,7 @@ def _lines(key: str, value: Any, remarks: Mapping[str, str], path: str, indent: 
     path = f"{path}.{key}" if path else key
     remark = [f"{indent}# {' '.join(remarks[path].split())}"] if path in remarks else []
     nested = isinstance(value, dict) and any(f"{path}.{inner}" in remarks for inner in value)
-    if isinstance(value, dict) and (nested or path == "data"):
+    if isinstance(value, dict) and (nested or path in ("data", "hub")):
         inner = [line for k, v in value.items() for line in _lines(k, v, remarks, path, indent + "  ")]
         return [*remark, f"{indent}{key}:", *inner]
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)

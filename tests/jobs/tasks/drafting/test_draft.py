@@ -95,7 +95,7 @@ def test_relations_are_seen_by_their_marks(here):
 
 def test_json_lines_of_words_are_tagged(here):
     row = {"tokens": ["Zinol", "works", "in", "mice"], "tags": ["S-x", "O", "O", "S-y"]}
-    rows = [row | {"id": n} for n in range(20)]
+    rows = [row | {"id": n, "tokens": [*row["tokens"][:3], f"mice{n}"]} for n in range(20)]
     (here / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = drafted("train.jsonl")
     assert (task.type, task.data.scheme, set(task.labels)) == ("ner", "iobes", {"x", "y"})
@@ -132,7 +132,8 @@ CONLL = {
 @pytest.mark.parametrize("scheme", CONLL)
 @pytest.mark.parametrize("delimiter", [" ", "\t"])
 def test_conll_of_every_scheme(here, scheme, delimiter):
-    (here / "train.conll").write_text(CONLL[scheme].replace(" ", delimiter) * 10)
+    sentences = (CONLL[scheme].replace("works", f"works{n}").replace("Zedol", f"Zedol{n}") for n in range(10))
+    (here / "train.conll").write_text("".join(sentences).replace(" ", delimiter))
     task = drafted("train.conll")
     assert (task.type, task.data.scheme, set(task.labels)) == ("ner", scheme, {"cell-line", "DNA"})
 
@@ -146,7 +147,7 @@ def test_sixteen_types_of_entities(here):
 def test_brat_is_entities_or_relations(here):
     for n in range(10):
         (here / "notes").mkdir(exist_ok=True)
-        (here / "notes" / f"{n}.txt").write_text("Zinol and Zedol block ABC1.")
+        (here / "notes" / f"{n}.txt").write_text(f"Zinol and Zedol block ABC1 {n} times.")
         lines = (
             "T1\tDrug 0 5\tZinol\nT2\tDrug 10 15\tZedol\nT3\tGene 22 26\tABC1\nR1\tblocks Arg1:T1 Arg2:T3\n"
         )
