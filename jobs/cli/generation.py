@@ -11,15 +11,9 @@ from rich.console import Console
 from microtome.jobs.cli.options import UserPath, console, given, lines_to, options_of
 from microtome.jobs.cli.tables import as_table
 from microtome.jobs.data.fractions import sample
-from microtome.jobs.kinds.answer import (
-    AnswerConfig,
-    Answers,
-    answer,
-    answer_scores,
-    choose_shots,
-    template_for,
-)
+from microtome.jobs.kinds.answer import AnswerConfig, template_for
 from microtome.jobs.kinds.generate import GenerateConfig, generate, read_prompts
+from microtome.jobs.models.answering import Answers, answer, answer_scores, choose_shots
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import Task, load_task
 from microtome.jobs.tasks.published import published_answer, published_columns

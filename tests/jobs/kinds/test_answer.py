@@ -11,14 +11,8 @@ from microtome.analysis.metrics.labels import class_labels
 from microtome.analysis.metrics.scoring import scores
 from microtome.jobs.data.encoding import Encoder, special_tokens
 from microtome.jobs.data.examples import Example
-from microtome.jobs.kinds.answer import (
-    AnswerConfig,
-    answer,
-    answer_job,
-    answer_scores,
-    choose_shots,
-    template_for,
-)
+from microtome.jobs.kinds.answer import AnswerConfig, answer_job, template_for
+from microtome.jobs.models.answering import answer, answer_scores, choose_shots
 from microtome.jobs.models.source import find_model
 from microtome.jobs.tasks import load_task
 from microtome.jobs.tasks.source import find_data
