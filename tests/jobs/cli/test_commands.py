@@ -158,7 +158,7 @@ def test_a_suite_from_plan_to_report(small_suite, tmp_path):
     assert "entity_f1" in call("results", suite)
     assert set(table["stage"].dropna()) == {"before", "after"}  # of attention patterns; no gain is a score
     derived = pd.read_csv(pd.io.common.StringIO(call("results", suite, "--derived", "--format", "csv")))
-    assert set(derived["quantity"]) == {"gain"}
+    assert set(derived["quantity"]) == {"gain", "from_best_layer", "best_layer_gain"}
     assert "artifact" not in derived
     assert "gain" in call("results", suite, "--derived")
     out = str(tmp_path / "report")
