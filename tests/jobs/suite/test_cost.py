@@ -204,6 +204,9 @@ def test_what_has_no_tokenizer_here_is_counted_as_unknown(tmp_path):
     cost = cost_of(make_plan(load_suite("paper"), store), store)
     assert all(kind.unknown == kind.jobs for kind in cost.kinds)
     assert cost.hours == 0
+    shown = CliRunner().invoke(main, ["suite", "plan", "paper"]).output
+    assert "jobs that run a model cost is not known: no tokenizer of theirs" in shown
+    assert "GPU hours" not in shown  # 0 of them would be taken for a price
 
 
 def test_precision_decides_which_peak_counts():
