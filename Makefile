@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 BASE ?=
 
 # Of the checkout, "-dirty" where it has changes: an image says what it was made of.
-COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null; test $$? = 1 && echo -dirty)
 MICROTOME = $(VENV)/bin/microtome
 INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)

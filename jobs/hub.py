@@ -122,7 +122,7 @@ def hub_model(repo: str, revision: str = MAIN) -> HubModel:
 
 
 def _cached_model(repo: str, revision: str) -> HubModel | None:
-    commit = cached_commit(repo, revision)
+    commit = cached_commit(repo, revision, pickled=True)
     return HubModel(commit, cached_files(repo, commit)) if commit is not None else None
 
 

@@ -23,8 +23,9 @@ def offline() -> bool:
     )
 
 
-def cached_commit(repo: str, revision: str = MAIN) -> str | None:
-    """The commit at which the local cache has a model with config and weights; None if it has not."""
+def cached_commit(repo: str, revision: str = MAIN, *, pickled: bool = False) -> str | None:
+    """The commit at which the local cache has a model with config and weights, which may be `pickled`; None
+    if it has not."""
     folder = _repo_folder(repo)
     if folder is None:
         return None
@@ -32,7 +33,8 @@ def cached_commit(repo: str, revision: str = MAIN) -> str | None:
     if commit is None:
         return None
     snapshot = folder / "snapshots" / commit
-    weights = any(any(snapshot.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+    patterns = ("*.safetensors", "pytorch_model*.bin") if pickled else ("*.safetensors",)
+    weights = any(any(snapshot.glob(pattern)) for pattern in patterns)
     return commit if weights and (snapshot / "config.json").is_file() else None  # else it was only planned
 
 

@@ -13,6 +13,13 @@ def print_cost(cost: Cost, out: Console, price: float | None) -> None:
     """By kind and in all, what is to be done; nothing where no model is to be run."""
     if not cost.kinds:
         return
+    if all(kind.unknown == kind.jobs for kind in cost.kinds):
+        count = sum(kind.jobs for kind in cost.kinds)
+        out.print(
+            f"\nwhat the {count} jobs that run a model cost is not known: "
+            "no tokenizer of theirs is here, or no data"
+        )
+        return
     rows = [
         {
             "to do": kind.kind,

@@ -73,6 +73,11 @@ def test_the_skypilot_task_has_fields_of_skypilot_and_opens_no_port():
     assert set(task["resources"]) <= SKYPILOT_RESOURCES - {"ports"}
     assert task["secrets"]["RAY_AUTH_TOKEN"] is None  # must be given
     assert "export RAY_AUTH_MODE=token" in task["run"]
+    commands = [line.partition("#")[0] for line in task["run"].splitlines()]
+    assert not any(
+        "ray stop" in line or "symmetric-run" in line for line in commands
+    )  # SkyPilot has a Ray too
+    subprocess.run(["bash", "-n"], input=task["setup"] + task["run"], text=True, check=True)
 
 
 def test_the_rayjob_has_fields_of_kuberay_and_asks_for_a_token(rayjob):
@@ -114,7 +119,7 @@ def commands():
     """Every `microtome ...` that a file or the page of docker/ runs, in one line each."""
     for path in sorted(DOCKER.iterdir()):
         text = path.read_text().replace("\\\n", " ")
-        for match in re.finditer(r"(?<![\w/.-])microtome ((?:suite|store|results|report) [^\n`#|]*)", text):
+        for match in re.finditer(r"(?<![\w/.-])microtome ((?:suite|store|results|report) [^\n`#|)]*)", text):
             yield path.name, match[1]
 
 

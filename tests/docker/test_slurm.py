@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "docker" / "slurm.sh"
 SBATCH = """#!/bin/bash
 # Runs the script once, as SLURM does on the first node of the allocation.
-export SLURM_JOB_ID=4711 SLURM_JOB_NODELIST='node[1-2]' SLURM_JOB_NUM_NODES=2 SLURM_SUBMIT_DIR=$PWD
+export SLURM_JOB_ID=4711 SLURM_JOB_NODELIST='node[1-2]' SLURM_JOB_NUM_NODES=$NODES SLURM_SUBMIT_DIR=$PWD
 export SLURM_CPUS_PER_TASK=8 SLURM_GPUS_ON_NODE=1
 exec bash "$1"
 """
@@ -18,7 +18,8 @@ SCONTROL = "#!/bin/bash\nprintf 'node1\\nnode2\\n'\n"
 # Starts the command once for each node.
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do echo "srun $1" >> "$NOTES"; shift; done
-SLURM_PROCID=0 "$@" && SLURM_PROCID=1 "$@"
+SLURM_PROCID=0 "$@" || exit
+[[ $NODES == 1 ]] || SLURM_PROCID=1 "$@"
 """
 # Notes how Ray was called, and whether its token is the user's alone; the first node runs the command.
 RAY = """#!/bin/bash
@@ -55,7 +56,13 @@ def slurm(tmp_path):
         done = subprocess.run(
             ["sbatch", str(SCRIPT)],
             cwd=tmp_path,
-            env={"PATH": path, "NOTES": str(notes), "MICROTOME_STORE": "/project/store", **environment},
+            env={
+                "PATH": path,
+                "NOTES": str(notes),
+                "MICROTOME_STORE": "/project/store",
+                "NODES": "2",
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=60,
@@ -71,7 +78,7 @@ def test_ray_starts_on_every_node_with_a_token_and_the_first_runs_the_suite(slur
     started = [line for line in notes if line.startswith("ray ")]
     assert len(started) == 2
     assert started[0].startswith(
-        "ray symmetric-run --address node1:24711 --min-nodes 2 --num-cpus 8 --num-gpus 1 -- microtome"
+        "ray symmetric-run --address node1:6379 --min-nodes 2 --num-cpus 8 --num-gpus 1 -- microtome"
     )
     assert [line for line in notes if line.startswith("token")] == ["token token 600 64"] * 2
     assert [line for line in notes if line.startswith("microtome")] == [
@@ -86,6 +93,17 @@ def test_a_study_that_fails_fails_the_job(slurm, tmp_path):
     assert status == 1
     assert any(line.startswith("microtome suite run paper ") for line in notes)
     assert list(tmp_path.glob(".ray-token*")) == []
+
+
+def test_on_one_node_the_suite_has_a_ray_of_its_own(slurm, tmp_path):
+    """One that ends with it and ends no other: jobs of one user may share a node."""
+    status, notes, errors = slurm(NODES="1", SLURM_TMPDIR="/local")
+    assert (status, errors) == (0, "")
+    assert notes == [
+        "microtome suite run paper --stage training --stage generation --stage extraction "
+        "with /project/store, /local/microtome-4711"
+    ]
+    assert slurm(NODES="1", FAILS="3")[0] == 3
 
 
 def test_sbatch_reads_what_the_script_asks_for():

@@ -6,6 +6,7 @@ import transformers
 from click.testing import CliRunner
 
 from microtome.jobs import hub
+from microtome.jobs import hub_cache as hub_cache_module
 from microtome.jobs.cli import main
 from microtome.jobs.models import loading, source
 from microtome.jobs.models.architecture import architecture_of, read_architecture
@@ -254,6 +255,7 @@ def test_a_config_alone_in_the_local_cache_is_no_model(hub_cache, monkeypatch):
     (snapshot / "pytorch_model.bin").write_bytes(b"")
     model = hub.hub_model("a/b")
     assert (model.commit, model.safe) == ("c" * 40, False)
+    assert hub_cache_module.cached_commit("a/b") is None  # of no use as it is
 
 
 def test_a_config_without_the_shape_of_its_layers_is_refused(bench, family):

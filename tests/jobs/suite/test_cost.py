@@ -204,6 +204,9 @@ def test_what_has_no_tokenizer_here_is_counted_as_unknown(tmp_path):
     cost = cost_of(make_plan(load_suite("paper"), store), store)
     assert all(kind.unknown == kind.jobs for kind in cost.kinds)
     assert cost.hours == 0
+    shown = CliRunner().invoke(main, ["suite", "plan", "paper"]).output
+    assert "jobs that run a model cost is not known: no tokenizer of theirs" in shown
+    assert "GPU hours" not in shown  # 0 of them would be taken for a price
 
 
 def test_precision_decides_which_peak_counts():
@@ -238,3 +241,39 @@ def test_an_adapter_takes_less_than_all_weights():
 
 def test_every_gpu_has_a_source():
     assert yaml.safe_dump({name: gpu.source for name, gpu in GPUS.items() if not gpu.source}) == "{}\n"
+
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 768,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "vocab_size": 500,
+}
+# As Qwen3-8B, smaller, and small enough to be run.
+SMALL_QWEN = QWEN | {
+    "hidden_size": 512,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+}
+
+
+@pytest.mark.parametrize("config", [SMALL_QWEN, BERT], ids=["qwen3", "bert"])
+@pytest.mark.parametrize("length", [32, 512])
+def test_operations_are_those_that_torch_counts(tmp_path, config, length):
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoConfig, AutoModel
+
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    settings = AutoConfig.from_pretrained(tmp_path)
+    model = AutoModel.from_config(settings, attn_implementation="eager", dtype=torch.float32).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.zeros(1, length, dtype=torch.long), use_cache=False)
+    flops = shape_of(tmp_path).forward_flops(Texts(1, length, length**2))
+    # Biases, norms and a pooler over one token are counted here as matrices, and not by torch.
+    assert flops == pytest.approx(counter.get_total_flops(), rel=0.06)
