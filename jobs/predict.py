@@ -10,7 +10,7 @@ import numpy as np
 
 from microtome.jobs.data.examples import Example, Label
 from microtome.jobs.data.readers import read_examples
-from microtome.jobs.data.readers.marks import separated
+from microtome.jobs.data.readers.marks import Spans, marked_by_any
 from microtome.jobs.data.readers.opening import text_lines
 from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.data.readers.rows import row_id
@@ -60,8 +60,9 @@ def _unlabelled(
 ) -> tuple[list[Example], list[str]]:
     examples = []
     for where, name, texts in rows:
-        words = tuple(_words(text, kind) for text in texts)
-        examples.append(Example(name, words, _blank(kind, labels, sum(map(len, words))), where=where))
+        words, spans = _words(texts, kind)
+        blank = _blank(kind, labels, sum(map(len, words)))
+        examples.append(Example(name, words, blank, spans, where=where))
     refuse_unsound(examples, source, labelled=False)
     return examples, [texts[0] for *_, texts in rows]
 
@@ -149,12 +150,16 @@ def _json_texts(path: Path, columns: Sequence[str]) -> Iterator[Named]:
         yield where, name, [row[column] for column in columns]
 
 
-def _words(text: str, kind: TaskType) -> tuple[str, ...]:
-    """The words of a text, parted as the readers of the task types part theirs: a model was trained on these.
-    Only corpora of tags come with their marks as words of their own."""
+def _words(texts: Sequence[str], kind: TaskType) -> tuple[tuple[tuple[str, ...], ...], Spans]:
+    """The words of texts, parted as the readers of the task types part theirs: a model was trained on these.
+    Only corpora of tags come with their marks as words of their own. And where the mentions of a relation
+    are, around which a text that is too long is cut."""
+    if kind.unit == "entity_pair":
+        words, spans = marked_by_any(texts[0])
+        return (words,), spans
     if kind.head == "token":
-        return tuple(WORD.findall(text))
-    return tuple((separated(text) if kind.unit == "entity_pair" else text).split())
+        return tuple(tuple(WORD.findall(text)) for text in texts), ()
+    return tuple(tuple(text.split()) for text in texts), ()
 
 
 def _blank(kind: TaskType, labels: Sequence[str], words: int) -> Label:

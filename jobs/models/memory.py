@@ -42,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
         weakref.finalize(storage, self._remove, key, size)
 
     def _remove(self, key: int, size: int) -> None:
-        self._seen.discard(key)
+        self._seen -= {key}
         self.live -= size
 
 

@@ -45,14 +45,14 @@ def marked(text: str, marks: Marks) -> tuple[tuple[str, ...], Spans]:
     return tuple(words), (spans[0], spans[-1])  # type: ignore[return-value]
 
 
-def separated(text: str) -> str:
-    """The text with spaces around its marks, as `marked` parts them, by the first convention that fits."""
+def marked_by_any(text: str) -> tuple[tuple[str, ...], Spans]:
+    """The words and the mentions of `marked`, by the first convention that fits; no mentions if none does."""
     for marks in MARKS:
         try:
-            return " ".join(marked(text, marks)[0])
+            return marked(text, marks)
         except InputError:
             continue
-    return MASK.sub(r" \g<0> ", text)
+    return tuple(MASK.sub(r" \g<0> ", text).split()), ()
 
 
 def marks_that_fit(text: str) -> str:

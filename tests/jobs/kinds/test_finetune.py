@@ -277,11 +277,16 @@ OTHER = {
     "train_on": ["train", "dev"],
     "by_length": False,
     "head": "mlp",
+    "pooling": "mean",
     "threshold": 0.3,
 }
 
 
-@pytest.mark.parametrize("name", Recipe.model_fields)
+def test_every_setting_that_decides_a_result_has_another_value():
+    assert set(OTHER) == set(Recipe.model_validate({}).all_settings())
+
+
+@pytest.mark.parametrize("name", OTHER)
 def test_what_only_training_uses_is_no_part_of_the_identity_where_nothing_is_trained(
     bench, tiny_models, name
 ):
@@ -308,5 +313,5 @@ def test_the_untrained_model_is_scored_once_for_all_learning_rates(bench, tiny_m
     made = bench.run(bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=1e-3))
     again = bench.finetune("ner", tiny_models / "bert", fraction=0, learning_rate=7e-4, epochs=9)
     assert bench.store.find(again.request).path == made.path
-    kept = {"max_length", "label_subword", "precision", "stride", "head", "threshold"}
+    kept = {"max_length", "label_subword", "precision", "stride", "head", "pooling", "threshold"}
     assert set(made.settings["recipe"]) == kept == set(Recipe.model_fields) - set(TRAINS_ONLY)

@@ -94,8 +94,8 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert not rows["artifact"].isna().any()
     derived = derived_rows(plan, store)
     assert list(derived.columns) == list(DERIVED_COLUMNS)
-    assert set(derived["quantity"]) == {"gain"}
-    assert set(derived["reference_fraction"]) == {0}
+    assert set(derived["quantity"]) == {"gain", "from_best_layer", "best_layer_gain"}
+    assert set(derived.loc[derived["quantity"] == "gain", "reference_fraction"]) == {0}
     assert (derived["low"] <= derived["value"]).all()
     assert (derived["value"] <= derived["high"]).all()
     own = rows[(rows["kind"] == "finetune") & (rows["metric"] == "entity_f1") & (rows["split"] == "test")]
