@@ -394,7 +394,7 @@ def _say_deaths_once() -> None:
 
     def print_to_stdstream(data: dict[str, Any], *args: Any, **more: Any) -> None:
         first = next(iter(data["lines"]), "")
-        if not first.startswith(("A worker died", "Task ")):
+        if not first.startswith(("A worker died", "Task ", "The node with node id")):
             shown(data, *args, **more)
 
     worker.print_to_stdstream = print_to_stdstream

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from microtome.jobs.kinds import KINDS
 from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.remote.remote import objects_at
@@ -59,8 +60,9 @@ class Node:
             for worker in psutil.Process(self.process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                     title = " ".join(worker.cmdline()).strip()
-                    if title.startswith("ray::") and "IDLE" not in title:
-                        names.append(title.removeprefix("ray::"))
+                    job = title.removeprefix("ray::")
+                    if job != title and job.partition(" ")[0] in KINDS:  # and none of Ray's own
+                        names.append(job)
         return names
 
     def kill(self) -> None:
