@@ -20,7 +20,7 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench cluster-check report image-gpu image-cpu clean
+.PHONY: help setup demo test test-thorough check bench cluster-check report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
@@ -45,6 +45,9 @@ demo: setup  ## the whole chain on embedded data and tiny models, on a CPU, offl
 
 test: setup  ## the tests; those on real corpora run if MICROTOME_DATA is set
 	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-thorough: setup  ## the tests with every point that a job is killed at, and every case like another
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --thorough
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .

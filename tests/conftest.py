@@ -14,6 +14,24 @@ import pytest
 ARCHITECTURES = ("bert", "gpt2", "biogpt")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--thorough", action="store_true", help="take every point and case, not a part of them")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Cases marked `thorough` are like others beside them, and run if they are asked for."""
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture
+def thorough(request):
+    """Whether every point and case is asked for."""
+    return request.config.getoption("--thorough")
+
+
 @pytest.fixture(autouse=True)
 def own_places(tmp_path, monkeypatch):
     """Every test has its own store and finds no data or models but what it makes."""

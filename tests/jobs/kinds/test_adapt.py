@@ -225,8 +225,18 @@ def _run_and_die(job, root, step):
     run_job(job, root)
 
 
-@pytest.mark.parametrize("adapter", [None, {"rank": 1, "dropout": 0.1}])
-@pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
+DROPPING = {"rank": 1, "dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "adapter"),
+    [
+        ("bert", "mlm", DROPPING),
+        ("gpt2", "clm", None),
+        pytest.param("bert", "mlm", None, marks=pytest.mark.thorough),
+        pytest.param("gpt2", "clm", DROPPING, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
     bench, tiny_models, tmp_path, monkeypatch, name, objective, adapter
 ):

@@ -20,7 +20,7 @@ from microtome.store.cache.reader import ActivationCache
 from microtome.store.files import operations as files
 
 FORK = multiprocessing.get_context("fork")
-POINTS = 12
+POINTS, FEW_POINTS = 12, 5  # that are killed at
 STEPS = {os: ("fsync", "rename", "replace", "pwrite"), files: ("write_bytes",)}  # what reaches the disk
 
 
@@ -92,14 +92,14 @@ def parts_to_do(store, job):
 @pytest.mark.parametrize("form", list(PART_FORMATS))
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
-    bench, tiny_models, tmp_path, small_parts, form, after
+    bench, tiny_models, tmp_path, small_parts, form, after, thorough
 ):
     job = job_of(bench, tiny_models, form)
     calls = FORK.Value("l", 0)
     assert in_child(run_and_die, job, bench.store.root, 0, calls) == 0
     wanted = arrays(bench.store, job)
-    seen = []
-    for point in np.linspace(1, calls.value, POINTS, dtype=int).tolist():
+    seen, points = [], POINTS if thorough else FEW_POINTS
+    for point in np.linspace(1, calls.value, points, dtype=int).tolist():
         store = Store(tmp_path / f"killed-{point}")
         assert in_child(run_and_die, job, store.root, point, calls, after) == -signal.SIGKILL
         saved, ended = saved_parts(store), store.find(job.request) is not None
@@ -113,7 +113,7 @@ def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
         assert [f for f in check(store.find(job.request)) if ".scratch" not in f.where] == []
         names = {path.name for path in store.find(job.request).path.iterdir()}
         assert names - {".scratch"} == {"examples.npz", "manifest.json", "parts"}
-    assert len(set(seen)) > POINTS / 2  # kills came in many parts, not before the first
+    assert len(set(seen)) > points / 2  # kills came in many parts, not before the first
 
 
 def test_a_saved_part_that_was_lost_is_computed_again(bench, tiny_models, small_parts, tmp_path):
