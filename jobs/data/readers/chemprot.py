@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +66,14 @@ def read_chemprot(path: Path, spec: DataSpec) -> list[Example]:
     has the first in the file as its label and the others as further labels. Masks are those of BLUE's tables:
     @CHEMICAL$ and @GENE$, or @CHEM-GENE$ where the two overlap.
     """
+    return pairs_of(_abstracts(path, spec.labelled), spec)
+
+
+def pairs_of(abstracts: Iterable[Abstract], spec: DataSpec) -> list[Example]:
+    """The examples of abstracts, in order."""
     return [
         _example(abstract, sentence, chemical, gene, spec)
-        for abstract in _abstracts(path, spec.labelled)
+        for abstract in abstracts
         for sentence, chemical, gene in _pairs(abstract)
     ]
 
@@ -127,23 +132,18 @@ def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:
         abstracts[pmid] = Abstract(pmid, f"{title} {body}", len(title), where)
     for where, (pmid, *cells) in _rows(_sibling(path, "_entities"), 6):
         abstract = _known(abstracts, pmid, where)
-        entity = _entity(abstract, cells, where)
-        if entity.id in abstract.entities:
-            raise InputError(f"{where}: the abstract {pmid} has an entity '{entity.id}' already")
-        abstract.entities[entity.id] = entity
+        add_entity(abstract, cells, where)
     relations = _rows(_sibling(path, "_relations"), 6) if labelled else ()
     for where, (pmid, group, evaluated, _, *arguments) in relations:
         if evaluated.strip() not in ("Y", "N"):
             raise InputError(f"{where}: expected Y or N, found '{evaluated}'")
         if evaluated.strip() == "Y":
-            abstract = _known(abstracts, pmid, where)
-            groups = abstract.gold.setdefault(_arguments(abstract, arguments, where), [])
-            if group not in groups:  # one group may stand for several relation types
-                groups.append(group)
+            add_relation(_known(abstracts, pmid, where), group, arguments, where)
     return list(abstracts.values())
 
 
-def _entity(abstract: Abstract, cells: list[str], where: str) -> Entity:
+def add_entity(abstract: Abstract, cells: Sequence[str], where: str) -> None:
+    """Note a mention: id, type, start, end and text. InputError if it does not fit the abstract."""
     name, kind, start, end, text = cells
     if kind not in (CHEMICAL, *GENES):
         raise InputError(f"{where}: expected CHEMICAL, GENE-Y or GENE-N, found '{kind}'")
@@ -153,10 +153,19 @@ def _entity(abstract: Abstract, cells: list[str], where: str) -> Entity:
     found = abstract.text[entity.start : entity.end]
     if not inside([(entity.start, entity.end)], abstract.text) or found != text:
         raise InputError(f"{where}: expected '{text}' at {start}-{end}, found '{found}'")
-    return entity
+    if entity.id in abstract.entities:
+        raise InputError(f"{where}: the abstract {abstract.pmid} has an entity '{entity.id}' already")
+    abstract.entities[entity.id] = entity
 
 
-def _arguments(abstract: Abstract, arguments: list[str], where: str) -> tuple[str, str]:
+def add_relation(abstract: Abstract, group: str, arguments: Sequence[str], where: str) -> None:
+    """Note an evaluated relation; the arguments are `Arg1:T1` and `Arg2:T2`, of the chemical and the gene."""
+    groups = abstract.gold.setdefault(_arguments(abstract, arguments, where), [])
+    if group not in groups:  # one group may stand for several relation types
+        groups.append(group)
+
+
+def _arguments(abstract: Abstract, arguments: Sequence[str], where: str) -> tuple[str, str]:
     """The ids of the chemical and of the gene."""
     names = [argument.partition(":")[2] for argument in arguments]
     kinds = [abstract.entities[name].kind if name in abstract.entities else "" for name in names]
