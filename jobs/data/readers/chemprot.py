@@ -44,7 +44,7 @@ class Abstract:
 
     def sentences(self) -> list[tuple[int, int]]:
         """Start and end of each; the title ends one."""
-        ends = {self.title_end, *(found.end() for found in SENTENCE_END.finditer(self.text))}
+        ends = {self.title_end, *(match.end() for match in SENTENCE_END.finditer(self.text))}
         mentions = self.entities.values()
         outside = [end for end in ends if not any(m.start < end < m.end for m in mentions)]
         cuts = [0, *sorted(outside), len(self.text)]
@@ -131,14 +131,14 @@ def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:
             raise InputError(f"{where}: the abstract '{pmid}' is there already ({abstracts[pmid].where})")
         abstracts[pmid] = Abstract(pmid, f"{title} {body}", len(title), where)
     for where, (pmid, *cells) in _rows(_sibling(path, "_entities"), 6):
-        abstract = _known(abstracts, pmid, where)
+        abstract = _abstract_of(abstracts, pmid, where)
         add_entity(abstract, cells, where)
     relations = _rows(_sibling(path, "_relations"), 6) if labelled else ()
     for where, (pmid, group, evaluated, _, *arguments) in relations:
         if evaluated.strip() not in ("Y", "N"):
             raise InputError(f"{where}: expected Y or N, found '{evaluated}'")
         if evaluated.strip() == "Y":
-            add_relation(_known(abstracts, pmid, where), group, arguments, where)
+            add_relation(_abstract_of(abstracts, pmid, where), group, arguments, where)
     return list(abstracts.values())
 
 
@@ -150,9 +150,9 @@ def add_entity(abstract: Abstract, cells: Sequence[str], where: str) -> None:
     if not (start.isdecimal() and end.isdecimal() and len(start + end) <= LONGEST_OFFSETS):
         raise InputError(f"{where}: expected two offsets, found '{start}' and '{end}'")
     entity = Entity(int(start), int(end), name, kind)
-    found = abstract.text[entity.start : entity.end]
-    if not inside([(entity.start, entity.end)], abstract.text) or found != text:
-        raise InputError(f"{where}: expected '{text}' at {start}-{end}, found '{found}'")
+    at_offsets = abstract.text[entity.start : entity.end]
+    if not inside([(entity.start, entity.end)], abstract.text) or at_offsets != text:
+        raise InputError(f"{where}: expected '{text}' at {start}-{end}, found '{at_offsets}'")
     if entity.id in abstract.entities:
         raise InputError(f"{where}: the abstract {abstract.pmid} has an entity '{entity.id}' already")
     abstract.entities[entity.id] = entity
@@ -174,7 +174,7 @@ def _arguments(abstract: Abstract, arguments: Sequence[str], where: str) -> tupl
     return names[0], names[1]
 
 
-def _known(abstracts: dict[str, Abstract], pmid: str, where: str) -> Abstract:
+def _abstract_of(abstracts: dict[str, Abstract], pmid: str, where: str) -> Abstract:
     if pmid not in abstracts:
         raise InputError(f"{where}: no abstract '{pmid}'")
     return abstracts[pmid]

@@ -96,8 +96,8 @@ def test_no_text_is_in_two_splits_of_one_file(corpora, monkeypatch, name):
 
 
 def test_what_six_classes_cannot_say_of_jnlpba(corpora, monkeypatch):
-    """83 of the 8,662 test entities begin right after one of their type: with perfect types of all words, each
-    is missed, and so is the one that it is joined to."""
+    """83 of the 8,662 test entities begin right after one of their type. With perfect types of all words,
+    each is missed, and so is the one before it."""
     monkeypatch.setenv("MICROTOME_DATA", str(corpora))
     task = load_task("jnlpba")
     examples = find_data(task).read("test")
