@@ -43,29 +43,42 @@ def held_out(
 ) -> dict[str, list[Example]]:
     """Splits that were never published: each a share of the documents, the rest is `train`.
 
-    An example without a document is one of its own. Documents with the same texts word for word are never in
-    two splits. The order of the file is kept.
+    An example without a document is one of its own. No text is in two splits word for word: documents that
+    share one are held out together. A group of more documents than a split takes is not held out for it.
+    The order of the file is kept.
     """
-    texts: dict[str, list[tuple[tuple[str, ...], ...]]] = defaultdict(list)
     names = document_names(examples)
-    for name, example in zip(names, examples, strict=True):
-        texts[name].append(example.texts)
-    same: dict[Hashable, list[str]] = defaultdict(list)  # texts -> the documents that have them
-    for name, of_document in texts.items():
-        same[tuple(of_document)].append(name)
-    groups = list(same.values())
+    groups = _documents_by_shared_texts(names, examples)
     order = np.random.default_rng(seed).permutation(len(groups)).tolist()
+    documents = sum(len(group) for group in groups)
     split_of: dict[str, str] = {}
     for split, share in shares.items():
-        size, taken = max(1, round(share * len(texts))), 0
-        while order and taken < size:
-            group = groups[order.pop(0)]
+        size, taken = max(1, round(share * documents)), 0
+        for group in (groups[index] for index in order):
+            if taken >= size:
+                break
+            if group[0] in split_of or len(group) > size:
+                continue
             split_of |= dict.fromkeys(group, split)
             taken += len(group)
     by_split: dict[str, list[Example]] = {split: [] for split in ("train", *shares)}
     for name, example in zip(names, examples, strict=True):
         by_split[split_of.get(name, "train")].append(example)
     return by_split
+
+
+def _documents_by_shared_texts(names: Sequence[str], examples: Sequence[Example]) -> list[list[str]]:
+    """The documents in groups: those of one group share texts, at once or by way of others of the group."""
+    group_of: dict[str, list[str]] = {}
+    with_text: dict[tuple[tuple[str, ...], ...], str] = {}  # texts -> the first document that has them
+    for name, example in zip(names, examples, strict=True):
+        group = group_of.setdefault(name, [name])
+        other = group_of[with_text.setdefault(example.texts, name)]
+        if group is not other:
+            small, large = sorted((group, other), key=len)
+            large += small
+            group_of |= dict.fromkeys(small, large)
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def sample(total: int, size: int | None, seed: int) -> list[int]:

@@ -100,6 +100,7 @@ def _refuse_settings_without_effect(task: Task, recipe: Recipe) -> None:
         "positive_weight is for multi-label and relation tasks": recipe.positive_weight != 1
         and task.kind.counted(task.labels) is None,
         "threshold is for multi-label tasks": recipe.threshold != 0.5 and not of_sets,
+        "tags is for tagging tasks": recipe.tags != "iob2" and task.kind.head != "token",
         "pooling is for tasks whose head reads whole texts": recipe.pooling != "auto"
         and task.kind.head == "token",
         "stride is for tasks with one text and no marked mentions": recipe.stride is not None

@@ -64,9 +64,9 @@ class TaskModel:
     ) -> None:
         config = loading.load_config(folder)
         loading.check_usable(config, recipe.max_length)
-        self.kind = kind
+        self.kind = kind.with_tags(recipe.tags)
         self.labels = tuple(labels)
-        self.classes = kind.classes(labels)
+        self.classes = self.kind.classes(labels)
         self.subword = _label_subword(recipe, loading.is_causal(config))
         self.stride = recipe.stride
         self.precision = recipe.precision

@@ -102,7 +102,7 @@ class Task(Config):
     @property
     def classes(self) -> tuple[str, ...]:
         """What the head distinguishes."""
-        return self.kind.classes(self.labels)
+        return self.kind.with_tags(self.recipe.tags).classes(self.labels)
 
 
 def task_names() -> list[str]:

@@ -51,6 +51,11 @@ class Recipe(TrainingSettings):
     train_examples: int | None = Field(
         None, ge=1, description="at most so many training examples, whatever the fraction"
     )
+    tags: Literal["iob2", "types"] = Field(
+        "iob2",
+        description="of tagging tasks, what the head tells apart: iob2, O and B- and I- of each type; types, "
+        "O and each type, so that a run of words of one type is one entity",
+    )
     label_subword: str = Field(
         "auto",
         pattern="^(auto|first|last)$",

@@ -14,6 +14,7 @@ from microtome.jobs.data.readers.biosses import read_biosses
 from microtome.jobs.data.readers.blue_relation import read_blue_relation
 from microtome.jobs.data.readers.brat import read_brat
 from microtome.jobs.data.readers.chemprot import read_chemprot
+from microtome.jobs.data.readers.chemprot_parquet import read_chemprot_parquet
 from microtome.jobs.data.readers.conll import read_conll
 from microtome.jobs.data.readers.ddi import read_ddi
 from microtome.jobs.data.readers.formats import SETTINGS
@@ -44,6 +45,7 @@ READERS: dict[str, Reader] = {
     "boolean-classes": read_boolean_classes,
     "brat": read_brat,
     "chemprot": read_chemprot,
+    "chemprot-parquet": read_chemprot_parquet,
     "conll": read_conll,
     "covid-stop-reasons": read_covid_stop_reasons,
     "csv": read_csv,

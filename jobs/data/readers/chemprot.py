@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Abstract:
 
     def sentences(self) -> list[tuple[int, int]]:
         """Start and end of each; the title ends one."""
-        ends = {self.title_end, *(found.end() for found in SENTENCE_END.finditer(self.text))}
+        ends = {self.title_end, *(match.end() for match in SENTENCE_END.finditer(self.text))}
         mentions = self.entities.values()
         outside = [end for end in ends if not any(m.start < end < m.end for m in mentions)]
         cuts = [0, *sorted(outside), len(self.text)]
@@ -66,9 +66,14 @@ def read_chemprot(path: Path, spec: DataSpec) -> list[Example]:
     has the first in the file as its label and the others as further labels. Masks are those of BLUE's tables:
     @CHEMICAL$ and @GENE$, or @CHEM-GENE$ where the two overlap.
     """
+    return pairs_of(_abstracts(path, spec.labelled), spec)
+
+
+def pairs_of(abstracts: Iterable[Abstract], spec: DataSpec) -> list[Example]:
+    """The examples of abstracts, in order."""
     return [
         _example(abstract, sentence, chemical, gene, spec)
-        for abstract in _abstracts(path, spec.labelled)
+        for abstract in abstracts
         for sentence, chemical, gene in _pairs(abstract)
     ]
 
@@ -126,37 +131,41 @@ def _abstracts(path: Path, labelled: bool = True) -> list[Abstract]:
             raise InputError(f"{where}: the abstract '{pmid}' is there already ({abstracts[pmid].where})")
         abstracts[pmid] = Abstract(pmid, f"{title} {body}", len(title), where)
     for where, (pmid, *cells) in _rows(_sibling(path, "_entities"), 6):
-        abstract = _known(abstracts, pmid, where)
-        entity = _entity(abstract, cells, where)
-        if entity.id in abstract.entities:
-            raise InputError(f"{where}: the abstract {pmid} has an entity '{entity.id}' already")
-        abstract.entities[entity.id] = entity
+        abstract = _abstract_of(abstracts, pmid, where)
+        add_entity(abstract, cells, where)
     relations = _rows(_sibling(path, "_relations"), 6) if labelled else ()
     for where, (pmid, group, evaluated, _, *arguments) in relations:
         if evaluated.strip() not in ("Y", "N"):
             raise InputError(f"{where}: expected Y or N, found '{evaluated}'")
         if evaluated.strip() == "Y":
-            abstract = _known(abstracts, pmid, where)
-            groups = abstract.gold.setdefault(_arguments(abstract, arguments, where), [])
-            if group not in groups:  # one group may stand for several relation types
-                groups.append(group)
+            add_relation(_abstract_of(abstracts, pmid, where), group, arguments, where)
     return list(abstracts.values())
 
 
-def _entity(abstract: Abstract, cells: list[str], where: str) -> Entity:
+def add_entity(abstract: Abstract, cells: Sequence[str], where: str) -> None:
+    """Note a mention: id, type, start, end and text. InputError if it does not fit the abstract."""
     name, kind, start, end, text = cells
     if kind not in (CHEMICAL, *GENES):
         raise InputError(f"{where}: expected CHEMICAL, GENE-Y or GENE-N, found '{kind}'")
     if not (start.isdecimal() and end.isdecimal() and len(start + end) <= LONGEST_OFFSETS):
         raise InputError(f"{where}: expected two offsets, found '{start}' and '{end}'")
     entity = Entity(int(start), int(end), name, kind)
-    found = abstract.text[entity.start : entity.end]
-    if not inside([(entity.start, entity.end)], abstract.text) or found != text:
-        raise InputError(f"{where}: expected '{text}' at {start}-{end}, found '{found}'")
-    return entity
+    at_offsets = abstract.text[entity.start : entity.end]
+    if not inside([(entity.start, entity.end)], abstract.text) or at_offsets != text:
+        raise InputError(f"{where}: expected '{text}' at {start}-{end}, found '{at_offsets}'")
+    if entity.id in abstract.entities:
+        raise InputError(f"{where}: the abstract {abstract.pmid} has an entity '{entity.id}' already")
+    abstract.entities[entity.id] = entity
 
 
-def _arguments(abstract: Abstract, arguments: list[str], where: str) -> tuple[str, str]:
+def add_relation(abstract: Abstract, group: str, arguments: Sequence[str], where: str) -> None:
+    """Note an evaluated relation; the arguments are `Arg1:T1` and `Arg2:T2`, of the chemical and the gene."""
+    groups = abstract.gold.setdefault(_arguments(abstract, arguments, where), [])
+    if group not in groups:  # one group may stand for several relation types
+        groups.append(group)
+
+
+def _arguments(abstract: Abstract, arguments: Sequence[str], where: str) -> tuple[str, str]:
     """The ids of the chemical and of the gene."""
     names = [argument.partition(":")[2] for argument in arguments]
     kinds = [abstract.entities[name].kind if name in abstract.entities else "" for name in names]
@@ -165,7 +174,7 @@ def _arguments(abstract: Abstract, arguments: list[str], where: str) -> tuple[st
     return names[0], names[1]
 
 
-def _known(abstracts: dict[str, Abstract], pmid: str, where: str) -> Abstract:
+def _abstract_of(abstracts: dict[str, Abstract], pmid: str, where: str) -> Abstract:
     if pmid not in abstracts:
         raise InputError(f"{where}: no abstract '{pmid}'")
     return abstracts[pmid]

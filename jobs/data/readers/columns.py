@@ -1,15 +1,44 @@
 """Which column of a file plays which role: by name, by one of several names, or by its number."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from microtome.jobs.data.readers.formats import ROLES
+from microtome.jobs.data.readers.parsing import texts_of
 from microtome.store.errors import InputError, unknown
 
 Column = str | int
 Columns = Column | tuple[Column, ...]  # one, or several names of which a file has one
 
 TEXTS = ("text_a", "text_b")
+PARTS = "[]"  # behind a column that is a list of texts
 USUAL: dict[str, Columns] = {"id": "id", "text_a": "text_a", "label": "label"}  # where a task names none
+
+
+def with_nested(row: Mapping[str, Any], named: Mapping[str, Columns], where: str) -> Mapping[str, Any]:
+    """The row, and what lies in its objects and lists, if the task names any of that: context.title is the
+    title in the object context, context.parts[] the texts of the list that is there, joined by blanks."""
+    names = [name for role in named.values() for name in (role if isinstance(role, tuple) else (role,))]
+    paths = [name for name in names if isinstance(name, str) and ("." in name or name.endswith(PARTS))]
+    paths = [path for path in paths if path not in row]
+    if not paths:
+        return row
+    values = _nested(row) | dict(row)
+    for path in paths:
+        whole = path.removesuffix(PARTS)
+        if whole != path and whole in values:
+            values[path] = " ".join(texts_of(values[whole], f"{where}: '{whole}'"))
+    return values
+
+
+def _nested(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if before:
+            values[f"{before}{name}"] = value
+        if isinstance(value, dict):
+            values |= _nested(value, f"{before}{name}.")
+    return values
 
 
 def columns_of(

@@ -18,6 +18,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "boolean-classes": ("columns.id", "columns.text_a", "label_map", "encoding"),
     "brat": (*_STANDOFF, "encoding"),
     "chemprot": ("label_map",),
+    "chemprot-parquet": ("label_map",),
     "conll": (
         *("columns.words", "columns.label", "entity", "label_map"),
         *("encoding", "delimiter", "scheme", "document_mark"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.jobs.data.examples import Example
-from microtome.jobs.data.readers.columns import columns_of
+from microtome.jobs.data.readers.columns import columns_of, with_nested
 from microtome.jobs.data.readers.opening import reading
 from microtome.jobs.data.readers.rows import example_of
 from microtome.jobs.data.readers.spec import DataSpec
@@ -19,7 +19,9 @@ def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
     for column in columns:
         if columns.count(column) > 1:
             raise InputError(f"{path}: has the column '{column}' {columns.count(column)} times")
-    roles = columns_of(spec.columns, columns, str(path), labelled=spec.labelled)
+    rows = [dict(with_nested(row, spec.columns, f"{path}: row {number}")) for number, row in enumerate(rows)]
+    header = list(rows[0]) if rows else columns
+    roles = columns_of(spec.columns, header, str(path), labelled=spec.labelled)
     label = roles.get("label")
     names = _class_names(table, label, path) if label is not None else []
     examples = []
@@ -30,8 +32,8 @@ def read_parquet(path: Path, spec: DataSpec) -> list[Example]:
     return examples
 
 
-def named_rows(path: Path, most: int) -> list[dict[str, Any]]:
-    """The first rows of a file, with the names of classes in place of their numbers in every column."""
+def named_rows(path: Path, most: int | None = None) -> list[dict[str, Any]]:
+    """The first rows of a file, or all, with names of classes in place of their numbers in every column."""
     table, rows = _table(path, most)
     names = {column: _class_names(table, column, path) for column in table.column_names}
     return [{column: _named(value, names[column]) for column, value in row.items()} for row in rows]

@@ -1,15 +1,18 @@
-"""An example from a row of named values: texts and a class, classes or a number; or words and tags."""
+"""An example from a row of named values: texts and a class, classes or a number; or words and tags.
+
+A value may lie in an object or a list of the row (see `with_nested`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from microtome.jobs.data.examples import Example, Label
-from microtome.jobs.data.readers.columns import TEXTS, columns_of
+from microtome.jobs.data.readers.columns import TEXTS, columns_of, with_nested
 from microtome.jobs.data.readers.marks import marked, marks_that_fit
 from microtome.jobs.data.readers.parsing import text_of, texts_of
 from microtome.jobs.data.readers.spec import DataSpec
-from microtome.jobs.data.readers.tags import iob2_tags
+from microtome.jobs.data.readers.tags import OUTSIDE, iob2_tags
 from microtome.store.errors import InputError
 
 
@@ -19,6 +22,7 @@ def example_of(
     """The example of a row; its id is `number` if it has none. `columns` are role -> column of the file; they
     are looked for in the row itself where they are not given."""
     if columns is None:
+        row = with_nested(row, spec.columns, where)
         columns = columns_of(spec.columns, list(row), where, labelled=spec.labelled)
     id = row_id(row[columns["id"]] if "id" in columns else number, where)
     document = row_id(row[columns["document"]], where) if "document" in columns else ""
@@ -69,7 +73,8 @@ def _label(published: Any, spec: DataSpec, where: str) -> Label:
         raise InputError(
             f"{where}: expected classes joined by commas, or a list of them, found {published!r:.40}"
         )
-    names = tuple(spec.label(name, where) for name in published)
+    kept = [name for name in published if spec.label_map.get(str(name)) != OUTSIDE]
+    names = tuple(spec.label(name, where) for name in kept)
     if len(set(names)) < len(names):
         raise InputError(f"{where}: a class is named twice in {published!r:.60}")
     return names

@@ -29,15 +29,16 @@ class DataSpec(Config):
         default_factory=dict,
         description="what a row is made of (id, text_a, text_b, words, label, document) -> the column's "
         "name, or its number from 0, or several names of which a file has one; in xml paths such as title or "
-        "note/@id",
+        "note/@id, in json and parquet also context.title for what lies in an object, and context.parts[] "
+        "for a list of texts, which are joined by blanks",
     )
     split_columns: dict[str, dict[str, Columns]] = Field(
         default_factory=dict, description="split -> its columns, where they differ from those above"
     )
     label_map: dict[str, str] = Field(
         default_factory=dict,
-        description="label as published -> label of the task, where they differ; a type of entities that is "
-        "mapped to O is left out",
+        description="label as published -> label of the task, where they differ; a type of entities, or "
+        "one of several classes, that is mapped to O is left out",
     )
     target: Literal["class", "classes", "number"] = Field(
         "class",

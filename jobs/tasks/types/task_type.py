@@ -33,6 +33,10 @@ class TaskType(ABC):
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
         """What the head distinguishes."""
 
+    def with_tags(self, tags: str) -> "TaskType":
+        """The same with the classes that `tags` of a recipe asks for; only tagging has a choice."""
+        return self
+
     def unfit(self, example: Example) -> str:
         """Why an example is none of this type, or nothing: how many texts it has, what its label is, and
         whether the mentions of a relation are known."""

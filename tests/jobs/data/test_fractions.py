@@ -59,13 +59,57 @@ def test_documents_are_held_out_whole_once_and_for_everybody():
 
 
 def test_texts_that_are_the_same_are_held_out_together():
-    """Of 300 texts each is there twice; documents with the same sentences count as the same text."""
+    """Of 300 texts each is there twice."""
     examples = [Example(f"{n}", ((f"text {n % 300}",),), "a") for n in range(600)]
     splits = held_out(examples, {"dev": 0.1, "test": 0.2})
     texts = {split: {example.texts for example in rows} for split, rows in splits.items()}
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 420, "dev": 60, "test": 120}
     assert not texts["train"] & (texts["dev"] | texts["test"])
-    sentences = ["one", "two", "one", "two", "one", "three"] * 10
-    cut = [Example(f"{n}", ((s,),), "a", document=f"d{n // 2}") for n, s in enumerate(sentences)]
-    splits = held_out(cut, {"test": 0.4})
-    assert {len({e.document for e in rows}) for rows in splits.values()} == {20, 10}
+
+
+def test_documents_that_share_a_text_are_held_out_together():
+    """Three of every ten documents begin with the same sentence; all other sentences differ."""
+    examples = [
+        Example(
+            f"{n}.{k}", ((f"{n // 10 if k == 0 and n % 10 < 3 else f'own {n} {k}'}",),), "a", document=f"d{n}"
+        )
+        for n in range(100)
+        for k in range(3)
+    ]
+    splits = held_out(examples, {"dev": 0.1, "test": 0.2})
+    texts = {split: {example.texts for example in rows} for split, rows in splits.items()}
+    documents = {split: {example.document for example in rows} for split, rows in splits.items()}
+    assert not texts["train"] & (texts["dev"] | texts["test"])
+    assert not texts["dev"] & texts["test"]
+    assert sum(len(names) for names in documents.values()) == 100  # no document is in two splits
+    assert 10 <= len(documents["dev"]) <= 12
+    assert 20 <= len(documents["test"]) <= 22
+
+
+def test_sharing_a_text_goes_on_from_document_to_document():
+    """Two documents that share nothing are held out together where both share a text with a third."""
+    chain = [["a", "b"], ["b", "c"], ["c", "d"]]
+    rest = [[f"own {n}"] for n in range(27)]
+    examples = [
+        Example(f"{n}.{k}", ((text,),), "a", document=f"d{n}")
+        for n, texts in enumerate([*chain, *rest])
+        for k, text in enumerate(texts)
+    ]
+    splits = held_out(examples, {"test": 0.5})
+    sides = {split for split, rows in splits.items() for e in rows if e.document in ("d0", "d1", "d2")}
+    assert len(sides) == 1
+
+
+def test_a_group_that_is_larger_than_a_split_stays_in_train():
+    """Half of the documents end with the same sentence: they are trained on, whatever the order."""
+    examples = [Example(f"{n}", ((f"own {n}",),), "a", document=f"d{n}") for n in range(100)]
+    examples += [Example(f"{n} end", (("the end",),), "a", document=f"d{n}") for n in range(0, 100, 2)]
+    for seed in range(20):
+        splits = held_out(examples, {"dev": 0.1, "test": 0.2}, seed)
+        documents = {split: {e.document for e in rows} for split, rows in splits.items()}
+        assert {split: len(names) for split, names in documents.items()} == {
+            "train": 70,
+            "dev": 10,
+            "test": 20,
+        }
+        assert {f"d{n}" for n in range(0, 100, 2)} <= documents["train"]

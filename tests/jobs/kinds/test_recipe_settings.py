@@ -258,3 +258,92 @@ def test_the_settings_are_options_of_the_command(bench, tiny_models, arguments, 
 @pytest.mark.parametrize(("typed", "threshold"), [("0.3", 0.3), ("dev", "dev")])
 def test_a_threshold_that_is_typed_is_a_number_or_a_word(typed, threshold):
     assert Recipe.parse({"threshold": typed}, where="options").threshold == threshold
+
+
+TYPES = ("Drug", "Gene")
+TAGGED = {  # a word -> the type that it is of; "of" and "and" are of none
+    "aspirin": "Drug",
+    "heparin": "Drug",
+    "kinase": "Gene",
+    "of": "",
+    "and": "",
+}
+SENTENCES = (
+    "aspirin of kinase",
+    "heparin aspirin and kinase",
+    "of kinase kinase and heparin",
+    "aspirin heparin of aspirin",
+)
+
+
+def _tags(sentence, touching=False):
+    """Tags of the sentence: words of one type that touch are one entity, or each one of its own."""
+    tags, before = [], ""
+    for word in sentence.split():
+        kind = TAGGED[word]
+        goes_on = kind == before and not touching
+        tags.append("O" if not kind else f"{'I' if goes_on else 'B'}-{kind}")
+        before = kind
+    return tags
+
+
+@pytest.fixture
+def tagging(bench, tiny_models, write_task, tmp_path):
+    """tagging(touching, **recipe) -> the artifact of a fine-tuning on a small tagging task."""
+
+    def run(touching=False, **recipe):
+        for split, count in (("train", 96), ("dev", 16), ("test", 32)):
+            rows = [
+                {"id": f"{split}{n}", "words": sentence.split(), "tags": _tags(sentence, touching)}
+                for n in range(count)
+                for sentence in [SENTENCES[n % 4]]
+            ]
+            (tmp_path / f"{split}.data").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        values = {"learning_rate": 1e-2, "epochs": 12, "batch_size": 8, "max_length": 48} | recipe
+        columns = {"id": "id", "words": "words", "label": "tags"}
+        path = write_task("ner", "jsonl", columns, "class", TYPES, **values)
+        path.write_text(path.read_text() + "max_overlap: 1\n")
+        task = load_task(str(path))
+        model = find_model(str(tiny_models / "bert"), bench.store)
+        return bench.run(finetune_job(task, find_data(task), model, 100, 1, task.recipe))
+
+    return run
+
+
+def test_a_head_of_types_has_a_class_per_type_and_predicts_entities_with_borders(tagging):
+    iob2, types = tagging(), tagging(tags="types")
+    config = json.loads((types.path / CHECKPOINT / "config.json").read_text())
+    assert list(config["id2label"].values()) == ["O", *TYPES]
+    config = json.loads((iob2.path / CHECKPOINT / "config.json").read_text())
+    assert list(config["id2label"].values()) == ["O", "B-Drug", "I-Drug", "B-Gene", "I-Gene"]
+    assert types.id != iob2.id
+    scores = {
+        name: {r["metric"]: r["value"] for r in read_rows(a) if r["split"] == "test"}
+        for name, a in (("iob2", iob2), ("types", types))
+    }
+    assert scores["types"].keys() == scores["iob2"].keys()
+    assert scores["types"]["entity_f1"] > 0.95
+    assert scores["types"]["token_macro_f1"] > 0.95
+    predicted = {tag for row in predictions(types) for tag in row}
+    assert predicted == {"O", "B-Drug", "I-Drug", "B-Gene", "I-Gene"}
+    example = Example("x", (("heparin", "aspirin", "of", "kinase"),), ())
+    [row] = predict(types, types.path / CHECKPOINT, [example], None)
+    assert [entity["text"] for entity in row["entities"]] == ["heparin aspirin", "kinase"]
+
+
+def test_touching_entities_of_one_type_are_missed_by_a_head_of_types(tagging):
+    """The gold entities are the same for both heads: what a head of types cannot say counts against it."""
+    artifact = tagging(touching=True, tags="types")
+    rows = {r["metric"]: r["value"] for r in read_rows(artifact) if r["split"] == "test"}
+    assert rows["token_macro_f1"] > 0.95
+    gold = [_tags(SENTENCES[n % 4], touching=True) for n in range(4)]
+    right = sum(tag.startswith("B-") for tags in gold for tag in tags)
+    touching = sum(
+        tag == before for tags in gold for before, tag in itertools.pairwise(tags) if tag.startswith("B-")
+    )
+    assert rows["entity_recall"] < 1 - touching / right
+
+
+def test_tags_of_a_task_without_tags_are_refused(reasons):
+    with pytest.raises(InputError, match="tags is for tagging tasks; 'multi-label' is multi-label"):
+        reasons(tags="types")

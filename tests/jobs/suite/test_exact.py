@@ -43,3 +43,11 @@ def test_each_architecture_of_the_paper_has_a_floor_of_several_draws(name):
     floors = {spec.source: spec.draws for spec in models.values() if spec.weights == "random"}
     assert floors == dict.fromkeys(trained, 3)
     assert trained == {"bert", "biobert", "gpt2", "biogpt"}
+
+
+@pytest.mark.parametrize("name", ["paper-exact", "paper-open-exact"])
+def test_the_tagger_of_the_paper_has_six_classes_and_ours_eleven(name):
+    exact, ours = (load_suite(suite).task("jnlpba") for suite in (name, "paper"))
+    assert (exact.recipe.tags, ours.recipe.tags) == ("types", "iob2")
+    assert exact.classes == ("O", "DNA", "protein", "cell_type", "cell_line", "RNA")
+    assert len(ours.classes) == 11

@@ -49,6 +49,7 @@ def text_of(world, name):
 
 def test_every_reader_of_text_has_a_world():
     assert {settings.get("format", world) for world, (_, settings, _) in WORLDS.items()} == set(READERS) - {
+        "chemprot-parquet",
         "parquet",
         "synthetic",
     }
