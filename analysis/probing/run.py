@@ -55,8 +55,8 @@ def probe(
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
     One row per layer and metric; rows of baselines have no layer. With a dev cache the primary score of each
-    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. Of that
-    layer there are rows by class, and of which class is taken for which (analysis/metrics/confusion.py). The
+    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. Of
+    that layer there are rows by class, and of which class is taken for which (metrics/confusion.py). The
     caches must come from the same checkpoint. Words beyond max_length have no vector and are not scored; `n`
     says how many units are.
     """
