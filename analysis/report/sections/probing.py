@@ -6,6 +6,8 @@ from microtome.analysis.report.canvas import slug
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted, shown
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.best_layers import TIED, best_layer_gains, with_tied_layers
+from microtome.analysis.report.sections.classes import probe_classes
+from microtome.analysis.report.sections.confusion import confusion_figure
 from microtome.analysis.report.sections.layers import axes_note, layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands, one_run
@@ -84,6 +86,8 @@ def probing_section(results: Results) -> Section | None:
         probes = results.probes[results.probes["probe"] == probe]
         figures.append(_scores(results, probes, probe))
         figures += [figure for metric in EXTRAS if (figure := _extra(results, probe, metric))]
+        confused = confusion_figure(results, "probe", probe)
+        figures += [confused] if confused else []
     mixed = _mix(results)
     if not figures and mixed is None:
         return None
@@ -92,7 +96,7 @@ def probing_section(results: Results) -> Section | None:
         ident="probing",
         title="Layer-wise probing",
         figures=[*figures, *([mixed] if mixed else [])],
-        more=tables,
+        more=[*tables, *probe_classes(results)],
     )
 
 
