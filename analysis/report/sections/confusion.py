@@ -35,7 +35,7 @@ def confusion_figure(results: Results, kind: str, probe: str = "") -> Figure | N
     rows = rows[rows["fraction"] == rows.groupby("task")["fraction"].transform("max")]
     if rows.empty:
         return None
-    counts = rows.groupby(KEYS, sort=False, as_index=False)["value"].sum()
+    counts = rows.groupby(KEYS, sort=False).agg(value=("value", "sum")).reset_index()
     ident = slug("confusion", kind, probe)
     shares = " or ".join(percent(fraction) for fraction in sorted(set(counts["fraction"]), reverse=True))
     caption = (PROBED if probe else TUNED).format(probe=probe, share=shares)

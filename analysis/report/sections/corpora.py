@@ -8,12 +8,13 @@ from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import Table, as_table
 
 LEAD = (
-    "What a methods section says of the data: how many examples each part has, under which licence the corpus "
-    "is, and what to cite. Training examples are those of the largest share of the data that was trained on."
+    "What a methods section says of the data: how many examples each part has, under which licence the "
+    "corpus is, and what to cite. Training examples are those of the largest share of the data that was "
+    "trained on."
 )
 CUT = (
-    "Texts longer than max_length, where more than 1 % of the words, or of the gold entities or mentions, lie "
-    "beyond it: the model never sees them, and they count as missed"
+    "Texts longer than max_length, where more than 1 % of the words, or of the gold entities or mentions, "
+    "lie beyond it: the model never sees them, and they count as missed"
 )
 NOTHING_CUT = " Nowhere does more than 1 % of the words, entities or mentions lie beyond max_length."
 SETTINGS = "Settings of the recipe of each task that are not at their defaults"

@@ -132,7 +132,7 @@ def pattern_lines(by_layer: pd.DataFrame, models: Sequence[str]) -> list[Picture
     return pictures
 
 
-def _draw_lines(part: pd.DataFrame, patterns: list[str], models: Sequence[str], layout: Layout) -> Canvas:
+def _draw_lines(part: pd.DataFrame, patterns: Sequence[str], models: Sequence[str], layout: Layout) -> Canvas:
     columns = layout.columns(len(patterns))
     rows, names = -(-len(patterns) // columns), [*in_order(part["model"]), TUNED_FROM]
     figure, axes = panels(layout, rows, columns, height=1.3, gap_x=0.48, gap_y=0.5, names=names)
