@@ -185,7 +185,7 @@ def _wrapped(note: str, width: float) -> str:
 def _bar_above(figure: Figure, scale: Scale) -> None:
     """The shared colour scale, at the upper left."""
     width, height = figure.get_size_inches()
-    axis = figure.add_axes((LEFT / width, 1 - 0.19 / height, 1.5 / width, 0.13 / height))
+    axis = figure.add_axes((LEFT / width, 1 - 0.19 / height, min(1.5 / width, 0.28), 0.13 / height))
     ramp = np.linspace(scale.low, scale.high, 128)[None, :]
     extent = (scale.low, scale.high, 0, 1)
     axis.imshow(ramp, cmap=scale.colours, aspect="auto", extent=extent, interpolation="none")
