@@ -29,6 +29,7 @@ COLUMNS = {
     "head": "Int64",
     "probe": "string",
     "label": "string",  # of a row about one class
+    "predicted_label": "string",  # of a row that counts how often `label` is predicted as this
     "metric": "string",
     "name": "string",  # of the metric, in full
     "value": "Float64",

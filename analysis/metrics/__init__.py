@@ -197,6 +197,12 @@ METRICS: dict[str, Metric] = {
         labels=(TagLabels, ClassLabels, SetLabels),
         definition=OfOneClass(formulas.support),
     ),
+    "confusion": Metric(
+        "gold examples of one class that are predicted as this class",
+        "confusion",
+        unit="examples",
+        bounds=(0, UNBOUNDED),
+    ),
     # What a score of a task is read beside.
     "also_in_train": Metric("share of the texts that are training texts word for word", "in train"),
     "first_text_in_train": Metric(

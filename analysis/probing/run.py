@@ -15,6 +15,7 @@ from microtome.analysis.bootstrap import interval
 from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
+from microtome.analysis.probing.best_layers import best_layer
 from microtome.analysis.probing.mdl import (
     LogLikelihood,
     compression,
@@ -54,7 +55,8 @@ def probe(
     """Fit on `train`, choose the regularisation on `dev` or on a part of `train`, score on `test`.
 
     One row per layer and metric; rows of baselines have no layer. With a dev cache the primary score of each
-    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. The
+    layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. Of
+    that layer there are rows by class, and of which class is taken for which (metrics/confusion.py). The
     caches must come from the same checkpoint. Words beyond max_length have no vector and are not scored; `n`
     says how many units are.
     """
@@ -72,6 +74,7 @@ def probe(
         run.task_probe, run.control_probe = (PROBES[config.probe](config.settings()) for _ in range(2))
         for layer in layers:
             run.layer(layer, selection, log_progress)
+        run.classes_of_best_layer()
     if config.baselines:
         run.baselines(selection, log_progress)
     run.left_out(log_progress)
@@ -98,6 +101,9 @@ class _Probing:
         self.split = test.description.split
         self.probed = Probed()
         self.selectivity = self._selectivity() if config.controls else None
+        self.predictions: dict[int, np.ndarray] = {}  # by layer
+        self.test_scores: dict[int, float] = {}
+        self.dev_scores: dict[int, float] = {}
 
     def layer(self, layer: int, selection: StrengthSelection, log_progress: LogProgress) -> None:
         """Fit and score one layer, with its control and its description length."""
@@ -109,9 +115,11 @@ class _Probing:
         self.task_probe.fit(x, self.train_units.y, self.train_units.groups)
         predicted = self.task_probe.predict(test_x, self.test_units.groups)
         scores = self._add_scores(layer, predicted, self.config.probe)
+        self.predictions[layer], self.test_scores[layer] = predicted, scores[self.scoring.primary]
         self._add_strength(layer, choice, self.config.probe, log_progress)
         dev_score = selection.dev_score(self.task_probe, layer)
         if dev_score is not None:
+            self.dev_scores[layer] = dev_score
             dev_units = len(selection.dev[1].y) if selection.dev else 0
             self._add_row(layer, self.scoring.primary, dev_score, split="dev", n=dev_units)
         progress = [f"{name} {value:.3f}" for name, value in scores.items()]
@@ -121,6 +129,11 @@ class _Probing:
         if self.config.codelength and self.task_probe.probabilistic and self.train_units.y.dtype.kind != "f":
             progress.append(self._add_codelength(layer, x, settings))
         log_progress(f"layer {layer} " + ", ".join(progress))
+
+    def classes_of_best_layer(self) -> None:
+        """The rows by class, of the best layer alone: those of all layers would be most of the results."""
+        layer = best_layer(self.test_scores, self.dev_scores)
+        self._add_class_rows(layer, self.predictions[layer])
 
     def mix(self, layers: Sequence[int], selection: StrengthSelection, log_progress: LogProgress) -> None:
         """One probe of a learned mix of all layers."""
@@ -134,6 +147,7 @@ class _Probing:
         del x
         predicted = mix.predict([self.test_units.features(self.test.hidden(layer)) for layer in layers])
         self._add_scores(None, predicted, MIX)
+        self._add_class_rows(None, predicted)
         for layer, weight in zip(layers, mix.weights, strict=True):
             self._add_row(layer, "mix_weight", float(weight))
         self._add_strength(None, choice, MIX, log_progress)
@@ -245,6 +259,11 @@ class _Probing:
                 bounds = {"low": spread.low, "high": spread.high}
             self._add_row(layer, metric, value, probe=probe, **bounds)
         return scores
+
+    def _add_class_rows(self, layer: int | None, predicted: np.ndarray) -> None:
+        test = self.test_units
+        for row in self.scoring.class_rows(test.y, predicted, test.groups):
+            self._add_row(layer, **row)
 
     def _add_row(self, layer: int | None, metric: str, value: float, **more: Any) -> None:
         row = {"split": self.split, "layer": layer, "probe": self.config.probe, "metric": metric}

@@ -1,11 +1,13 @@
 """How the predictions of a probe are scored, by what its units are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from microtome.analysis.metrics import PROBE_METRICS
+from microtome.analysis.metrics.confusion import class_rows
 from microtome.analysis.metrics.labels import Labels, class_labels, number_labels, set_labels
 from microtome.analysis.metrics.scoring import score, scores
 from microtome.analysis.metrics.terms import MetricTerms, metric_terms
@@ -30,6 +32,12 @@ class Scoring:
         """Every metric that suits the units, the primary one first; `groups` int64 [units] has the example of
         each unit, where the entities of its words end."""
         return scores(PROBE_METRICS[self.form], self._labels(gold, predicted, groups))
+
+    def class_rows(
+        self, gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray
+    ) -> Iterator[dict[str, Any]]:
+        """Result rows of each class, and of which class is taken for which."""
+        return class_rows(self._labels(gold, predicted, groups))
 
     def primary_score(self, gold: np.ndarray, predicted: np.ndarray) -> float:
         return score(self.primary, self._labels(gold, predicted))

@@ -1,12 +1,13 @@
 """What every figure shares: theme, panel grid, looks, legend, and the way to SVG text or a file."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import matplotlib
 import matplotlib.style
@@ -35,10 +36,13 @@ DARK = (
     *("#b04bd0", "#d3558f", "#e8706a", "#f5924a", "#fdb941", "#f9ec5b"),
 )
 
-WIDTH = 9.2  # inches; at 96 pixels an inch this is the width of the text column
-LEGEND_ENTRY = 1.6  # inches that one name in a legend takes, on average
+LEGEND_HANDLE, LEGEND_CHARACTER = 0.5, 0.066  # inches that a name in a legend takes: its sign, each character
+TITLE_CHARACTER = 0.085
 LEGEND_LINE = 0.2
+LONGEST_NAME = 26  # characters of a name in a legend
 DPI = 200  # of figures as PNG files
+
+WIDEST_PANEL = 3.2  # times its height; a wider one is made higher
 
 Form = Literal["pdf", "svg", "png"]
 # What would differ from run to run, or say no more than which library drew.
@@ -81,18 +85,47 @@ STYLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One SVG of a figure, with the line above it (a task, or nothing).
+class Layout:
+    """The width of a figure in inches, and how many panels stand side by side at most."""
 
-    `ident` is its name as a file and what the ids of the SVG start with. Of pictures with a `step`, the
-    reader may choose to see one step alone.
+    width: float
+    most_columns: int
+
+    def columns(self, panels: int, most: int = 4) -> int:
+        """How many of several panels stand side by side, so that the rows are about equally long; `most` is
+        that of the wide layout."""
+        most = max(1, min(most * self.most_columns // WIDE.most_columns, panels))
+        rows = -(-panels // most)
+        return -(-panels // rows)
+
+
+WIDE = Layout(9.2, 4)  # at 96 pixels an inch this is the width of the text column
+NARROW = Layout(3.6, 2)  # of a telephone
+Draw = Callable[[Layout], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One drawing of a figure as SVG, with the line above it (a task, or nothing).
+
+    `ident` is its name as a file and what the ids of the SVG start with; `narrow` is the same for a narrow
+    window. Of pictures with a `step`, the reader may choose to see one step alone.
     """
 
     ident: str
     heading: str
     svg: Markup
+    narrow: Markup
+    file: str
     figure: Figure
     step: str = ""
+
+    @property
+    def href(self) -> Markup:
+        """The SVG file as a data: address, which has no character that HTML would escape."""
+        return Markup("data:image/svg+xml;charset=utf-8,") + Markup(
+            quote(self.file, safe=" ;:/=(),.-_!*?@$+~")
+        )
 
 
 @contextmanager
@@ -105,25 +138,29 @@ def style(ident: str) -> Iterator[None]:
 
 
 def panels(
+    layout: Layout,
     rows: int,
     columns: int,
     *,
     height: float,
-    widest: float,
     left: float = 0.62,
+    right: float = 0.12,
     top: float = 0.6,
-    legend_entries: int = 0,
+    names: Iterable[str] = (),
     gap_x: float = 0.62,
     gap_y: float = 0.62,
+    exact: bool = False,
 ) -> tuple[Figure, NDArray[Any]]:
-    """A grid of panels, `height` high and at most `widest` wide; every length is in inches.
+    """A grid of panels over the whole width, `height` high, or more where they are wide and not `exact`;
+    every length is in inches.
 
-    The space above grows where a legend of `legend_entries` names takes more than one line.
+    The space above grows where a legend of `names` takes more than one line.
     """
-    right, bottom = 0.12, 0.5
-    width = min(widest, (WIDTH - left - right - gap_x * (columns - 1)) / columns)
-    across = left + columns * width + (columns - 1) * gap_x + right
-    top += LEGEND_LINE * (max(legend_entries - 1, 0) // _legend_columns(across))
+    bottom, across = 0.5, layout.width
+    width = (across - left - right - gap_x * (columns - 1)) / columns
+    height = height if exact else max(height, width / WIDEST_PANEL)
+    names = [short(name, LONGEST_NAME) for name in names]
+    top += LEGEND_LINE * (max(len(names) - 1, 0) // _legend_columns(across, names))
     down = top + rows * height + (rows - 1) * gap_y + bottom
     figure = Figure(figsize=(across, down))
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -146,21 +183,34 @@ def hide(axes: Iterable[Axes]) -> None:
 
 def legend(figure: Figure, lines: Mapping[str, Line2D]) -> None:
     """One legend for all panels, along the upper edge."""
-    names = [short(name, 26) for name in lines]
+    names = [short(name, LONGEST_NAME) for name in lines]
     figure.legend(
         list(lines.values()),
         names,
         loc="upper left",
         bbox_to_anchor=(0, 1),
-        ncols=_legend_columns(figure.get_figwidth()),
+        ncols=_legend_columns(figure.get_figwidth(), names),
         borderpad=0,
         borderaxespad=0.1,
         columnspacing=1.8,
     )
 
 
-def _legend_columns(across: float) -> int:
-    return max(1, int(across / LEGEND_ENTRY))
+def _legend_columns(across: float, names: Sequence[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return max(1, int(across / (LEGEND_HANDLE + LEGEND_CHARACTER * longest)))
+
+
+def title(axis: Axes, text: str, **more: Any) -> None:
+    """A title above a panel, cut to its width."""
+    axis.set_title(short(text, max(8, int(width_of(axis) / TITLE_CHARACTER))), **more)
+
+
+def width_of(axis: Axes) -> float:
+    """The width of a panel in inches."""
+    figure = axis.get_figure()
+    assert figure is not None
+    return float(axis.get_position().width * figure.get_figwidth())  # type: ignore[union-attr]
 
 
 def short(name: str, longest: int) -> str:
@@ -203,9 +253,17 @@ def curve(axis: Axes, line: pd.DataFrame, x: str, look: Mapping[str, Any], *, ba
     return axis.plot(line[x], line["mean"], **look)[0]
 
 
-def picture(figure: Figure, ident: str, heading: str = "", step: str = "") -> Picture:
-    """A finished figure, to be called within its `style`."""
-    return Picture(ident, heading, svg(figure, ident), figure, step)
+def picture(draw: Draw, ident: str, heading: str = "", step: str = "") -> Picture:
+    """What `draw` makes of the wide and of the narrow layout, in the report's own style."""
+    with style(f"{ident}-narrow"):
+        narrow = draw(NARROW)
+        narrow_svg = svg(narrow, drawn(narrow), f"{ident}-narrow")
+    with style(ident):
+        figure = draw(WIDE)
+        elements = drawn(figure)
+    return Picture(
+        ident, heading, svg(figure, elements, ident), narrow_svg, svg_file(figure, elements), figure, step
+    )
 
 
 def save(picture: Picture, folder: Path, form: Form) -> None:
@@ -219,26 +277,40 @@ def theme(colours: Iterable[str]) -> str:
     return " ".join(f"{_property(light)}: {colour};" for light, colour in zip(LIGHT, colours, strict=True))
 
 
-def svg(figure: Figure, ident: str) -> Markup:
+def svg(figure: Figure, elements: str, ident: str) -> Markup:
     """The figure as an <svg> element of an HTML page: no prolog, no address, ids that start with `ident`."""
+    text = elements
+    text = re.sub(r' id="', f' id="{ident}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\1#{ident}-", text)
+    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})", _themed, text)
+    return Markup(f'<svg role="img" {_size(figure)}>{text}</svg>')
+
+
+def svg_file(figure: Figure, elements: str) -> str:
+    """The figure as an SVG file of its own, on white, in the colours of the light theme."""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    white = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    return f'<svg {names} {_size(figure)} font-family="sans-serif">{white}{elements}</svg>'
+
+
+def _size(figure: Figure) -> str:
+    width, height = (round(size * 96) for size in figure.get_size_inches())
+    box = f"0 0 {figure.get_figwidth() * 72:g} {figure.get_figheight() * 72:g}"
+    return f'viewBox="{box}" width="{width}" height="{height}"'
+
+
+def drawn(figure: Figure) -> str:
+    """What stands within the <svg> element of a figure, without what says no more than which library drew."""
     stream = StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") : text.rindex("</svg>")]
+    text = text[text.index(">") + 1 :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r' id="', f' id="{ident}-', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{ident}-", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})", _themed, text)
-    text = re.sub(r"\n\s*", "\n", text)
-    width, height = (round(size * 96) for size in figure.get_size_inches())
-    box = f"0 0 {figure.get_figwidth() * 72:g} {figure.get_figheight() * 72:g}"
-    # Below 38rem the lettering would be too small to read: the drawing scrolls instead.
-    opening = f'<svg role="img" viewBox="{box}" width="{width}" height="{height}" '
-    opening += f'style="min-width: min({width}px, 38rem)">'
-    return Markup(opening + text[text.index(">") + 1 :].rstrip())
+    return re.sub(r"\n\s*", "\n", text).rstrip()
 
 
 def _themed(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ TEXTS = (
     "stage",
     "probe",
     "label",
+    "predicted_label",
     "metric",
     "published_model",
     "source",

@@ -1,9 +1,14 @@
 """Heat maps: grids of cells on one colour scale, as the attention and the similarity sections draw them."""
 
+import math
+import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from microtome.analysis.report.canvas import EMPTY, MUTED, hide, panels, short
+from microtome.analysis.report.canvas import EMPTY, MUTED, Layout, hide, panels, title, width_of
 
-MAX_COLUMNS = 4
 RING = "#e8000b"
+RING_ROOM = 0.09  # inches from the left edge of a cell to the middle of its ring, beside the value
+VALUE_ROOM = (0.42, 0.13)  # inches that a value needs
+LABEL_HEIGHT = 0.115
+LEFT, LEFT_NAMED, GAP, BAR_ROOM = 0.45, 0.95, 0.34, 0.55
+NOTE_LINE, NOTE_CHARACTER = 0.14, 0.058
 Item = TypeVar("Item")
 
 
@@ -31,12 +40,14 @@ class Scale:
 @dataclass(frozen=True)
 class HeatMap:
     """One map: `cells` are float [rows from below, columns], NaN where there is none. `ring` is a cell (row,
-    column) to point out, `note` a line between title and map."""
+    column) to point out, `note` a line between title and map. `names` are those of rows and columns alike;
+    without names they are numbered."""
 
     title: str
     cells: NDArray[Any]
     note: str = ""
     ring: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
     scale: Scale | None = None  # where it is not that of the whole grid
 
 
@@ -47,44 +58,61 @@ def cell_matrix(part: pd.DataFrame, row: str, column: str) -> NDArray[Any]:
     return cells
 
 
+def map_height(rows: float) -> float:
+    """Inches in which every one of up to 16 rows has a label of its own."""
+    return float(np.clip((LABEL_HEIGHT + 0.005) * rows, 1.0, 2.0))
+
+
 def map_grid(
+    layout: Layout,
     grid: Sequence[Sequence[HeatMap]],
     scale: Scale | None,
     *,
     height: float,
     labels: tuple[str, str],
-    widest: float = 3.4,
 ) -> Figure:
-    """Rows of maps with one colour bar; `labels` are those of the upward and the rightward axis."""
+    """Rows of maps with one colour bar above, or, without a common `scale`, one beside each map or each row
+    of maps that share theirs; `labels` are those of the upward and the rightward axis."""
     columns = max(len(row) for row in grid)
-    noted = any(one.note for row in grid for one in row)
-    top = (0.5 if scale else 0.18) + (0.42 if noted else 0.24)
+    left, gap = LEFT_NAMED if any(one.names for row in grid for one in row) else LEFT, GAP
+    right = 0.12 if scale else BAR_ROOM
+    if not scale and any(a.scale != b.scale for row in grid for a, b in pairwise(row)):
+        gap = BAR_ROOM + GAP / 2
+    width = (layout.width - left - right - gap * (columns - 1)) / columns
+    notes = [_wrapped(one.note, width) for row in grid for one in row]
+    lines = max(note.count("\n") + 1 if note else 0 for note in notes)
+    above = 0.24 + NOTE_LINE * lines
     figure, axes = panels(
+        layout,
         len(grid),
         columns,
         height=height,
-        widest=widest,
-        left=0.45,
-        top=top,
-        gap_x=0.34,
-        gap_y=0.6 if noted else 0.42,
+        left=left,
+        right=right,
+        top=(0.5 if scale else 0.1) + above,
+        gap_x=gap,
+        gap_y=0.2 + above,
+        exact=True,
     )
     for line, maps in zip(axes, grid, strict=True):
-        for axis, one in zip(line, maps, strict=False):
-            _draw(axis, one, one.scale or scale)
+        for place, (axis, one) in enumerate(zip(line, maps, strict=False)):
+            _draw(axis, one, one.scale or scale, lines)
+            is_last = place + 1 == len(maps) or maps[place + 1].scale != one.scale
+            if one.scale is not None and is_last and one.cells.size:
+                _bar_beside(axis, one.scale)
         hide(line[len(maps) :])
         line[0].set_ylabel(labels[0])
     for column in range(columns):
         lowest = axes[[len(maps) > column for maps in grid], column][-1]
         lowest.set_xlabel(labels[1])
     if scale:
-        _colour_bar(figure, scale)
+        _bar_above(figure, scale)
     return figure
 
 
-def _draw(axis: Axes, one: HeatMap, scale: Scale | None) -> None:
+def _draw(axis: Axes, one: HeatMap, scale: Scale | None, note_lines: int) -> None:
     """One map; gaps stay grey."""
-    axis.set_title(short(one.title, 26), pad=14 if one.note else 4)
+    title(axis, one.title, pad=4 + 10 * note_lines)
     axis.grid(False)
     axis.spines[:].set_visible(False)
     if not one.cells.size or scale is None:
@@ -101,28 +129,95 @@ def _draw(axis: Axes, one: HeatMap, scale: Scale | None) -> None:
         aspect="auto",
         interpolation="none",
     )
+    _write_values(axis, one.cells, scale)
     if one.ring is not None:
         for colour, width in (("white", 2.4), (RING, 1.1)):
-            axis.plot([one.ring[1]], [one.ring[0]], "o", markersize=6, mfc="none", mec=colour, mew=width)
-    axis.text(0, 1.04, one.note, transform=axis.transAxes, fontsize=7.2, color=MUTED)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    axis.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            place = one.ring[1] - 0.5 + RING_ROOM / cell_size(axis, one.cells)[0], one.ring[0]
+            axis.plot(*([at] for at in place), "o", markersize=6, mfc="none", mec=colour, mew=width)
+    note = _wrapped(one.note, width_of(axis))
+    axis.annotate(
+        note, (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points",
+        fontsize=7.2, color=MUTED, va="bottom",
+    )  # fmt: skip
+    _label_cells(axis, one)
 
 
-def _colour_bar(figure: Figure, scale: Scale) -> None:
+def _label_cells(axis: Axes, one: HeatMap) -> None:
+    """A name or number for each row and column; for every second or third where they are too narrow."""
+    width, height = cell_size(axis, one.cells)
+    rows, columns = one.cells.shape
+    longest = max((len(name) for name in one.names), default=2)
+    x = range(0, columns, max(1, math.ceil((0.07 + 0.06 * longest) / width)))
+    y = range(0, rows, max(1, math.ceil(LABEL_HEIGHT / height)))
+    axis.set_xticks(x, [one.names[at] if one.names else str(at) for at in x])
+    axis.set_yticks(y, [one.names[at] if one.names else str(at) for at in y])
+    axis.tick_params(labelsize=7)
+
+
+def cell_size(axis: Axes, cells: NDArray[Any]) -> tuple[float, float]:
+    """The width and the height of a cell in inches."""
+    figure = axis.get_figure()
+    assert figure is not None
+    height = axis.get_position().height * figure.get_figheight()  # type: ignore[union-attr]
+    return width_of(axis) / cells.shape[1], height / cells.shape[0]
+
+
+def _write_values(axis: Axes, cells: NDArray[Any], scale: Scale) -> None:
+    """The values in their cells, where these are large enough to be read."""
+    width, height = cell_size(axis, cells)
+    if width < VALUE_ROOM[0] or height < VALUE_ROOM[1]:
+        return
+    places = 2 if scale.high - scale.low > 0.2 else 3
+    colours = matplotlib.colormaps[scale.colours]
+    for row, column in np.argwhere(np.isfinite(cells)).tolist():
+        value = cells[row, column]
+        share = (value - scale.low) / (scale.high - scale.low)
+        lightness = float(np.dot(colours(share)[:3], (0.299, 0.587, 0.114)))
+        text = re.sub(r"^(-?)0\.", r"\1.", f"{value:.{places}f}").replace("-", "\N{MINUS SIGN}")
+        colour = "black" if lightness > 0.5 else "white"
+        axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+
+
+def _wrapped(note: str, width: float) -> str:
+    return textwrap.fill(note, max(12, int(width / NOTE_CHARACTER)))
+
+
+def _bar_above(figure: Figure, scale: Scale) -> None:
     """The shared colour scale, at the upper left."""
     width, height = figure.get_size_inches()
-    axis = figure.add_axes((0.45 / width, 1 - 0.19 / height, 1.6 / width, 0.13 / height))
+    axis = figure.add_axes((LEFT / width, 1 - 0.19 / height, min(1.5 / width, 0.28), 0.13 / height))
     ramp = np.linspace(scale.low, scale.high, 128)[None, :]
     extent = (scale.low, scale.high, 0, 1)
     axis.imshow(ramp, cmap=scale.colours, aspect="auto", extent=extent, interpolation="none")
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
+    _bare(axis)
     axis.set_yticks([])
     axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axis.text(1.04, 0.5, scale.name, transform=axis.transAxes, va="center")
 
 
-def chunks(items: list[Item]) -> list[list[Item]]:
-    """Rows of at most MAX_COLUMNS items."""
-    return [items[at : at + MAX_COLUMNS] for at in range(0, len(items), MAX_COLUMNS)]
+def _bar_beside(beside: Axes, scale: Scale) -> None:
+    """The colour scale of a map or of a row of maps, at its right."""
+    figure, box = beside.get_figure(), beside.get_position()
+    assert figure is not None
+    width = figure.get_figwidth()  # type: ignore[union-attr]
+    axis = figure.add_axes((box.x1 + 0.07 / width, box.y0, 0.09 / width, box.height))
+    ramp = np.linspace(scale.low, scale.high, 128)[:, None]
+    extent = (0, 1, scale.low, scale.high)
+    axis.imshow(ramp, cmap=scale.colours, aspect="auto", extent=extent, origin="lower", interpolation="none")
+    _bare(axis)
+    axis.set_xticks([])
+    axis.yaxis.tick_right()
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    axis.tick_params(labelsize=7)
+
+
+def _bare(axis: Axes) -> None:
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+
+
+def chunks(items: list[Item], columns: int) -> list[list[Item]]:
+    """Rows of at most so many items, about equally long."""
+    rows = -(-len(items) // columns)
+    length = -(-len(items) // rows)
+    return [items[at : at + length] for at in range(0, len(items), length)]

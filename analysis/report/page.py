@@ -13,6 +13,7 @@ from microtome.analysis.report.frames import in_order
 from microtome.analysis.report.section import Section
 from microtome.analysis.report.sections.attention import attention_section
 from microtome.analysis.report.sections.classes import classes_section, published_section
+from microtome.analysis.report.sections.corpora import corpora_section
 from microtome.analysis.report.sections.correlation import correlation_section
 from microtome.analysis.report.sections.language import (
     adaptation_section,
@@ -46,12 +47,15 @@ def write_report(
     costs: pd.DataFrame | None = None,
     figures: canvas.Form | None = None,
     sources: str = "",
+    corpora: pd.DataFrame | None = None,
+    settings: pd.DataFrame | None = None,
 ) -> Path:
     """Write the report of a suite to `out/index.html` and return that path.
 
     `rows` are what was measured and `derived` what is derived from it (both: store.results); a kind or metric
     that the page has no figure for is listed, not refused. `provenance` is printed as it is given. `costs`
-    has columns kind, jobs, seconds and bytes. With `figures`, every figure is also a file of that form in
+    has columns kind, jobs, seconds and bytes; `corpora` and `settings` are described in sections/corpora.py.
+    With `figures`, every figure is also a file of that form in
     `out/figures`. The page is one file that loads nothing, and the same arguments give the same bytes;
     `sources`, a digest of what it is made of, stands in its last line (see stamp.py). Raises InputError when
     there are no rows, and for an index.html that is no report.
@@ -61,6 +65,8 @@ def write_report(
     _refuse_to_replace_what_is_no_report(out / "index.html")
     results = read(rows, derived)
     sections = _sections(results)
+    methods = corpora_section(results, corpora, settings)
+    sections += [methods] if methods else []
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         suite=suite,

@@ -13,7 +13,7 @@ from microtome.analysis.report.frames import pivoted, shown
 from microtome.store.frames import as_csv
 
 WHOLE = ["fraction", "layer", "other layer", "layer before", "layer after", "seeds", "n", "rows", "support"]
-WHOLE += ["models", "jobs", "seconds", "bytes", "epoch", "heads", "changed", "head"]
+WHOLE += ["train", "dev", "test", "models", "jobs", "seconds", "bytes", "epoch", "heads", "changed", "head"]
 MISSING = "–"
 EXACT = 1000  # from here on, one decimal is enough
 MOST_ROWS = 200  # of a printed table; what is beyond is in its CSV

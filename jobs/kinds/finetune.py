@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
+from microtome.analysis.metrics.confusion import class_rows
 from microtome.analysis.metrics.terms import METRIC_TERMS, ScoreKey, write_metric_terms
 from microtome.jobs.data.examples import SPLITS, Example
 from microtome.jobs.data.fractions import fraction_subset
@@ -213,7 +214,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
     outputs = model.outputs(test)
     predicted = model.decode(test, outputs)
     scores = kind.score(test.examples, predicted, config.labels)
-    by_class = kind.score_classes(test.examples, predicted, config.labels)
+    labelled = kind.labelled(test.examples, predicted, config.labels)
     # Always written: they are small beside a checkpoint, and nobody has to train again to have them.
     _write_logits(staging.path / "logits.npz", test.examples, outputs.logits, model.classes)
     _write_predictions(staging.path / "predictions.jsonl", test.examples, predicted)
@@ -230,7 +231,7 @@ def finetune(job: FinetuneJob, store: Store, staging: Staging) -> None:
             *_rows("dev", dev | facts["dev"], len(splits["dev"])),
             *_rows("test", scores | facts["test"], len(test), bounds),
             *_without_duplicates(kind, test.examples, predicted, trained_on, config.labels),
-            *_class_rows("test", by_class),
+            *({"split": "test", **row} for row in class_rows(labelled)),
         ],
     )
     write_metric_terms(staging.path / METRIC_TERMS, {ScoreKey(): terms})
@@ -337,14 +338,6 @@ def _without_duplicates(
     spread = interval([kind.metric_terms(*kept)])
     bounds = {kind.primary: {"low": spread.low, "high": spread.high}}
     return _rows(WITHOUT_DUPLICATES, kind.score(*kept), len(places), bounds)
-
-
-def _class_rows(split: str, table: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    return [
-        {"split": split, "label": label, "metric": name, "value": value, "n": int(scores["class_support"])}
-        for label, scores in table.items()
-        for name, value in scores.items()
-    ]
 
 
 def _write_logits(

@@ -8,6 +8,7 @@ import pandas as pd
 from microtome.analysis.report.canvas import Form
 from microtome.analysis.report.page import write_report
 from microtome.jobs.kinds import kind_named
+from microtome.jobs.suite.methods import corpora, settings
 from microtome.jobs.suite.page_sources import page_provenance
 from microtome.jobs.suite.plan import Plan
 from microtome.jobs.suite.results import derived_rows, measured_rows, without_places
@@ -43,6 +44,8 @@ def draw_page(
         costs=_costs(artifacts),
         figures=figures,
         sources=sources,
+        corpora=corpora(plan, artifacts),
+        settings=settings(plan),
     )
 
 

@@ -30,7 +30,7 @@ def page_sources(plan: Plan, artifacts: Mapping[str, Artifact], store: Store) ->
     return digest(
         {
             "suite": suite.model_dump(mode="json"),
-            "published": {name: _published(suite.task(name)) for name in suite.tasks},
+            "tasks": {name: _of_task(suite.task(name)) for name in suite.tasks},
             "artifacts": [
                 [job.id, _labels(job.labels), _measured(artifacts[job.id])]
                 for job in plan.jobs
@@ -49,9 +49,10 @@ def page_provenance(plan: Plan, store: Store) -> dict[str, str]:
     return {"store": store.root.resolve().name, "study": plan.suite.study, **provenance()}
 
 
-def _published(task: Task) -> dict[str, Any]:
-    """The published scores of a task, and what decides which of them are beside ours."""
-    return task.model_dump(mode="json", include={"published", "published_recipes", "recipe"})
+def _of_task(task: Task) -> dict[str, Any]:
+    """What the page says of a corpus, its published scores, and what decides which are beside ours."""
+    fields = {"type", "licence", "citation", "published", "published_recipes", "recipe"}
+    return task.model_dump(mode="json", include=fields)
 
 
 def _labels(labels: Mapping[str, Any]) -> dict[str, Any]:

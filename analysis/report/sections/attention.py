@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Canvas
 
 from microtome.analysis.attention.floor import MEASURE, RUN, changed_heads
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
-from microtome.analysis.report.canvas import Picture, picture, slug, style
+from microtome.analysis.report.canvas import Layout, Picture, picture, slug
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
-from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid, map_height
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.patterns import pattern_figures
 from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_rows, fine_tuned
@@ -142,17 +143,25 @@ def _picture(
     heads: pd.DataFrame, block: Block, fractions: list[float], scale: Scale, ident: str, step: str = ""
 ) -> Picture:
     """The maps of one block: more data is further down, or to the right when there is one model."""
-    if not block.heading and len(fractions) > 1:
-        keys = [[(panel, fraction) for fraction in fractions] for panel in block.panels]
-    else:
-        keys = [
-            [(panel, fraction) for panel in row] for row in chunks(block.panels) for fraction in fractions
+
+    def draw(layout: Layout) -> Canvas:
+        grid = [
+            [_map(heads, block, panel, fraction, scale) for panel, fraction in row]
+            for row in _map_rows(block, fractions, layout)
         ]
-    height = float(np.clip(0.1 * (heads["head"].max() + 1), 1.0, 1.4))
-    with style(ident):
-        grid = [[_map(heads, block, panel, fraction, scale) for panel, fraction in row] for row in keys]
-        figure = map_grid(grid, scale, height=height, labels=("head", "layer"))
-        return picture(figure, ident, block.heading, step)
+        return map_grid(
+            layout, grid, scale, height=map_height(heads["head"].max() + 1), labels=("head", "layer")
+        )
+
+    return picture(draw, ident, block.heading, step)
+
+
+def _map_rows(block: Block, fractions: list[float], layout: Layout) -> list[list[tuple[Panel, float]]]:
+    """What is in each row of maps: models side by side, or the fractions of a single model."""
+    if not block.heading and len(fractions) > 1:
+        return [[(panel, fraction) for fraction in fractions] for panel in block.panels]
+    rows = chunks(block.panels, layout.most_columns)
+    return [[(panel, fraction) for panel in row] for row in rows for fraction in fractions]
 
 
 def _map(heads: pd.DataFrame, block: Block, panel: Panel, fraction: float, scale: Scale) -> HeatMap:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from microtome.analysis.report.frames import ITEM, metric_name, over_seeds, percent
 from microtome.analysis.report.section import Section
+from microtome.analysis.report.sections.confusion import confusion_figure
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import BOUNDS, Table, as_table, bounds_of, estimates
 
@@ -30,7 +31,14 @@ def classes_section(results: Results) -> Section | None:
         for at, (task, part) in enumerate(scores.groupby("task", sort=False))
     ]
     shares = " or ".join(percent(fraction) for fraction in sorted(set(selected["fraction"]), reverse=True))
-    return Section(ident="classes", title="Scores by class", lead=LEAD.format(share=shares), tables=tables)
+    confused = confusion_figure(results, "finetune")
+    return Section(
+        ident="classes",
+        title="Scores by class",
+        lead=LEAD.format(share=shares),
+        tables=tables,
+        figures=[confused] if confused else [],
+    )
 
 
 def class_table(scores: pd.DataFrame, models: list[str], ident: str, title: str) -> Table:
@@ -50,6 +58,18 @@ def class_table(scores: pd.DataFrame, models: list[str], ident: str, title: str)
 def _class_scores(rows: pd.DataFrame) -> pd.DataFrame:
     selected = rows[(rows["label"] != "") & ((rows["split"] == "test") | (rows["split"] == ""))]
     return over_seeds(selected, [*ITEM, "label", "metric"])
+
+
+def probe_classes(results: Results) -> list[Table]:
+    """The same of probes on the layer that is best for each."""
+    rows = results.rows
+    rows = _largest(rows[(rows["kind"] == "probe") & rows["metric"].str.startswith("class_")])
+    tables = []
+    for at, ((task, probe), part) in enumerate(rows.groupby(["task", "probe"], sort=False)):
+        title = f"{task}, {probe} probe on its best layer, by class"
+        scores = _class_scores(part)
+        tables.append(class_table(scores, results.models_in(scores), f"table-probe-classes-{at}", title))
+    return tables
 
 
 def answer_classes(results: Results) -> list[Table]:

@@ -21,6 +21,7 @@ from microtome.analysis.correlation import (
 from microtome.analysis.metrics import PROBE_PRIMARY
 from microtome.analysis.report.canvas import (
     MUTED,
+    Layout,
     Picture,
     hide,
     legend,
@@ -28,7 +29,7 @@ from microtome.analysis.report.canvas import (
     panels,
     picture,
     short,
-    style,
+    title,
 )
 from microtome.analysis.report.claims import note, predictor_name, sentences
 from microtome.analysis.report.frames import in_order, numbers, percent
@@ -125,19 +126,22 @@ def scatter(all_points: pd.DataFrame, best: pd.DataFrame, models: Sequence[str])
     """Downstream score against a predictor: a panel per task, colour by model, size by fraction."""
     fractions = numbers(all_points["fraction"])
     present = [model for model in models if model in set(all_points["model"])]
-    columns = min(3, len(best))
-    with style("correlation"):
+
+    def draw(layout: Layout) -> Canvas:
+        columns = layout.columns(len(best), most=3)
         rows = -(-len(best) // columns)
-        entries = len(present) + len(fractions)
-        figure, axes = panels(rows, columns, height=2.6, widest=6.0, gap_y=0.95, legend_entries=entries)
+        names = [*present, *map(percent, fractions)]
+        figure, axes = panels(layout, rows, columns, height=2.6, gap_y=0.95, names=names)
         for axis, row in zip(axes.flat, best.to_dict("records"), strict=False):
             _scatter_panel(axis, _of(all_points, row), models, fractions)
-            axis.set_title(f"{short(str(row['task']), 24)} · ρ {row['spearman']:.2f}")
+            title(axis, f"{short(str(row['task']), 24)} · ρ {row['spearman']:.2f}")
             axis.set_xlabel(_predictor(row))
             axis.set_ylabel("downstream score")
         hide(axes.flat[len(best) :])
         _legend(figure, present, models, fractions)
-        return [picture(figure, "correlation")]
+        return figure
+
+    return [picture(draw, "correlation")]
 
 
 def _scatter_panel(axis: Axes, part: pd.DataFrame, models: Sequence[str], fractions: Sequence[float]) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from microtome.analysis.report.canvas import (
+    Layout,
     Picture,
     curve,
     hide,
@@ -15,7 +17,6 @@ from microtome.analysis.report.canvas import (
     model_look,
     panels,
     picture,
-    style,
 )
 from microtome.analysis.report.frames import ITEM, first_split, in_order, metric_name, over_seeds
 from microtome.analysis.report.section import Figure, Section
@@ -80,11 +81,13 @@ def adaptation_curves(by_epoch: pd.DataFrame, models: Sequence[str]) -> list[Pic
     """A panel per metric, a line per model."""
     metrics = [metric for metric in CURVE_METRICS if metric in set(by_epoch["metric"])]
     metrics = metrics or in_order(by_epoch["metric"])[:1]
-    lines: dict[str, Line2D] = {}
-    with style("adaptation"):
-        entries = by_epoch["model"].nunique()
-        figure, axes = panels(1, len(metrics), height=2.3, widest=6.0, legend_entries=entries)
-        for axis, metric in zip(axes.flat, metrics, strict=True):
+
+    def draw(layout: Layout) -> Canvas:
+        lines: dict[str, Line2D] = {}
+        columns = layout.columns(len(metrics), most=3)
+        rows, names = -(-len(metrics) // columns), in_order(by_epoch["model"])
+        figure, axes = panels(layout, rows, columns, height=2.3, names=names)
+        for axis, metric in zip(axes.flat, metrics, strict=False):
             part = by_epoch[by_epoch["metric"] == metric]
             for model in in_order(part["model"]):
                 look = {**model_look(models.index(model)), "markersize": 3}
@@ -99,7 +102,9 @@ def adaptation_curves(by_epoch: pd.DataFrame, models: Sequence[str]) -> list[Pic
             axis.set_xlabel("epoch")
         hide(axes.flat[len(metrics) :])
         legend(figure, lines)
-        return [picture(figure, "adaptation")]
+        return figure
+
+    return [picture(draw, "adaptation")]
 
 
 def generation_section(results: Results) -> Section | None:

@@ -1,16 +1,20 @@
 """Curves over layers: a panel per task and model, a line per fraction, as several sections draw them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
 from microtome.analysis.report.canvas import (
     MUTED,
+    Layout,
     Picture,
     curve,
     fraction_look,
@@ -18,11 +22,9 @@ from microtome.analysis.report.canvas import (
     legend,
     panels,
     picture,
-    short,
-    style,
+    title,
 )
 from microtome.analysis.report.frames import in_order, metric_name, numbers, percent, spread
-from microtome.analysis.report.heatmaps import MAX_COLUMNS
 
 FAR = 1.5  # times the range of the lines
 BASELINE_LINES = {"majority": (0, (1, 1.5)), "bag-of-words": (0, (4, 1.5, 1, 1.5))}
@@ -47,36 +49,50 @@ def layer_curves(
     fractions = numbers(frame["fraction"])
     pictures = []
     for block in blocks(frame, models):
-        name = f"{ident}-{block.name}"
-        with style(name):
-            pictures.append(_picture(frame, block, name, fractions, height, best, baselines, markers))
+        curves = _Curves(frame, block, fractions, height, best, baselines, markers)
+        pictures.append(picture(partial(_draw, curves), f"{ident}-{block.name}", block.heading))
     return pictures
 
 
-def _picture(
-    frame: pd.DataFrame,
-    block: Block,
-    ident: str,
-    fractions: list[float],
-    height: float,
-    best: bool,
-    baselines: pd.DataFrame | None,
-    markers: pd.DataFrame | None,
-) -> Picture:
+def axes_note(models: Sequence[str]) -> str:
+    """Which panels of layer_curves share a vertical axis, for a caption."""
+    if len(models) > 1:
+        return " The panels of a task share the vertical axis."
+    return " Each panel has a vertical axis of its own."
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """What the panels of one block are drawn from; see layer_curves."""
+
+    frame: pd.DataFrame
+    block: Block
+    fractions: list[float]
+    height: float
+    best: bool
+    baselines: pd.DataFrame | None
+    markers: pd.DataFrame | None
+
+
+def _draw(curves: _Curves, layout: Layout) -> Figure:
     """The panels of one block on one y axis, or, with a single model, each on its own."""
+    frame, block, baselines, markers = curves.frame, curves.block, curves.baselines, curves.markers
+    fractions = curves.fractions
     shared = bool(block.heading)
-    columns = min(MAX_COLUMNS, len(block.panels))
+    columns = layout.columns(len(block.panels))
     lines: dict[str, Line2D] = {}
     rows, gap = -(-len(block.panels) // columns), 0.25 if shared else 0.6
-    entries = len(fractions) + (baselines["probe"].nunique() if baselines is not None else 0)
-    figure, axes = panels(rows, columns, height=height, widest=4.2, gap_x=gap, legend_entries=entries)
+    order = [*(_line_name(fraction) for fraction in fractions), *BASELINE_LINES]
+    present = {*order[: len(fractions)], *(baselines["probe"] if baselines is not None else ())}
+    names = [name for name in order if name in present]
+    figure, axes = panels(layout, rows, columns, height=curves.height, gap_x=gap, names=names)
     for axis, panel in zip(axes.flat, block.panels, strict=False):
-        lines |= _lines(axis, of(frame, panel), fractions, best=best)
+        lines |= _lines(axis, of(frame, panel), fractions, best=curves.best)
         if baselines is not None:
             lines |= _baseline_lines(axis, of(baselines, panel))
         if markers is not None:
             _markers(axis, of(markers, panel), fractions)
-        axis.set_title(short(block.title(panel), 26))
+        title(axis, block.title(panel))
         axis.set_ylim(*_limits(frame, baselines, block.panels if shared else [panel]))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     for place, axis in enumerate(axes.flat[: len(block.panels)]):
@@ -87,9 +103,8 @@ def _picture(
     for axis in axes[:, 0]:
         axis.set_ylabel(label)
     hide(axes.flat[len(block.panels) :])
-    order = [*(_line_name(fraction) for fraction in fractions), *BASELINE_LINES]
     legend(figure, {name: lines[name] for name in order if name in lines})
-    return picture(figure, ident, block.heading)
+    return figure
 
 
 def _lines(axis: Axes, part: pd.DataFrame, fractions: list[float], *, best: bool) -> dict[str, Line2D]:

@@ -1,16 +1,20 @@
 """Figures of where heads attend, before against after fine-tuning."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from microtome.analysis.attention.patterns import PATTERNS
 from microtome.analysis.report.canvas import (
     MUTED,
+    Layout,
     Picture,
     hide,
     legend,
@@ -18,7 +22,7 @@ from microtome.analysis.report.canvas import (
     panels,
     picture,
     slug,
-    style,
+    title,
 )
 from microtome.analysis.report.frames import (
     ITEM,
@@ -29,7 +33,7 @@ from microtome.analysis.report.frames import (
     percent,
     pivoted,
 )
-from microtome.analysis.report.heatmaps import MAX_COLUMNS, HeatMap, Scale, cell_matrix, chunks, map_grid
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid, map_height
 from microtome.analysis.report.section import Figure
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import as_table, estimates
@@ -37,14 +41,16 @@ from microtome.analysis.report.tables import as_table, estimates
 LINES = (
     "Where heads attend, mean over the heads of a layer: dashed before, solid after fine-tuning on "
     "{share} of the training data. Entropy is 0 for a head that attends to one token and 1 for one that "
-    "attends to all alike; distance is in tokens; the others are shares of attention."
+    "attends to all alike; distance is in tokens; the others are shares of attention. Each panel has a "
+    "vertical axis of its own."
 )
 MAPS = (
     "The same by layer (across) and head (up): after fine-tuning on {share} of the training data minus "
-    "before. Red is more, blue less; each row of maps has its own scale, whose end stands above each map."
+    "before. Red is more, blue less; each pattern has a colour scale of its own, which all models share."
 )
 DIVERGING = "RdBu_r"
 BEFORE = (0, (3, 2))
+TUNED_FROM = "before fine-tuning"
 
 
 def pattern_figures(results: Results) -> list[Figure]:
@@ -120,24 +126,26 @@ def pattern_lines(by_layer: pd.DataFrame, models: Sequence[str]) -> list[Picture
     pictures = []
     for at, (task, part) in enumerate(by_layer.groupby("task", sort=False), 1):
         patterns = [name for name in PATTERNS if name in set(part["metric"])]
-        columns = min(MAX_COLUMNS, len(patterns))
         ident = f"attention-patterns-{at}-{slug(str(task))}"
-        with style(ident):
-            rows, entries = -(-len(patterns) // columns), len(models) + 1
-            figure, axes = panels(
-                rows, columns, height=1.3, widest=4.2, gap_x=0.48, gap_y=0.5, legend_entries=entries
-            )
-            lines: dict[str, Line2D] = {}
-            for axis, pattern in zip(axes.flat, patterns, strict=False):
-                lines |= _panel(axis, part[part["metric"] == pattern], models)
-                axis.set_title(metric_name(pattern))
-            for place, axis in enumerate(axes.flat[: len(patterns)]):
-                axis.set_xlabel("layer" if place + columns >= len(patterns) else "")
-            hide(axes.flat[len(patterns) :])
-            before = Line2D([], [], color=MUTED, linestyle=BEFORE, linewidth=1.4)
-            legend(figure, {**lines, "before fine-tuning": before})
-            pictures.append(picture(figure, ident, str(task)))
+        draw = partial(_draw_lines, part, patterns, models)
+        pictures.append(picture(draw, ident, str(task)))
     return pictures
+
+
+def _draw_lines(part: pd.DataFrame, patterns: Sequence[str], models: Sequence[str], layout: Layout) -> Canvas:
+    columns = layout.columns(len(patterns))
+    rows, names = -(-len(patterns) // columns), [*in_order(part["model"]), TUNED_FROM]
+    figure, axes = panels(layout, rows, columns, height=1.3, gap_x=0.48, gap_y=0.5, names=names)
+    lines: dict[str, Line2D] = {}
+    for axis, pattern in zip(axes.flat, patterns, strict=False):
+        lines |= _panel(axis, part[part["metric"] == pattern], models)
+        title(axis, metric_name(pattern))
+    for place, axis in enumerate(axes.flat[: len(patterns)]):
+        axis.set_xlabel("layer" if place + columns >= len(patterns) else "")
+    hide(axes.flat[len(patterns) :])
+    before = Line2D([], [], color=MUTED, linestyle=BEFORE, linewidth=1.4)
+    legend(figure, {**lines, TUNED_FROM: before})
+    return figure
 
 
 def _panel(axis: Axes, part: pd.DataFrame, models: Sequence[str]) -> dict[str, Line2D]:
@@ -159,22 +167,28 @@ def pattern_maps(heads: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
     for at, (task, part) in enumerate(heads.groupby("task", sort=False), 1):
         ident = f"attention-pattern-changes-{at}-{slug(str(task))}"
         present = [model for model in models if model in set(part["model"])]
-        grid = []
-        for pattern in [name for name in PATTERNS if name in set(part["metric"])]:
-            mine = part[part["metric"] == pattern]
-            most = float(mine["mean"].abs().max()) or 1.0
-            scale = Scale(metric_name(pattern), DIVERGING, -most, most)
-            maps = [_map(mine[mine["model"] == model], model, scale) for model in present]
-            grid += chunks(maps)
-        with style(ident):
-            height = float(np.clip(0.09 * (part["head"].max() + 1), 0.7, 1.2))
-            figure = map_grid(grid, None, height=height, labels=("head", "layer"))
-            pictures.append(picture(figure, ident, str(task)))
+        pictures.append(picture(partial(_draw_maps, part, present), ident, str(task)))
     return pictures
+
+
+def _draw_maps(part: pd.DataFrame, models: list[str], layout: Layout) -> Canvas:
+    """A row of maps per pattern, or, with a single model, several patterns in a row."""
+    by_pattern = []
+    for pattern in [name for name in PATTERNS if name in set(part["metric"])]:
+        of_pattern = part[part["metric"] == pattern]
+        most = float(of_pattern["mean"].abs().max()) or 1.0
+        scale = Scale(metric_name(pattern), DIVERGING, -most, most)
+        by_pattern.append([_map(of_pattern[of_pattern["model"] == model], model, scale) for model in models])
+    if len(models) == 1:
+        maps = [replace(one, title=one.note, note="") for row in by_pattern for one in row]
+        grid = chunks(maps, layout.most_columns)
+    else:
+        grid = [row for maps in by_pattern for row in chunks(maps, layout.most_columns)]
+    height = map_height(part["head"].max() + 1)
+    return map_grid(layout, grid, None, height=height, labels=("head", "layer"))
 
 
 def _map(part: pd.DataFrame, model: str, scale: Scale) -> HeatMap:
     if part.empty:
         return HeatMap(model, np.empty((0, 0)))
-    note = f"{scale.name}, ± {scale.high:.3f}"
-    return HeatMap(model, cell_matrix(part, "head", "layer"), note, scale=scale)
+    return HeatMap(model, cell_matrix(part, "head", "layer"), scale.name, scale=scale)

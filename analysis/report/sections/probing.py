@@ -6,7 +6,9 @@ from microtome.analysis.report.canvas import slug
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted, shown
 from microtome.analysis.report.section import Figure, Section
 from microtome.analysis.report.sections.best_layers import TIED, best_layer_gains, with_tied_layers
-from microtome.analysis.report.sections.layers import layer_curves
+from microtome.analysis.report.sections.classes import probe_classes
+from microtome.analysis.report.sections.confusion import confusion_figure
+from microtome.analysis.report.sections.layers import axes_note, layer_curves
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands, one_run
 from microtome.analysis.report.tables import (
@@ -22,8 +24,8 @@ from microtome.analysis.report.tables import (
 SCORES = (
     "Test score of a probe trained on the frozen states of one layer (higher is better); layer 0 is the "
     "embedding output. The dashed line is the pretrained model, the coloured lines the models after "
-    "fine-tuning, and a dot marks the highest point of its line. The panels of a task share the vertical "
-    "axis. The gap to the dashed line is what fine-tuning changed in what can be read from the layer."
+    "fine-tuning, and a dot marks the highest point of its line. The gap to the dashed line is what "
+    "fine-tuning changed in what can be read from the layer."
 )
 LEVELS = (
     " Grey lines need no model: the majority label, and a bag of words; one that is not drawn lies far below "
@@ -84,6 +86,8 @@ def probing_section(results: Results) -> Section | None:
         probes = results.probes[results.probes["probe"] == probe]
         figures.append(_scores(results, probes, probe))
         figures += [figure for metric in EXTRAS if (figure := _extra(results, probe, metric))]
+        confused = confusion_figure(results, "probe", probe)
+        figures += [confused] if confused else []
     mixed = _mix(results)
     if not figures and mixed is None:
         return None
@@ -92,7 +96,7 @@ def probing_section(results: Results) -> Section | None:
         ident="probing",
         title="Layer-wise probing",
         figures=[*figures, *([mixed] if mixed else [])],
-        more=tables,
+        more=[*tables, *probe_classes(results)],
     )
 
 
@@ -101,7 +105,11 @@ def _scores(results: Results, probes: pd.DataFrame, probe: str) -> Figure:
     ident = f"probing-{slug(probe) or 'unnamed'}"
     return Figure(
         title=f"{_title(probe)} probe, layer by layer",
-        caption=SCORES + (LEVELS if len(baselines) else "") + bands(probes) + _narrow_grid(results, probe),
+        caption=SCORES
+        + axes_note(results.models_in(probes))
+        + (LEVELS if len(baselines) else "")
+        + bands(probes)
+        + _narrow_grid(results, probe),
         pictures=layer_curves(
             probes,
             results.models_in(probes),
@@ -125,7 +133,7 @@ def _extra(results: Results, probe: str, metric: str) -> Figure | None:
     name = metric_name(metric)
     return Figure(
         title=f"{_title(probe)} probe: {name}",
-        caption=EXTRAS[metric] + bands(frame),
+        caption=EXTRAS[metric] + axes_note(results.models_in(frame)) + bands(frame),
         pictures=layer_curves(frame, results.models_in(frame), ident, height=1.3),
         table=_by_layer(frame, f"table-{ident}", f"{name} by layer and share of the data".capitalize()),
         folded=True,
@@ -153,7 +161,7 @@ def _mix(results: Results) -> Figure | None:
     table["metric"] = table["metric"].map(metric_name, na_action="ignore")
     return Figure(
         title="Layer weights of a scalar mix",
-        caption=WEIGHTS + bands(weights),
+        caption=WEIGHTS + axes_note(results.models_in(weights)) + bands(weights),
         pictures=layer_curves(weights, results.models_in(weights), "scalar-mix", height=1.3, markers=centres),
         table=as_table(table, "table-scalar-mix", "Centre of gravity and score of the scalar mix"),
     )

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from microtome.analysis.report.canvas import (
     MUTED,
+    Layout,
     Picture,
     curve,
     hide,
@@ -16,7 +18,7 @@ from microtome.analysis.report.canvas import (
     panels,
     picture,
     short,
-    style,
+    title,
 )
 from microtome.analysis.report.frames import (
     ITEM,
@@ -44,7 +46,8 @@ CURVES = (
     "Primary score of each task on its test part (higher is better; entity F1 and accuracy run from 0 to 1) "
     "against the share of the training data used for fine-tuning, in per cent. At 0 % the task head is "
     "untrained: this is the floor. The dotted line is what always giving the most frequent label scores; "
-    "where it is far from the curves it is left out. A steep start means that little data is enough."
+    "where it is far from the curves it is left out. A steep start means that little data is enough. Each "
+    "task has a vertical axis of its own."
 )
 MAJORITY = "most frequent label"
 DOTS = "Primary score of each task on its test part after fine-tuning; further right is better."
@@ -139,11 +142,13 @@ def learning_curves(
     line at the score of the most frequent label, unless it is far below."""
     tasks = in_order(scores["task"])
     ticks = numbers(scores["fraction"])
-    columns = min(3, len(tasks))
-    lines: dict[str, Line2D] = {}
-    with style("learning-curves"):
-        rows, entries = -(-len(tasks) // columns), scores["model"].nunique() + bool(majority)
-        figure, axes = panels(rows, columns, height=2.6, widest=6.0, gap_y=0.9, legend_entries=entries)
+    present = [model for model in models if model in set(scores["model"])]
+
+    def draw(layout: Layout) -> Canvas:
+        lines: dict[str, Line2D] = {}
+        columns = layout.columns(len(tasks), most=3)
+        rows, names = -(-len(tasks) // columns), [*present, *([MAJORITY] if majority else [])]
+        figure, axes = panels(layout, rows, columns, height=2.6, gap_y=0.9, names=names)
         for axis, task in zip(axes.flat, tasks, strict=False):
             part = scores[scores["task"] == task]
             for model, line in part.groupby("model", sort=False):
@@ -152,14 +157,16 @@ def learning_curves(
                 )
             if task in majority and near(majority[task], part):
                 lines[MAJORITY] = axis.axhline(majority[task], color=MUTED, linewidth=1.1, linestyle=":")
-            axis.set_title(short(task, 40))
+            title(axis, task)
             axis.set_ylabel(metric_name(part["metric"].iloc[0]))
             axis.set_xlabel("training data (%)")
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.margins(y=0.08)
         hide(axes.flat[len(tasks) :])
-        legend(figure, {name: lines[name] for name in [*models, MAJORITY] if name in lines})
-        return [picture(figure, "learning-curves")]
+        legend(figure, {name: lines[name] for name in names if name in lines})
+        return figure
+
+    return [picture(draw, "learning-curves")]
 
 
 def score_dots(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
@@ -167,12 +174,11 @@ def score_dots(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
     tasks = in_order(scores["task"])
     metrics = dict(zip(scores["task"], scores["metric"], strict=True))
     present = [model for model in models if model in set(scores["model"])]
-    lines: dict[str, Line2D] = {}
-    with style("scores"):
-        height = 0.32 * len(tasks) + 0.3
-        figure, axes = panels(
-            1, 1, height=height, widest=6.5, left=2.1, top=0.45, legend_entries=len(present)
-        )
+
+    def draw(layout: Layout) -> Canvas:
+        lines: dict[str, Line2D] = {}
+        height, left = 0.32 * len(tasks) + 0.3, min(2.1, 0.42 * layout.width)
+        figure, axes = panels(layout, 1, 1, height=height, left=left, top=0.45, names=present, exact=True)
         axis = axes[0, 0]
         for at, model in enumerate(present):
             part = scores[scores["model"] == model]
@@ -181,13 +187,16 @@ def score_dots(scores: pd.DataFrame, models: Sequence[str]) -> list[Picture]:
             look = {**model_look(models.index(model)), "linestyle": "none"}
             axis.hlines(places, *spread(part), color=look["color"], linewidth=1.2)
             (lines[model],) = axis.plot(part["mean"], places, markersize=5, **look)
-        names = [f"{short(task, 18)}, {metric_name(metrics[task])}" for task in tasks]
+        longest = int(left / 0.065)
+        names = [short(f"{short(task, 18)}, {metric_name(metrics[task])}", longest) for task in tasks]
         axis.set_yticks(range(len(tasks)), names)
         axis.set_ylim(len(tasks) - 0.5, -0.5)
         axis.set_xlabel(f"score with {percent(scores['fraction'].iloc[0])} of the training data")
         axis.margins(x=0.08)
         legend(figure, lines)
-        return [picture(figure, "scores")]
+        return figure
+
+    return [picture(draw, "scores")]
 
 
 def _offset(at: int, of: int) -> float:

@@ -1,16 +1,18 @@
 """The section of layer similarity: maps of every pair of layers, and how far each layer moved."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Canvas
 
 from microtome.analysis.report.blocks import Block, Panel, blocks, of
-from microtome.analysis.report.canvas import Picture, picture, slug, style
+from microtome.analysis.report.canvas import Layout, Picture, picture, slug
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, over_seeds, percent, pivoted
-from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid, map_height
 from microtome.analysis.report.section import Figure, Section
-from microtome.analysis.report.sections.layers import layer_curves
+from microtome.analysis.report.sections.layers import axes_note, layer_curves
 from microtome.analysis.report.sections.results import Results, adapted_rows, fine_tuned
 from microtome.analysis.report.tables import as_table, estimates
 
@@ -23,7 +25,7 @@ MOVED = (
 )
 MAPS = (
     "Similarity ({measure}) of every pair of layers on the same test tokens. Before: layers of the "
-    "pretrained model with one another; after: of the model fine-fine_tuned on {share} of the training data; "
+    "pretrained model with one another; after: of the model fine-tuned on {share} of the training data; "
     "across: layers before (up) with layers after (right). All maps share the colour scale; 1 is the same"
     " up to rotation and scale."
 )
@@ -76,7 +78,7 @@ def _moved(results: Results, moved: pd.DataFrame, measure: str, *, folded: bool)
     note = " Bands are one standard deviation over seeds." if moved["deviation"].notna().any() else ""
     return Figure(
         title=f"How far fine-tuning moved each layer: {name}",
-        caption=MOVED.format(measure=name) + note,
+        caption=MOVED.format(measure=name) + axes_note(results.models_in(moved)) + note,
         pictures=layer_curves(moved, results.models_in(moved), ident, height=1.4),
         table=as_table(wide, f"table-{ident}", f"{name}, each layer after with itself before"),
         folded=folded,
@@ -106,15 +108,27 @@ def similarity_maps(pairs: pd.DataFrame, models: Sequence[str], name: str, ident
     pictures = []
     for block in blocks(pairs, models):
         key = f"{ident}-{block.name}"
-        with style(key):
-            grid = [
-                [_map(pairs, block, panel, stage) for panel in row]
-                for row in chunks(block.panels)
-                for stage in STAGES
-            ]
-            figure = map_grid(grid, scale, height=1.25, labels=("layer", "layer"), widest=2.6)
-            pictures.append(picture(figure, key, block.heading))
+        pictures.append(picture(partial(_draw_maps, pairs, block, scale), key, block.heading))
     return pictures
+
+
+def _draw_maps(pairs: pd.DataFrame, block: Block, scale: Scale, layout: Layout) -> Canvas:
+    """Models side by side, or the stages of a single model."""
+    if block.heading:
+        keys = [
+            [(panel, stage) for panel in row]
+            for row in chunks(block.panels, layout.most_columns)
+            for stage in STAGES
+        ]
+    else:
+        keys = [
+            row
+            for panel in block.panels
+            for row in chunks([(panel, stage) for stage in STAGES], layout.most_columns)
+        ]
+    grid = [[_map(pairs, block, panel, stage) for panel, stage in row] for row in keys]
+    height = max(1.25, map_height(pairs["layer"].max() + 1))
+    return map_grid(layout, grid, scale, height=height, labels=("layer", "layer"))
 
 
 def _map(pairs: pd.DataFrame, block: Block, panel: Panel, stage: str) -> HeatMap:

@@ -48,7 +48,7 @@ def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, n
     assert list(score) == [0, 1, 2, 3]
     assert score[2] > 0.95
     assert max(score[layer] for layer in (0, 1, 3)) < 0.5
-    assert {row["n"] for row in found.rows} == {SENTENCES * WORDS}
+    assert {row["n"] for row in found.rows if "label" not in row} == {SENTENCES * WORDS}
     assert {row["split"] for row in found.rows} == {"test"}
     primary = by_layer(found, "token_macro_f1", name)[2]
     assert primary["low"] <= primary["value"] <= primary["high"]
@@ -218,7 +218,8 @@ def blurred(make_cache, name, seed, sentences=40):
 
 
 def of_layer(found, layer):
-    return [row for row in found.rows if row["layer"] == layer]
+    """The rows of a layer, without those by class, which only the best of the layers has."""
+    return [row for row in found.rows if row["layer"] == layer and "label" not in row]
 
 
 @pytest.fixture
@@ -320,3 +321,17 @@ def test_each_layer_is_scored_on_dev_where_there_is_one(make_cache):
     on_dev = probe(config.model_copy(update={"strengths": (1.0,)}), train, dev)
     assert rows[2]["value"] == pytest.approx(by_layer(on_dev, "token_macro_f1")[2]["value"], abs=0.05)
     assert not [row for row in probe(config, train, test).rows if row["split"] == "dev"]
+
+
+def test_the_layer_that_is_best_on_dev_has_rows_by_class(make_cache):
+    train, test = planted(make_cache, "a", 1, split="train"), planted(make_cache, "b", 2)
+    dev = planted(make_cache, "c", 3, split="dev")
+    rows = probe(ProbeConfig(codelength=False, controls=False), train, test, dev).rows
+    of_classes = [row for row in rows if "label" in row]
+    assert {(row["layer"], row["probe"], row["split"]) for row in of_classes} == {(2, "linear", "test")}
+    assert {row["label"] for row in of_classes} == {"O", "x", "y"}
+    counts = [row for row in of_classes if row["metric"] == "confusion"]
+    assert sum(row["value"] for row in counts) == SENTENCES * WORDS
+    right = sum(row["value"] for row in counts if row["label"] == row["predicted_label"])
+    accuracy = next(r["value"] for r in rows if r["metric"] == "token_micro_f1" and r["layer"] == 2)
+    assert right / (SENTENCES * WORDS) == pytest.approx(accuracy)

@@ -1,6 +1,24 @@
 """Names of figures, and their themes."""
 
-from microtome.analysis.report.canvas import DARK, LIGHT, MODEL_COLOURS, model_look, short, slug
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from microtome.analysis.report.canvas import (
+    DARK,
+    LIGHT,
+    MODEL_COLOURS,
+    NARROW,
+    WIDE,
+    Layout,
+    model_look,
+    panels,
+    picture,
+    short,
+    slug,
+)
 
 
 def test_names_of_files_hold_nothing_but_letters_and_digits():
@@ -20,3 +38,40 @@ def test_models_beyond_the_palette_are_still_told_apart():
 def test_long_names_are_cut_in_the_middle():
     assert short("abcdefghij", 5) == "ab…ij"
     assert short("abcde", 5) == "abcde"
+
+
+@pytest.mark.parametrize(
+    ("panels", "wide", "narrow"), [(1, 1, 1), (2, 2, 2), (4, 4, 2), (5, 3, 2), (7, 4, 2), (8, 4, 2)]
+)
+def test_panels_stand_in_rows_of_about_the_same_length(panels: int, wide: int, narrow: int):
+    assert (WIDE.columns(panels), NARROW.columns(panels)) == (wide, narrow)
+
+
+def test_three_panels_across_are_one_in_a_narrow_window():
+    assert (WIDE.columns(5, most=3), NARROW.columns(5, most=3)) == (3, 1)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_panels_fill_the_width_of_the_page_however_many_they_are(layout: Layout, columns: int):
+    figure, axes = panels(layout, 1, columns, height=1.0, right=0.12)
+    right = max(axis.get_position().x1 for axis in axes.flat) * figure.get_figwidth()
+    assert figure.get_figwidth() == layout.width
+    assert right == pytest.approx(layout.width - 0.12)
+
+
+def test_a_figure_is_also_a_file_of_its_own_in_plain_colours():
+    def draw(layout: Layout) -> Figure:
+        figure, axes = panels(layout, 1, 1, height=1.0)
+        axes[0, 0].plot([0, 1], color=MODEL_COLOURS[0])
+        return figure
+
+    made = picture(draw, "one")
+    head, text = made.href.split(",", 1)
+    assert head == "data:image/svg+xml;charset=utf-8"
+    assert not set(text) & set("\"<>&'#\n")
+    root = ElementTree.fromstring(unquote(text))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert MODEL_COLOURS[0] in unquote(text)
+    assert "var(" not in unquote(text)
+    assert 'width="346"' in made.narrow

@@ -1,5 +1,6 @@
 """Whether fine-tuning changes attention more in later layers than in earlier ones, and in one most."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +44,15 @@ def attention_by_depth(results: Results, task: str) -> Markup:
     ratios = [ratio for model, layers in by_model.items() if (ratio := late_over_early(model, layers))]
     if not ratios:
         return Markup("")
-    about = f"Attention with {percent(rows['fraction'].iloc[0])} of the training data: "
+    about = f"Attention with {percent(rows['fraction'].iloc[0])} of the training data{_middle(by_model)}: "
     peaks = [peak for model, layers in by_model.items() if (peak := _peak(model, layers, len(models)))]
     return Markup("; ").join([about + _compared(ratios), *peaks]) + "."
+
+
+def _middle(by_model: Mapping[str, pd.DataFrame]) -> str:
+    """That a layer in the middle is left out, where a model has one."""
+    odd = any(layers.shape[1] % 2 for layers in by_model.values())
+    return ", a layer in the middle counting as neither later nor earlier" if odd else ""
 
 
 def late_over_early(model: str, layers: pd.DataFrame) -> LateOverEarly | None:

@@ -147,3 +147,10 @@ def test_layers_that_tie_with_the_best_are_named_and_overlapping_ones_are_no_mov
         "Best layer for a linear probe before → after fine-tuning: m 1 (tied: 1 to 2) → 2 (tied: 1 to 2); no "
         "move is shown (one training run: its luck is in no interval)."
     )
+
+
+def test_a_layer_in_the_middle_is_said_to_be_left_out(results):
+    rows = attention_rows(2, 4)
+    assert "in the middle" not in str(key_findings(results(rows))["pairs"])
+    third = [{**row, "layer": 2} for row in rows if row["layer"] == 1]
+    assert "a layer in the middle counting as neither" in str(key_findings(results([*rows, *third]))["pairs"])

@@ -1,0 +1,52 @@
+"""Heat maps: labels that can be read, values in their cells, colour bars."""
+
+import numpy as np
+import pytest
+
+from microtome.analysis.report.canvas import NARROW, WIDE, Layout, style
+from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_size, chunks, map_grid, map_height
+
+SCALE = Scale("change", "viridis", 0, 1)
+
+
+def drawn(layout: Layout, cells: np.ndarray, **more):
+    with style("maps"):
+        height = map_height(cells.shape[0])
+        return map_grid(
+            layout, [[HeatMap("one", cells, **more)]], SCALE, height=height, labels=("head", "layer")
+        )
+
+
+@pytest.mark.parametrize("heads", [4, 12, 16])
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_every_head_has_a_label_and_room_for_it(layout: Layout, heads: int):
+    cells = np.zeros((heads, 12))
+    axis = drawn(layout, cells).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [str(head) for head in range(heads)]
+    assert cell_size(axis, cells)[1] * 72 >= axis.get_yticklabels()[0].get_fontsize()
+
+
+def test_many_heads_are_labelled_as_far_as_there_is_room():
+    labels = drawn(WIDE, np.zeros((64, 12))).axes[0].get_yticklabels()
+    assert 8 <= len(labels) < 64
+
+
+def test_values_stand_in_cells_that_are_large_enough():
+    texts = [text.get_text() for text in drawn(WIDE, np.array([[0.25, np.nan], [-0.5, 1]])).axes[0].texts]
+    assert {".25", "\N{MINUS SIGN}.50", "1.00"} <= set(texts)
+    small = [text.get_text() for text in drawn(NARROW, np.full((4, 24), 0.25)).axes[0].texts]
+    assert ".25" not in small
+
+
+@pytest.mark.parametrize("scale", [SCALE, None])
+def test_every_map_has_a_colour_bar(scale: Scale | None):
+    own = [Scale("a", "RdBu_r", -1, 1), Scale("b", "RdBu_r", -2, 2)]
+    maps = [HeatMap(one.name, np.zeros((2, 2)), scale=None if scale else one) for one in own]
+    with style("maps"):
+        figure = map_grid(WIDE, [maps], scale, height=1.0, labels=("head", "layer"))
+    assert len(figure.axes) == (3 if scale else 4)
+
+
+def test_rows_of_maps_are_about_equally_long():
+    assert chunks([1, 2, 3, 4, 5], 4) == [[1, 2, 3], [4, 5]]
+    assert chunks([1, 2, 3, 4, 5, 6, 7], 4) == [[1, 2, 3, 4], [5, 6, 7]]
