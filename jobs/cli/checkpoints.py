@@ -11,7 +11,8 @@ from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.data.corpora import CorpusSpec
 from microtome.jobs.kinds.adapt import AdaptConfig, NewModel, adapt_job
 from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
-from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.lora import Lora
 from microtome.jobs.models.source import CHECKPOINT, find_model

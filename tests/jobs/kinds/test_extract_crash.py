@@ -70,12 +70,10 @@ def arrays(store, job):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 8 kB, so that a tiny cache has many."""
-    from microtome.jobs.kinds import extract
+    from microtome.jobs.kinds.extraction import run
 
-    real = extract.CacheWriter
-    monkeypatch.setattr(
-        extract, "CacheWriter", lambda *a, part_bytes, **more: real(*a, part_bytes=8192, **more)
-    )
+    real = run.CacheWriter
+    monkeypatch.setattr(run, "CacheWriter", lambda *a, part_bytes, **more: real(*a, part_bytes=8192, **more))
 
 
 def saved_parts(store):

@@ -37,11 +37,11 @@ def wide(tmp_path, tiny_models):
 @pytest.fixture
 def several_parts(monkeypatch):
     """Parts of a few examples each."""
-    from microtome.jobs.kinds import extract
+    from microtome.jobs.kinds.extraction import run
     from microtome.store.cache import writer
 
     monkeypatch.setattr(
-        extract,
+        run,
         "CacheWriter",
         lambda *args, **more: writer.CacheWriter(*args, **more | {"part_bytes": 16_000}),
     )
