@@ -16,7 +16,8 @@ from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process.tracking import TRACKERS, track_with
-from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
+from microtome.jobs.run.executor import Outcome, Runner, execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.cost import plan_cost

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from microtome.jobs.kinds.extraction.passes import SHARED_RUNS
 from microtome.jobs.kinds.extraction.run import extract
 from microtome.jobs.kinds.extraction.settings import (
     ExtractConfig,
@@ -124,4 +125,5 @@ KIND = Kind(
     needs_gpu=True,
     resumable=True,
     shared=True,
+    shared_runs=SHARED_RUNS,
 )

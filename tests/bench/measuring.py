@@ -168,7 +168,7 @@ class Bench:
             with CacheWriter(
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
-                compute_parts(writer, encodings, self.model, self.tokenizer, self.batch_tokens)
+                compute_parts([writer], encodings, self.model, self.tokenizer, self.batch_tokens)
                 described, staging.files = writer.finish()
             staging.outputs["cache"] = described | {
                 "unit": self.task.kind.unit,

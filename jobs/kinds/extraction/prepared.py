@@ -34,21 +34,32 @@ class Prepared:
 
     def bytes(self) -> int:
         """What the cache will take on disk, uncompressed; a few kB of headers per part aside."""
+        return int(self.bytes_per_example().sum()) + self.table.bytes()
+
+    def bytes_per_example(self) -> np.ndarray:
+        """What each example takes in the parts, uncompressed, int64 [examples]."""
         counts = None if self.rows is None else self.rows.counts
-        return int(self.layout.bytes_per_example(self.table.lengths, counts).sum()) + self.table.bytes()
+        return self.layout.bytes_per_example(self.table.lengths, counts)
 
 
 def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
     """Read and tokenise what an extraction job is to run through the model `name` in `folder`."""
+    return prepare_all([job], folder, name)[0]
+
+
+def prepare_all(jobs: Sequence[ExtractJob], folder: Path, name: str) -> list[Prepared]:
+    """The same of several jobs that are made in one pass (see passes.py): what they run is read and tokenised
+    once."""
     from microtome.jobs.models import loading
 
-    config, options = job.config, job.config.extract
+    config, options = jobs[0].config, jobs[0].config.extract
     task_type = TASK_TYPES[config.type]
     max_length = int(options.max_length or 0)
     model_config = loading.load_config(folder)
-    loading.check_usable(model_config, max_length, options.keep)
+    for job in jobs:
+        loading.check_usable(model_config, max_length, job.config.extract.keep)
     tokenizer = loading.load_tokenizer(folder, name)
-    rows = read_as_planned(job.sources.data, config.split, job.inputs["data"])
+    rows = read_as_planned(jobs[0].sources.data, config.split, jobs[0].inputs["data"])
     kept_rows = sample(len(rows), options.examples, options.sample_seed)
     examples = [rows[index] for index in kept_rows]
     encoder = Encoder(tokenizer, max_length=max_length)
@@ -57,14 +68,18 @@ def prepare(job: ExtractJob, folder: Path, name: str) -> Prepared:
     labels = task_type.cached_labels(examples, task_type.classes(config.labels))
     documents = np.array(document_numbers(rows))[kept_rows]
     table = example_table(examples, encodings, labels, kept_rows, documents)
-    return Prepared(
-        encodings,
-        table,
-        cache_layout(model_config, options, loading.is_causal(model_config)),
-        None if options.tokens == "all" else token_rows(table, options.tokens, task_type.unit),
-        tokenizer,
-        "attention" in options.keep and architecture_of(model_config.to_dict()).sinks,
-    )
+    causal, sinks = loading.is_causal(model_config), architecture_of(model_config.to_dict()).sinks
+    return [
+        Prepared(
+            encodings,
+            table,
+            cache_layout(model_config, kept, causal),
+            None if kept.tokens == "all" else token_rows(table, kept.tokens, task_type.unit),
+            tokenizer,
+            "attention" in kept.keep and sinks,
+        )
+        for kept in (job.config.extract for job in jobs)
+    ]
 
 
 def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Layout:

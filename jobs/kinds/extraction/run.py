@@ -1,111 +1,158 @@
-"""Runs an extraction: tokenises everything, then writes the parts that are not there yet."""
+"""Runs extractions: tokenises everything, then writes the parts of the caches that are not there yet.
 
+Caches of the same examples, of which different things are kept, come of one pass.
+"""
+
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from microtome.jobs.kinds.extraction.parts import BEYOND_FLOAT16, WrittenWider, compute_parts, pinned_memory
-from microtome.jobs.kinds.extraction.prepared import Prepared, prepare
-from microtome.jobs.kinds.extraction.settings import ExtractConfig, ExtractJob
+import numpy as np
+
+from microtome.jobs.kinds.extraction.backbone import LoadedBackbone
+from microtome.jobs.kinds.extraction.parts import WrittenWider, compute_parts, dtype_on_disk, pinned_memory
+from microtome.jobs.kinds.extraction.prepared import Prepared, prepare_all
+from microtome.jobs.kinds.extraction.settings import ExtractJob
+from microtome.jobs.kinds.shared_runs import Making
 from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.artifacts.store import Staging, Store
-from microtome.store.cache.description import CacheDescription, CachedSplit
+from microtome.store.cache.description import CachedSplit
+from microtome.store.cache.layout import plan_parts
 from microtome.store.cache.writer import CacheWriter
-from microtome.store.errors import DtypeOverflowError
-from microtome.store.files.checksums import FileRecord
 
-WIDER = "bfloat16"  # dtype on disk that has the range of float32 in the size of float16
+MEGABYTE = 1 << 20
 
 
 def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
-    """Tokenise everything, then fill and write the parts that are not there yet."""
-    from microtome.jobs.models import loading
+    """Make one cache, with a model that is loaded for it."""
+    with LoadedBackbone() as backbone:
+        extract_in_one_pass([Making(job, staging)], store, backbone)
 
-    config, options, source = job.config, job.config.extract, job.sources.checkpoint
-    task, task_type = job.sources.data.task, TASK_TYPES[config.type]
-    folder = source.folder(store, staging.scratch)
-    prepared = prepare(job, folder, source.name)
-    device, use = loading.best_device(), DeviceUse()
-    if prepared.sinks:
-        log_progress(
-            "attention sinks: a learned weight takes a share of each row, so that rows sum to less than 1"
+
+def extract_in_one_pass(makings: Sequence[Making], store: Store, backbone: LoadedBackbone) -> None:
+    """Tokenise everything, then fill and write the parts that are not there yet of every cache. The jobs are
+    of one checkpoint and of the same examples."""
+    source = makings[0].job.sources.checkpoint
+    folder = backbone.folder(source, store, makings[0].staging.scratch)
+    prepared = prepare_all([making.job for making in makings], folder, source.name)
+    use = DeviceUse()
+    _say_what_is_special(prepared)
+    finished = False
+    while not finished:
+        with contextlib.suppress(WrittenWider):
+            _write(makings, prepared, backbone)
+            finished = True
+    used = _share_of(use.noted(), len(makings))
+    for staging in (making.staging for making in makings if not making.staging.overtaken):
+        staging.provenance.update(provenance(), **used)
+
+
+def _write(makings: Sequence[Making], prepared: Sequence[Prepared], backbone: LoadedBackbone) -> None:
+    """Fill and write the parts that are not there yet, and say of each cache what its manifest needs, unless
+    another process has finished it."""
+    stagings = [making.staging for making in makings]
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(writer) for writer in _writers(makings, prepared, backbone.device)]
+        for writer in writers:
+            count, parts = len(writer.examples.rows), len(writer.parts)
+            to_do = len(writer.missing())
+            log_progress(f"{count} examples in {parts} {writer.form.format} parts, {to_do} to do")
+        _compute(makings, writers, prepared, backbone)
+        for staging in stagings:
+            staging.stop_sharing()
+        for staging in stagings:
+            staging.wait_for_others()
+        # What is missing now was claimed by a process that died.
+        left = [i for i, staging in enumerate(stagings) if not staging.overtaken]
+        _compute(*([each[i] for i in left] for each in (makings, writers, prepared)), backbone)
+        for i in left:
+            description, stagings[i].files = writers[i].finish(_split(makings[i].job, prepared[i]))
+            description.write(stagings[i].outputs)
+
+
+def _compute(
+    makings: Sequence[Making],
+    writers: Sequence[CacheWriter],
+    prepared: Sequence[Prepared],
+    backbone: LoadedBackbone,
+) -> None:
+    """One pass for all caches that have the same parts; a cache that was begun with other parts by itself."""
+    alike: dict[tuple[range, ...], list[int]] = {}
+    for i, writer in enumerate(writers):
+        if writer.missing() and not makings[i].staging.overtaken:
+            alike.setdefault(tuple(writer.parts), []).append(i)
+    for numbers in alike.values():
+        options = [makings[i].job.config.extract for i in numbers]
+        attentions = any("attention" in each.keep for each in options)
+        model = backbone.model(attentions=attentions, compute=options[0].compute)
+        limits = [each.batch_tokens for each in options if each.batch_tokens]
+        first = prepared[numbers[0]]
+        fitting = min(limits) if limits else None
+        compute_parts([writers[i] for i in numbers], first.encodings, model, first.tokenizer, fitting)
+
+
+def _writers(makings: Sequence[Making], prepared: Sequence[Prepared], device: Any) -> list[CacheWriter]:
+    """A writer of each cache, not opened yet. All have the same parts, which are of one size together."""
+    size = min(making.job.config.extract.part_megabytes for making in makings) * MEGABYTE
+    ends: list[int] = []
+    if len(makings) > 1:
+        sizes = np.sum([each.bytes_per_example() for each in prepared], axis=0)
+        ends = [part.stop for part in plan_parts(sizes, size)]
+    writers = []
+    for making, each in zip(makings, prepared, strict=True):
+        options, staging = making.job.config.extract, making.staging
+        writers.append(
+            CacheWriter(
+                staging.path,
+                staging.scratch,
+                replace(each.layout, dtype=dtype_on_disk(options.dtype, staging.scratch)),
+                each.table,
+                rows=each.rows,
+                part_format=options.format,
+                compression=options.compression,
+                part_bytes=size,
+                ends=ends,
+                allocate=pinned_memory if device.type == "cuda" else None,
+                written=staging.send_progress,
+            )
         )
-    split = CachedSplit(
+    return writers
+
+
+def _split(job: ExtractJob, prepared: Prepared) -> CachedSplit:
+    """What the cache says of the split that it is of."""
+    config, task = job.config, job.sources.data.task
+    task_type = TASK_TYPES[config.type]
+    return CachedSplit(
         task=task.name,
         split=config.split,
         unit=task_type.unit,
         classes=tuple(task_type.classes(config.labels)),
         credentialed=task.credentialed,
-        segments=options.segments,
-        max_length=int(options.max_length or 0),
+        segments=config.extract.segments,
+        max_length=int(config.extract.max_length or 0),
         truncated_words=sum(e.truncated_words for e in prepared.encodings),
-        compute=options.compute,
+        compute=config.extract.compute,
     )
-    cut = sum(encoding.mentions_cut for encoding in prepared.encodings)
+
+
+def _say_what_is_special(prepared: Sequence[Prepared]) -> None:
+    if any(each.sinks for each in prepared):
+        log_progress(
+            "attention sinks: a learned weight takes a share of each row, so that rows sum to less than 1"
+        )
+    cut = sum(encoding.mentions_cut for encoding in prepared[0].encodings)
     if cut:
         log_progress(f"{cut} relations have a mention beyond max_length: probes leave them out")
-    written = None
-    while written is None:
-        layout = replace(prepared.layout, dtype=_dtype_on_disk(options, staging.scratch))
-        try:
-            written = _write(replace(prepared, layout=layout), split, options, folder, device, staging)
-        except DtypeOverflowError as error:
-            if layout.dtype != "float16":
-                raise
-            (staging.scratch / BEYOND_FLOAT16).touch()
-            log_progress(f"{error}: the cache is written in {WIDER}, from its first part on")
-        except WrittenWider:
-            log_progress(f"another process met values beyond float16: the cache is written in {WIDER}")
-    if not written:
-        return
-    description, staging.files = written
-    description.write(staging.outputs)
-    staging.provenance.update(provenance(), **use.noted())
 
 
-def _write(
-    prepared: Prepared,
-    split: CachedSplit,
-    options: ExtractConfig,
-    folder: Path,
-    device: Any,
-    staging: Staging,
-) -> tuple[CacheDescription, dict[str, FileRecord]] | tuple[()]:
-    """Fill and write the parts that are not there yet; what the manifest says of them, or nothing if another
-    process has finished this cache."""
-    from microtome.jobs.models import loading
-
-    with CacheWriter(
-        staging.path,
-        staging.scratch,
-        prepared.layout,
-        prepared.table,
-        rows=prepared.rows,
-        part_format=options.format,
-        compression=options.compression,
-        part_bytes=options.part_megabytes << 20,
-        allocate=pinned_memory if device.type == "cuda" else None,
-        written=staging.send_progress,
-    ) as writer:
-        count, parts = len(prepared.encodings), len(writer.parts)
-        log_progress(f"{count} examples in {parts} {writer.form.format} parts, {len(writer.missing())} to do")
-        for others_are_done in (False, True):
-            if others_are_done:
-                staging.wait_for_others()  # what is missing now was claimed by a process that died
-            if staging.overtaken:
-                return ()
-            if writer.missing():
-                attentions = "attention" in options.keep
-                model = loading.load_backbone(folder, device, attentions=attentions, compute=options.compute)
-                compute_parts(writer, prepared.encodings, model, prepared.tokenizer, options.batch_tokens)
-        return writer.finish(split)
-
-
-def _dtype_on_disk(options: ExtractConfig, scratch: Path) -> str:
-    """All parts of a cache have one dtype, whichever processes write them: a file in the folder that they
-    share says that float16 does not do."""
-    beyond = options.dtype == "float16" and (scratch / BEYOND_FLOAT16).exists()
-    return WIDER if beyond else options.dtype
+def _share_of(used: dict[str, Any], caches: int) -> dict[str, Any]:
+    """What one of the caches took of the device, so that the sum over them is what was used."""
+    shared = {
+        name: round(used[name] / caches, 3) for name in ("device_seconds", "energy_joules") if name in used
+    }
+    return used | shared

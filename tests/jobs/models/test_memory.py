@@ -86,5 +86,5 @@ def test_an_extraction_on_a_gpu_begins_with_what_fits(monkeypatch):
     monkeypatch.setattr(parts, "log_progress", lines.append)
     writer = SimpleNamespace(largest_part=lambda: 1000)
     encodings = [SimpleNamespace(sequences=(60,)), SimpleNamespace(sequences=(7, 9))]
-    assert parts.tokens_that_fit(writer, encodings, model) == 4096
+    assert parts.tokens_that_fit([writer], encodings, model) == 4096
     assert lines == ["4096 tokens per forward pass, so that 60 tokens of a text fit into memory"]
