@@ -17,6 +17,7 @@ from microtome.jobs.kinds.generate import write_lines
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
+from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
@@ -79,6 +80,7 @@ class AnswerConfig(Config):
     )
     limit: int | None = Field(None, ge=1, description="at most so many examples, a seeded sample")
     batch_size: int = runtime(8, "questions that go through the model together", ge=1)
+    device_map: DeviceMap = runtime("one", ABOUT_DEVICE_MAP)
 
     @model_validator(mode="after")
     def _shots_are_drawn(self) -> Self:
@@ -166,6 +168,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         shots=choose_shots(train, [kind.stratum(e) for e in train], config.shots, config.shots_seed),
         chat=config.chat,
         batch_size=config.batch_size,
+        device_map=config.device_map,
         name=source.name,
         log_progress=log_progress,
     )
@@ -264,6 +267,7 @@ def answer(
     shots: Sequence[Example] = (),
     chat: bool = False,
     batch_size: int = 8,
+    device_map: DeviceMap = "one",
     name: str = "",
     log_progress: Callable[[str], None] = lambda text: None,
 ) -> Answers:
@@ -281,7 +285,7 @@ def answer(
     """
     from microtome.jobs.models import causal
 
-    model = causal.load(folder, name)
+    model = causal.load(folder, name, device_map)
     encoder = Encoder(model.tokenizer, max_length=model.positions)
     several = isinstance(examples[0].label, tuple)
     labels = tuple(labels)

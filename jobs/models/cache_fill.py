@@ -40,7 +40,7 @@ class PartFill:
         self, fill: CacheFill, buffer: PartBuffer, encodings: Sequence[Encoding], device: torch.device
     ) -> None:
         self.pieces = _pieces(encodings, buffer)
-        self._fill, self._buffer = fill, buffer
+        self._fill, self._buffer, self._device = fill, buffer, device
         self._array = next((name for name in fill.layout.names() if name != ATTENTION), None)
         self._begin = starts(np.array([len(encoding.input_ids) for encoding in encodings], np.int64))
         self._part = (
@@ -59,6 +59,7 @@ class PartFill:
         index = self._fill.indices.get(name, {}).get(layer)
         if index is None:
             return
+        values = values.to(self._device)  # from another device, of a model that is spread over several
         if name == ATTENTION:
             self._part.put_attention(index, values)
         else:

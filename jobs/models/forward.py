@@ -11,6 +11,7 @@ from microtome.jobs.models.activation_copy import Piece
 from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.cache_fill import CacheFill
 from microtome.jobs.models.capture import SAMPLE_TOKENS, Capture
+from microtome.jobs.models.placement import input_device
 from microtome.store.cache.layout import Layout
 from microtome.store.cache.writer import PartBuffer
 
@@ -100,11 +101,6 @@ def layout_of_all(layouts: Sequence[Layout]) -> Layout:
         attention_layers=layers(lambda each: each.attention_layers),
         sites=tuple(sites.values()),
     )
-
-
-def input_device(model: Any) -> torch.device:
-    """Where a model takes its inputs: the device of its first weights that are on one."""
-    return next(model.parameters()).device
 
 
 def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:

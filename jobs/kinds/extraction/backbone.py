@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from microtome.jobs.models.placement import DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.store.artifacts.store import Store
 
@@ -19,7 +20,7 @@ class LoadedBackbone:
         self._identity = ""
         self._folder: Path | None = None
         self._model: Any = None
-        self._loaded: tuple[str, bool, str] | None = None  # the weights, whether with attentions, the dtype
+        self._loaded: tuple[str, bool, str, str] | None = None  # weights, with attentions, dtype, device map
 
     def __enter__(self) -> Self:
         return self
@@ -37,16 +38,16 @@ class LoadedBackbone:
             self._identity = source.identity
         return self._folder
 
-    def model(self, *, attentions: bool, compute: str) -> Any:
+    def model(self, *, attentions: bool, compute: str, device_map: DeviceMap = "one") -> Any:
         """The model in the folder that was asked for last (see loading.load_backbone)."""
         from microtome.jobs.models import loading
 
         assert self._folder is not None
-        wanted = self._identity, attentions, compute
+        wanted = self._identity, attentions, compute, device_map
         if self._loaded != wanted:
             self._model = self._loaded = None  # so that memory never holds two
             self._model = loading.load_backbone(
-                self._folder, self.device, attentions=attentions, compute=compute
+                self._folder, self.device, attentions=attentions, compute=compute, device_map=device_map
             )
             self._loaded = wanted
         return self._model

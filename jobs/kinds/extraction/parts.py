@@ -110,12 +110,14 @@ def tokens_that_fit(writers: Sequence[CacheWriter], encodings: Sequence[Encoding
     import torch
 
     from microtome.jobs.models.memory import fitting_tokens
+    from microtome.jobs.models.placement import input_device
 
-    most = BATCH_TOKENS[model.device.type]
-    if model.device.type == "cpu":
+    device = input_device(model)
+    most = BATCH_TOKENS[device.type]
+    if device.type == "cpu":
         return most  # so few tokens fit wherever the weights do
     parts = BUFFERS * sum(writer.largest_part() for writer in writers)
-    free = torch.cuda.mem_get_info(model.device)[0] - parts
+    free = torch.cuda.mem_get_info(device)[0] - parts
     longest = max(length for encoding in encodings for length in encoding.sequences)
     tokens = fitting_tokens(model, longest, most, free)
     if tokens < most:

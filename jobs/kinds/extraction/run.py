@@ -6,7 +6,7 @@ Caches of the same examples, of which different things are kept, come of one pas
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from microtome.jobs.kinds.extraction.parts import WrittenWider, compute_parts, d
 from microtome.jobs.kinds.extraction.prepared import Prepared, prepare_all
 from microtome.jobs.kinds.extraction.settings import ExtractJob
 from microtome.jobs.kinds.shared_runs import Making
+from microtome.jobs.models.placement import DeviceMap
 from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
@@ -25,6 +26,12 @@ from microtome.store.cache.layout import plan_parts
 from microtome.store.cache.writer import CacheWriter
 
 MEGABYTE = 1 << 20
+
+
+class _Cache(NamedTuple):
+    making: Making
+    writer: CacheWriter
+    prepared: Prepared
 
 
 def extract(job: ExtractJob, store: Store, staging: Staging) -> None:
@@ -61,38 +68,35 @@ def _write(makings: Sequence[Making], prepared: Sequence[Prepared], backbone: Lo
             count, parts = len(writer.examples.rows), len(writer.parts)
             to_do = len(writer.missing())
             log_progress(f"{count} examples in {parts} {writer.form.format} parts, {to_do} to do")
-        _compute(makings, writers, prepared, backbone)
+        caches = [_Cache(*cache) for cache in zip(makings, writers, prepared, strict=True)]
+        _compute(caches, backbone)
         for staging in stagings:
             staging.stop_sharing()
         for staging in stagings:
             staging.wait_for_others()
         # What is missing now was claimed by a process that died.
-        left = [i for i, staging in enumerate(stagings) if not staging.overtaken]
-        _compute(*([each[i] for i in left] for each in (makings, writers, prepared)), backbone)
-        for i in left:
-            description, stagings[i].files = writers[i].finish(_split(makings[i].job, prepared[i]))
-            description.write(stagings[i].outputs)
+        left = [cache for cache in caches if not cache.making.staging.overtaken]
+        _compute(left, backbone)
+        for making, writer, each in left:
+            description, making.staging.files = writer.finish(_split(making.job, each))
+            description.write(making.staging.outputs)
 
 
-def _compute(
-    makings: Sequence[Making],
-    writers: Sequence[CacheWriter],
-    prepared: Sequence[Prepared],
-    backbone: LoadedBackbone,
-) -> None:
+def _compute(caches: Sequence[_Cache], backbone: LoadedBackbone) -> None:
     """One pass for all caches that have the same parts; a cache that was begun with other parts by itself."""
-    alike: dict[tuple[range, ...], list[int]] = {}
-    for i, writer in enumerate(writers):
-        if writer.missing() and not makings[i].staging.overtaken:
-            alike.setdefault(tuple(writer.parts), []).append(i)
-    for numbers in alike.values():
-        options = [makings[i].job.config.extract for i in numbers]
+    alike: dict[tuple[range, ...], list[_Cache]] = {}
+    for cache in caches:
+        if cache.writer.missing():
+            alike.setdefault(tuple(cache.writer.parts), []).append(cache)
+    for group in alike.values():
+        options = [cache.making.job.config.extract for cache in group]
         attentions = any("attention" in each.keep for each in options)
-        model = backbone.model(attentions=attentions, compute=options[0].compute)
-        limits = [each.batch_tokens for each in options if each.batch_tokens]
-        first = prepared[numbers[0]]
-        fitting = min(limits) if limits else None
-        compute_parts([writers[i] for i in numbers], first.encodings, model, first.tokenizer, fitting)
+        device_map: DeviceMap = "auto" if any(each.device_map == "auto" for each in options) else "one"
+        model = backbone.model(attentions=attentions, compute=options[0].compute, device_map=device_map)
+        batch_tokens = min((each.batch_tokens for each in options if each.batch_tokens), default=None)
+        first = group[0].prepared
+        writers = [cache.writer for cache in group]
+        compute_parts(writers, first.encodings, model, first.tokenizer, batch_tokens)
 
 
 def _writers(makings: Sequence[Making], prepared: Sequence[Prepared], device: Any) -> list[CacheWriter]:

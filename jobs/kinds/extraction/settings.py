@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.job import Job, Sources
 from microtome.jobs.kinds.planning import Step
+from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.tasks.source import TaskData
 from microtome.store.cache.formats import PART_FORMATS
@@ -85,6 +86,8 @@ class ExtractConfig(Config):
     batch_tokens: int | None = runtime(
         None, "tokens per forward pass with padding; if unset, what suits the device", ge=16
     )
+
+    device_map: DeviceMap = runtime("one", ABOUT_DEVICE_MAP)
 
     @model_validator(mode="after")
     def _layers_are_kept(self) -> "ExtractConfig":
