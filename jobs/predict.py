@@ -17,6 +17,7 @@ from microtome.jobs.data.readers.rows import row_id
 from microtome.jobs.data.readers.soundness import refuse_unsound
 from microtome.jobs.data.readers.spec import DataSpec
 from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
+from microtome.jobs.models.placement import DeviceMap
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.artifacts.store import Artifact
 from microtome.store.errors import InputError
@@ -76,12 +77,17 @@ def read_task_file(path: Path, spec: DataSpec) -> list[Example]:
 
 
 def predict(
-    artifact: Artifact, folder: Path, examples: Sequence[Example], texts: Sequence[str] | None
+    artifact: Artifact,
+    folder: Path,
+    examples: Sequence[Example],
+    texts: Sequence[str] | None,
+    device_map: DeviceMap = "one",
 ) -> Iterator[dict[str, Any]]:
     """One object per example: `id`, `label`, and the probability of each class; for tagging `entities`, with
     character offsets if the plain `texts` are given, else with word numbers.
 
-    What the examples have as labels is not looked at. InputError if they have not as many texts as the task.
+    What the examples have as labels is not looked at. `device_map` may spread the model over several devices.
+    InputError if the examples have not as many texts as the task.
     """
     from microtome.jobs.models.task_model import TaskModel
 
@@ -92,7 +98,7 @@ def predict(
             had = f"{len(example.texts)} text(s), not the {kind.texts} of {checkpoint.type}"
             raise InputError(f"{artifact.name}: example {example.id} has {had}")
     examples = [replace(e, label=_blank(kind, labels, e.words)) for e in examples]
-    model = TaskModel(folder, artifact.path.name, kind, labels, checkpoint.recipe)
+    model = TaskModel(folder, artifact.path.name, kind, labels, checkpoint.recipe, device_map)
     model.threshold = checkpoint.record.threshold
     prepared = model.prepare(examples)
     outputs = model.outputs(prepared)

@@ -9,7 +9,7 @@ from microtome.analysis.probing.probes import PROBES, Probe
 from microtome.analysis.probing.run import probe
 from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.cli.options import options_of
-from microtome.jobs.kinds.extract import ExtractConfig
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.suite.suite import suite_class
 from microtome.store.artifacts.store import Request, Store
 from microtome.store.cache.description import CachedSplit

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -11,9 +11,11 @@ from microtome.jobs.cli.running import run_by_hand, show
 from microtome.jobs.data.corpora import CorpusSpec
 from microtome.jobs.kinds.adapt import AdaptConfig, NewModel, adapt_job
 from microtome.jobs.kinds.checkpoints import FinetunedCheckpoint
-from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.lora import Lora
+from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.tasks import Recipe, load_task
 from microtome.jobs.tasks.source import find_data
@@ -120,8 +122,11 @@ def _note_other_form(artifact: Artifact, options: Mapping[str, Any]) -> None:
 @click.option("--checkpoint", required=True, help="id or name of a fine-tuned model in the store")
 @click.option("--input", "source", required=True, type=UserPath(), help="texts; or with --task, a data file")
 @click.option("--task", help="read the input as the data files of this task are read")
+@click.option("--device-map", type=click.Choice(get_args(DeviceMap)), default="one", help=ABOUT_DEVICE_MAP)
 @click.option("--out", type=UserPath(dir_okay=False), help="file to write; the screen if unset")
-def predict_command(checkpoint: str, source: str, task: str | None, out: str | None) -> None:
+def predict_command(
+    checkpoint: str, source: str, task: str | None, device_map: DeviceMap, out: str | None
+) -> None:
     """Ask a fine-tuned model about new texts; JSON Lines come out.
 
     Plain text has one example per line, the two texts of a pair parted by a tab. JSON Lines (.jsonl) have
@@ -141,5 +146,5 @@ def predict_command(checkpoint: str, source: str, task: str | None, out: str | N
     else:
         examples, texts = read_texts(Path(source), model.kind, model.labels)
     with lines_to(out) as write:
-        for row in predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts):
+        for row in predict(artifact, artifact.contents.path(CHECKPOINT), examples, texts, device_map):
             write(row)

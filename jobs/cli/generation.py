@@ -86,6 +86,7 @@ def _answer(checkpoint: str, task: Task, config: AnswerConfig, out: str | None) 
             shots=choose_shots(train, [task.kind.stratum(e) for e in train], config.shots, config.shots_seed),
             chat=config.chat,
             batch_size=config.batch_size,
+            device_map=config.device_map,
             name=model.name,
         )
         for row in found.rows(examples):

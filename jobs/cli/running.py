@@ -4,7 +4,8 @@ from rich.console import Console
 
 from microtome.jobs.cli.tables import as_table, columns_of
 from microtome.jobs.kinds.job import AnyJob
-from microtome.jobs.run.executor import LocalRunner, execute
+from microtome.jobs.run.executor import execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.run.progress import Screen
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.errors import InputError, MicrotomeError

@@ -16,7 +16,8 @@ from microtome.jobs.cli.tables import as_table
 from microtome.jobs.kinds import KINDS, kinds_of
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process.tracking import TRACKERS, track_with
-from microtome.jobs.run.executor import LocalRunner, Outcome, Runner, execute
+from microtome.jobs.run.executor import Outcome, Runner, execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.suite.cost import plan_cost
@@ -121,7 +122,8 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),
-    help="below 1, jobs share a GPU; a job uses one at most. Given, jobs wait for it; else 1 if there is any",
+    help="below 1, jobs share a GPU; more than one is for jobs with device_map: auto. Given, jobs wait for "
+    "it; else 1 if there is any",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 @click.option(

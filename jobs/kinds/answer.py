@@ -14,6 +14,7 @@ from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.models.answering import Score, answer, answer_scores, choose_shots
+from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
@@ -71,6 +72,7 @@ class AnswerConfig(Config):
     )
     limit: int | None = Field(None, ge=1, description="at most so many examples, a seeded sample")
     batch_size: int = runtime(8, "questions that go through the model together", ge=1)
+    device_map: DeviceMap = runtime("one", ABOUT_DEVICE_MAP)
 
     @model_validator(mode="after")
     def _shots_are_drawn(self) -> Self:
@@ -158,6 +160,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         shots=choose_shots(train, [kind.stratum(e) for e in train], config.shots, config.shots_seed),
         chat=config.chat,
         batch_size=config.batch_size,
+        device_map=config.device_map,
         name=source.name,
         log_progress=log_progress,
     )

@@ -17,6 +17,7 @@ from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
 from microtome.jobs.kinds.questions import Questions, QuestionSource
+from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.device_use import DeviceUse
 from microtome.jobs.process.logs import log_progress
@@ -47,6 +48,7 @@ class GenerateConfig(Config):
     samples: int = Field(1, ge=1, description="continuations per prompt")
     seed: Seed = Field(1, description="of the draws")
     batch_size: int = runtime(8, "prompts or questions that go through the model together", ge=1)
+    device_map: DeviceMap = runtime("one", ABOUT_DEVICE_MAP)
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
@@ -190,7 +192,7 @@ def generate(
     """
     from microtome.jobs.models import causal
 
-    model = causal.load(folder, name)
+    model = causal.load(folder, name, config.device_map)
     room = model.positions - config.max_new_tokens - len(model.before)
     if room < 1:
         places = f"the {model.positions} positions of this model"

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal
 
 from microtome.jobs.kinds.job import Job, SettingsT, SourcesT
 from microtome.jobs.kinds.planning import Planning, Step
+from microtome.jobs.kinds.shared_runs import SharedRuns
 from microtome.store.artifacts.store import Staging, Store
 
 Stage = Literal["training", "generation", "extraction", "analysis"]  # STAGES in this package's __init__
@@ -35,6 +36,7 @@ class Kind(Generic[SettingsT, SourcesT]):
     needs_gpu: bool = False  # of a machine that has any
     resumable: bool = False
     shared: bool = False  # several processes may work on one job
+    shared_runs: SharedRuns | None = None  # one process may run several jobs with one model
 
     def job(
         self,

@@ -12,7 +12,7 @@ from microtome.analysis.pooling import rows_refusal
 from microtome.analysis.probing.settings import ProbeConfig
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import open_cache
-from microtome.jobs.kinds.extract import View
+from microtome.jobs.kinds.extraction.settings import View
 from microtome.jobs.kinds.job import Job, Sources
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import CacheUse, Planning, Step

@@ -11,6 +11,7 @@ import numpy as np
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example, Label
 from microtome.jobs.data.prompts import Prompts, template_about
+from microtome.jobs.models.placement import DeviceMap
 from microtome.jobs.tasks.types.task_type import TaskType
 from microtome.store.errors import InputError
 
@@ -90,6 +91,7 @@ def answer(
     shots: Sequence[Example] = (),
     chat: bool = False,
     batch_size: int = 8,
+    device_map: DeviceMap = "one",
     name: str = "",
     log_progress: Callable[[str], None] = lambda text: None,
 ) -> Answers:
@@ -107,7 +109,7 @@ def answer(
     """
     from microtome.jobs.models import causal
 
-    model = causal.load(folder, name)
+    model = causal.load(folder, name, device_map)
     encoder = Encoder(model.tokenizer, max_length=model.positions)
     several = isinstance(examples[0].label, tuple)
     labels = tuple(labels)

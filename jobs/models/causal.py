@@ -18,6 +18,7 @@ from transformers import (
 
 from microtome.jobs.data.encoding import special_tokens
 from microtome.jobs.models import language, loading
+from microtome.jobs.models.placement import DeviceMap, input_device, on_device
 from microtome.store.errors import InputError, MicrotomeError
 
 UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
@@ -46,11 +47,13 @@ class CausalModel:
         for row, sequence in enumerate(sequences):
             ids[row, longest - len(sequence) :] = torch.tensor(sequence)
             mask[row, longest - len(sequence) :] = 1
-        return ids.to(self.model.device), mask.to(self.model.device)
+        device = input_device(self.model)
+        return ids.to(device), mask.to(device)
 
 
-def load(folder: Path, name: str = "") -> CausalModel:
-    """The model of a folder, in evaluation mode on the best device; `name` is the name in messages.
+def load(folder: Path, name: str = "", device_map: DeviceMap = "one") -> CausalModel:
+    """The model of a folder, in evaluation mode on the best device, or where `device_map` spreads it; `name`
+    is the name in messages.
 
     Raises InputError for a model that is not causal or has no language-modelling head.
     """
@@ -60,12 +63,14 @@ def load(folder: Path, name: str = "") -> CausalModel:
             f"{name or folder} ({config.model_type}) is no causal language model: it cannot continue a text"
         )
     tokenizer = loading.load_tokenizer(folder, name)
-    model, untrained = loading.load_language_model(folder, language.AUTO["clm"], tokenizer.pad_token_id)
+    model, untrained = loading.load_language_model(
+        folder, language.AUTO["clm"], tokenizer.pad_token_id, device_map=device_map
+    )
     if untrained:
         raise InputError(f"{name or folder} has no language-modelling head ({untrained[0]}); it cannot write")
     before, _ = special_tokens(tokenizer)
     positions = loading.max_positions(config) or UNLIMITED
-    return CausalModel(model.to(loading.best_device()).eval(), tokenizer, before, positions)
+    return CausalModel(on_device(model, loading.best_device()).eval(), tokenizer, before, positions)
 
 
 def longest_first(lengths: Sequence[int], size: int) -> Iterable[list[int]]:

@@ -1,94 +1,70 @@
-"""The forward pass that fills a part of a cache: batches of similar length, valid tokens only."""
+"""The forward pass that fills parts of caches: batches of similar length, valid tokens only."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from microtome.jobs.data.encoding import Encoding
-from microtome.jobs.models.activation_copy import DevicePart, HostPart, Piece
+from microtome.jobs.models.activation_copy import Piece
 from microtome.jobs.models.batching import length_sorted_batches, padded
+from microtome.jobs.models.cache_fill import CacheFill
 from microtome.jobs.models.capture import SAMPLE_TOKENS, Capture
-from microtome.jobs.models.rounding import RoundingErrors
-from microtome.jobs.models.row_selection import RowSelection, select_rows
-from microtome.jobs.models.strongest import KeptMass
-from microtome.store.cache.layout import ATTENTION, Layout, starts
-from microtome.store.cache.token_rows import TokenRows
+from microtome.jobs.models.placement import input_device
+from microtome.store.cache.layout import Layout
 from microtome.store.cache.writer import PartBuffer
 
 
 class ForwardPass:
-    """A model that runs the examples of a cache, part by part.
+    """A model that runs examples part by part, for one cache or for several that are of the same examples.
 
-    `encodings` are those of all examples of the cache, `rows` what is kept of their tokens, if not all. What
-    the layout keeps is handed over by the model's own modules as it appears, so that one layer of a batch is
-    in memory at a time. `errors` has how far rounding to int8 has moved the values so far, `mass` how much of
-    the attentions was kept.
+    `encodings` are those of all examples. What the caches keep is handed over by the model's own modules as
+    it appears, so that one layer of a batch is in memory at a time.
     """
 
     def __init__(
         self,
         model: Any,
-        layout: Layout,
+        fills: Sequence[CacheFill],
         encodings: Sequence[Encoding],
         *,
         with_segments: bool,
         pad_token_id: int,
-        rows: TokenRows | None = None,
     ) -> None:
-        self._layout = layout
+        self._fills = fills
         self._encodings = encodings
         self._with_segments = with_segments
         self._pad_token_id = pad_token_id
-        self._device = next(model.parameters()).device
-        self._rows = rows
-        self._begin = starts(np.array([len(encoding.input_ids) for encoding in encodings], np.int64))
-        self.errors = RoundingErrors()
-        self.mass = KeptMass(layout.attention_topk or 0)
-        self._indices = {
-            name: {layer: index for index, layer in enumerate(layout.kept(name))} for name in layout.names()
-        }
+        self._device = input_device(model)
         with torch.inference_mode():
-            self._capture = Capture(model, layout, self._sample())
+            self._capture = Capture(model, layout_of_all([fill.layout for fill in fills]), self._sample())
 
     @torch.inference_mode()
-    def fill(self, buffer: PartBuffer, batch_tokens: int) -> Callable[[], None]:
-        """Run the examples of a part and write their activations into the buffer.
+    def fill(self, buffers: Sequence[PartBuffer | None], batch_tokens: int) -> list[Callable[[], None]]:
+        """Run the examples of a part and write their activations into its buffer in each cache; None stands
+        for a cache that needs no part. Every buffer is of the same examples.
 
-        Sequences are sorted by length into batches; each result goes back to its own place. The buffer
-        holds its values once the function that this returns has come back: on a GPU nothing here waits.
+        Sequences are sorted by length into batches; each result goes back to its own place. A buffer holds
+        its values once its function among those that this returns has come back: on a GPU nothing waits.
         """
-        pieces = _pieces(self._encodings, buffer)
-        part = (
-            HostPart(buffer, self._layout, self.errors, self.mass)
-            if self._device.type == "cpu"
-            else DevicePart(buffer, self._layout, self.errors, self.mass, self._device)
-        )
+        filling = [
+            fill.part(buffer, self._encodings, self._device)
+            for fill, buffer in zip(self._fills, buffers, strict=True)
+            if buffer is not None
+        ]
 
         def receive(name: str, layer: int, values: torch.Tensor) -> None:
-            index = self._indices[name][layer]
-            if name == ATTENTION:
-                part.put_attention(index, values)
-            else:
-                part.put_rows(name, index, values)
+            for part in filling:
+                part.put(name, layer, values)
 
+        pieces = filling[0].pieces
         with self._capture.hooked():
             for indices in length_sorted_batches([piece.length for piece in pieces], batch_tokens):
-                rows = [pieces[i] for i in indices]
-                part.next_batch(rows, self._selection(rows, buffer))
-                self._capture.run(self._batch(rows), receive)
-        return part.finish()
-
-    def _selection(self, pieces: Sequence[Piece], buffer: PartBuffer) -> RowSelection | None:
-        """What is kept of the tokens of a batch; None where all are."""
-        array = next((name for name in self._layout.names() if name != ATTENTION), None)
-        if self._rows is None or array is None:
-            return None
-        firsts = [int(self._begin[piece.example]) + piece.start for piece in pieces]
-        targets = [buffer.window(array, piece.example).start for piece in pieces]
-        spans = [(piece.example, first, piece.length) for piece, first in zip(pieces, firsts, strict=True)]
-        return select_rows(self._rows, spans, targets)
+                for part in filling:
+                    part.next_batch(indices)
+                self._capture.run(self._batch([pieces[i] for i in indices]), receive)
+        return [part.finish() for part in filling]
 
     def _batch(self, rows: Sequence[Piece]) -> dict[str, torch.Tensor]:
         """The model's inputs for some sequences, padded, on its device."""
@@ -107,20 +83,26 @@ class ForwardPass:
         return self._batch([Piece(0, 0, length, 0, 0)])
 
 
+def layout_of_all(layouts: Sequence[Layout]) -> Layout:
+    """A layout with every layer that one of these keeps of a model."""
+
+    def layers(of: Callable[[Layout], Sequence[int]]) -> tuple[int, ...]:
+        return tuple(sorted({layer for layout in layouts for layer in of(layout)}))
+
+    sites = {}
+    for layout in layouts:
+        for site in layout.sites:
+            kept = layers(lambda each, name=site.name: each.kept(name))  # type: ignore[misc]
+            sites[site.name] = replace(site, layers=kept)
+    return replace(
+        layouts[0],
+        heads=max(layout.heads for layout in layouts),
+        hidden_layers=layers(lambda each: each.hidden_layers),
+        attention_layers=layers(lambda each: each.attention_layers),
+        sites=tuple(sites.values()),
+    )
+
+
 def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Values on a device, without waiting for it."""
     return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
-
-
-def _pieces(encodings: Sequence[Encoding], buffer: PartBuffer) -> list[Piece]:
-    """Everything of a part that goes through the model on its own."""
-    array = next((name for name in buffer.begin if name != ATTENTION), None)
-    pieces = []
-    for example in buffer.examples:
-        start = 0
-        token = buffer.window(array, example).start if array else 0
-        pair = buffer.window(ATTENTION, example).start if ATTENTION in buffer.begin else 0
-        for length in encodings[example].sequences:
-            pieces.append(Piece(example, start, length, token + start, pair))
-            start += length
-    return pieces

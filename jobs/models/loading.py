@@ -1,5 +1,6 @@
 """Loading: classes from the checkpoint's own architecture, safetensors only, no remote code."""
 
+import functools
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from microtome.jobs.models.architecture import Architecture, architecture_of
+from microtome.jobs.models.placement import DeviceMap, load_spread, on_device
 from microtome.jobs.models.registry import MODELS
 from microtome.store.cache.layout import PER_HEAD_SITES
 from microtome.store.errors import InputError
@@ -62,28 +64,39 @@ def load_config(folder: Path) -> Any:
 
 
 def load_backbone(
-    folder: Path, device: torch.device, *, attentions: bool = True, compute: str = "float32"
+    folder: Path,
+    device: torch.device,
+    *,
+    attentions: bool = True,
+    compute: str = "float32",
+    device_map: DeviceMap = "one",
 ) -> Any:
     """The model without a head, in evaluation mode; of an encoder and a decoder, the encoder.
 
-    `compute` is the dtype of weights and activations. With `attentions` they can be read; without, they are
-    never made where transformers has a kernel that does without them (scaled dot product attention).
+    It is on `device`, or where `device_map` spreads it. `compute` is the dtype of weights and activations.
+    With `attentions` they can be read; without, they are never made where transformers has a kernel that does
+    without them (scaled dot product attention).
     """
     options = {"attn_implementation": "eager"} if attentions else {}
-    model = load(AutoModel, folder, dtype=getattr(torch, compute), **options)
+    dtype = getattr(torch, compute)
+    model = load_spread(functools.partial(load, AutoModel, folder, dtype, **options), device_map)
+    places = getattr(model, "hf_device_map", None)
     model.config.use_cache = False  # keys and values of all layers, for which nothing here asks
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    return model.to(device).eval()
+        if places is not None:
+            model.hf_device_map = places
+    return on_device(model, device).eval()
 
 
 def load_language_model(
-    folder: Path, auto: Any, pad_token_id: int, dtype: str = "float32"
+    folder: Path, auto: Any, pad_token_id: int, dtype: str = "float32", device_map: DeviceMap = "one"
 ) -> tuple[Any, list[str]]:
     """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
     drawn by torch's seed; `auto` is the masked or the causal auto class."""
     options = {"pad_token_id": pad_token_id, "output_loading_info": True}
-    model, info = load(auto, folder, getattr(torch, dtype), **options)
+    loader = functools.partial(load, auto, folder, getattr(torch, dtype), **options)
+    model, info = load_spread(loader, device_map)
     return model, sorted(info["missing_keys"])
 
 

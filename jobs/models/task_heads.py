@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from microtome.jobs.models import loading
+from microtome.jobs.models.placement import DeviceMap, load_spread
 from microtome.store.errors import InputError
 
 OWN_CLASSES = {
@@ -42,11 +43,13 @@ def load_for_task(
     *,
     mean: bool = False,
     mlp: bool = False,
+    device_map: DeviceMap = "one",
 ) -> Any:
     """The model with the head of a task, which reads the mean of the tokens if `mean` and has a hidden layer
     if `mlp`; a head that the checkpoint lacks is new, drawn by torch's seed."""
     described = "-".join([head, *([MEAN] if mean else []), *([MLP] if mlp else [])])
-    return loading.load(
+    loader = functools.partial(
+        loading.load,
         task_class(loading.load_config(folder), described),
         folder,
         num_labels=len(classes),
@@ -56,6 +59,7 @@ def load_for_task(
         pad_token_id=pad_token_id,
         ignore_mismatched_sizes=True,
     )
+    return load_spread(loader, device_map)
 
 
 def task_class(config: PreTrainedConfig, head: str) -> Any:

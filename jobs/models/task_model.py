@@ -16,6 +16,7 @@ from microtome.jobs.models import loading, task_heads, training
 from microtome.jobs.models.batching import takes_segments
 from microtome.jobs.models.finite import check_weights
 from microtome.jobs.models.losses import Loss, loss_of_classes, loss_of_sets
+from microtome.jobs.models.placement import DeviceMap, input_device, is_spread
 from microtome.jobs.models.windows import joined_windows, mean_of_windows
 from microtome.jobs.tasks import Recipe
 from microtome.jobs.tasks.types.task_type import TaskType
@@ -60,7 +61,13 @@ class TaskModel:
     probability from which a class of a multi-label task is predicted."""
 
     def __init__(
-        self, folder: Path, name: str, kind: TaskType, labels: Sequence[str], recipe: Recipe
+        self,
+        folder: Path,
+        name: str,
+        kind: TaskType,
+        labels: Sequence[str],
+        recipe: Recipe,
+        device_map: DeviceMap = "one",
     ) -> None:
         config = loading.load_config(folder)
         loading.check_usable(config, recipe.max_length)
@@ -81,10 +88,11 @@ class TaskModel:
             self.tokenizer.pad_token_id,
             mean=recipe.pooling == "mean",
             mlp=recipe.head == "mlp",
+            device_map=device_map,
         )
         with_segments = takes_segments(self.model, self.tokenizer)
         self.collator = training.Collator(self.tokenizer.pad_token_id, with_segments)
-        self.device = loading.best_device()
+        self.device = input_device(self.model) if is_spread(self.model) else loading.best_device()
 
     def prepare(self, examples: Sequence[Example]) -> Prepared:
         """Encode examples and place their targets."""

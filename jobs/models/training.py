@@ -16,6 +16,7 @@ from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.finite import check_logits, check_scores, check_weights
 from microtome.jobs.models.losses import Loss
 from microtome.jobs.models.optimisation import SCHEDULES, Schedule, optimizer_class, repeated, restarts
+from microtome.jobs.models.placement import on_device
 from microtome.jobs.models.precision import autocast, compute_dtype
 from microtome.jobs.models.saving import STATE, StateWriter
 from microtome.jobs.process import stopping
@@ -133,7 +134,7 @@ def predict(
     precision: Precision = "auto",
 ) -> list[Any]:
     """Logits of every example in the order given: float32 arrays [classes] or [tokens, classes]."""
-    model.to(device).eval()
+    on_device(model, device).eval()
     results: list[Any] = [None] * len(features)
     lengths = [len(f["input_ids"]) for f in features]
     for indices in length_sorted_batches(lengths, EVALUATION_TOKENS):

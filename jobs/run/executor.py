@@ -4,7 +4,6 @@ import contextlib
 import socket
 import time
 import traceback
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.kinds.shared_runs import Making, RunPass
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import log_progress, logged_to
 from microtome.jobs.run.order import longest_first
@@ -34,12 +34,13 @@ class Finished(NamedTuple):
 
 
 class Runner(Protocol):
-    """Where jobs run. `submit` may queue; `next_finished` waits a little and may come back with nothing."""
+    """Where jobs run. `submit` may queue, and gets jobs that are to share a process together; `next_finished`
+    waits a little and may come back with nothing."""
 
     capacity: int
     store: Store  # where this process looks for what the jobs have made
 
-    def submit(self, job: AnyJob) -> None: ...
+    def submit(self, *jobs: AnyJob) -> None: ...
 
     def next_finished(self) -> Finished | None: ...
 
@@ -71,40 +72,17 @@ class Outcome:
         return not self.failed and not self.skipped
 
 
-class LocalRunner:
-    """Runs one job at a time in this process."""
-
-    capacity = 1
-
-    def __init__(self, root: str | Path) -> None:
-        self.store = Store(root)
-        self._queue: deque[AnyJob] = deque()
-
-    def submit(self, job: AnyJob) -> None:
-        self._queue.append(job)
-
-    def next_finished(self) -> Finished | None:
-        job = self._queue.popleft()
-        return Finished(job, *run_job(job, self.store.reference), socket.gethostname())
-
-    def notices(self) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        pass
-
-
-def run_job(job: AnyJob, root: str | Path) -> tuple[Failure, float]:
+def run_job(job: AnyJob, root: str | Path, run_pass: RunPass | None = None) -> tuple[Failure, float]:
     """Run a job and commit its artifact; returns the failure, if there was one, and the seconds it took.
 
     A job whose artifact is there does nothing; one that has lost files is made again. Everything it prints
-    goes to its log.
+    goes to its log. `run_pass` is what makes it, if not the function of its kind.
     """
     start = time.monotonic()
-    return _run(job, Store(root)), time.monotonic() - start
+    return _run(job, Store(root), run_pass), time.monotonic() - start
 
 
-def _run(job: AnyJob, store: Store) -> Failure:
+def _run(job: AnyJob, store: Store, run_pass: RunPass | None) -> Failure:
     """Run a job with its log open. What the log cannot take never hides why the job failed."""
     log, failure = store.log_path(job.request), None
     try:
@@ -112,7 +90,7 @@ def _run(job: AnyJob, store: Store) -> Failure:
             fetch_log(store, job.request)  # of earlier tries on other machines, which this one goes on from
             try:
                 with logged_to(log, private=job.private):
-                    failure = _made(job, store)
+                    failure = _made(job, store, run_pass)
             finally:
                 send_log(store, job.request)
     except MicrotomeError as error:
@@ -124,7 +102,7 @@ def _run(job: AnyJob, store: Store) -> Failure:
     return failure
 
 
-def _made(job: AnyJob, store: Store) -> Failure:
+def _made(job: AnyJob, store: Store, run_pass: RunPass | None) -> Failure:
     """Make a job's artifact; the failure, if there was one, is the last line of the log."""
     try:
         kind = kind_named(job.kind)
@@ -132,7 +110,10 @@ def _made(job: AnyJob, store: Store) -> Failure:
         with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
             if not staging.overtaken:
                 with model_packages(f"a job of kind {job.kind}"):
-                    kind.run(job, store, staging)
+                    if run_pass is None:
+                        kind.run(job, store, staging)
+                    else:
+                        run_pass([Making(job, staging)], store)
         return None
     except KeyboardInterrupt:
         _say("stopped")
@@ -189,19 +170,33 @@ def execute(
     complete, lost = set(done), dict(unable)
     running: set[str] = set()
     coming = {job.id for job in waiting}
+    keys = {job.id: process_key(job) for job in waiting}
     while waiting or running:
         stopping.stop_if_heard()
         for job in list(waiting):
+            if job.id in running:  # with one before it
+                continue
             reason = _lost_need(job, complete, lost, coming)
             if reason is not None:
                 waiting.remove(job)
                 lost[job.id] = reason
                 outcome.skipped.append((job, reason))
             elif len(running) < runner.capacity and complete.issuperset(job.needs):
-                waiting.remove(job)
-                running.add(job.id)
-                watcher.submitted(job)
-                runner.submit(job)
+                together = [job]
+                if keys[job.id]:
+                    together += [
+                        other
+                        for other in waiting
+                        if other is not job
+                        and keys[other.id] == keys[job.id]
+                        and other.id not in lost
+                        and complete.issuperset(other.needs)
+                    ]
+                for each in together:
+                    waiting.remove(each)
+                    running.add(each.id)
+                    watcher.submitted(each)
+                runner.submit(*together)
         if not running:
             continue
         finished = runner.next_finished()
@@ -220,6 +215,12 @@ def execute(
             lost[job.id] = f"needs {job.name}, which failed"
             outcome.failed.append((job, error))
     return outcome
+
+
+def process_key(job: AnyJob) -> str:
+    """Jobs with the same one share a process; empty for a job that is run by itself."""
+    shared_runs = kind_named(job.kind).shared_runs
+    return f"{job.kind} {shared_runs.process_key(job)}" if shared_runs is not None else ""
 
 
 def _not_found(finished: Finished, store: Store) -> Failure:

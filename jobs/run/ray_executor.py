@@ -9,8 +9,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import last_progress
 from microtome.jobs.run.attempts import WITHOUT_PROGRESS, Attempts
 from microtome.jobs.run.content import Content, ContentOfJobs, content_in_place
-from microtome.jobs.run.executor import Failure, Finished, one_line, run_job
+from microtome.jobs.run.executor import Failure, Finished, one_line
 from microtome.jobs.run.memory import expected_memory
 from microtome.jobs.run.node_check import Expected, node_fault, reply_to
-from microtome.jobs.run.resources import Demand, demand, what_nobody_has
+from microtome.jobs.run.one_process import run_jobs
+from microtome.jobs.run.resources import Demand, demand, most_gpus, what_nobody_has
 from microtome.jobs.run.worker import environment_for_workers, limited_threads, use_settings
 from microtome.store.artifacts.job_logs import fetch_log
 from microtome.store.artifacts.saved_work import saved_work
@@ -53,13 +55,18 @@ class _Reply:
 
 @dataclass
 class _Running:
-    """A job in one or several Ray tasks that share it: which are still running, and what the others
-    replied."""
+    """Jobs of one process, in one or several Ray tasks that share them: which are still running, and what the
+    others replied, of each job in order."""
 
-    job: AnyJob
+    jobs: Sequence[AnyJob]
     demand: Demand
     tasks: set[Any]
-    replies: list[_Reply]
+    replies: list[list[_Reply]]
+
+    @property
+    def name(self) -> str:
+        more = f" and {len(self.jobs) - 1} more" if len(self.jobs) > 1 else ""
+        return f"{self.jobs[0].name}{more}"
 
 
 class RayRunner:
@@ -88,6 +95,7 @@ class RayRunner:
         self.store = Store(root.absolute() if isinstance(root, Path) else root)
         self._cpus, self._tasks = cpus_per_job, tasks_per_extraction
         self._running: dict[Any, _Running] = {}  # by Ray task
+        self._finished: deque[Finished] = deque()
         self._attempts = Attempts()
         self._notices: list[str] = []
         self._nobody_has: list[str] = []  # what no node has of what is asked for, since `_nobody_since`
@@ -117,46 +125,64 @@ class RayRunner:
             self.close()
             raise
 
-    def submit(self, job: AnyJob) -> None:
-        kind = kind_named(job.kind)
+    def submit(self, *jobs: AnyJob) -> None:
+        kind = kind_named(jobs[0].kind)
         gpus = self._gpus if kind.needs_gpu else 0.0
-        asked = demand(gpus=gpus, cpus=self._cpus, memory=self._memory(job))
-        running = _Running(job, asked, set(), [])
+        most = max(most_gpus(job.config) for job in jobs)
+        asked = demand(gpus=gpus, cpus=self._cpus, memory=max(map(self._memory, jobs)), most=most)
+        running = _Running(jobs, asked, set(), [])
         for _ in range(self._tasks if kind.shared else 1):
             self._start(running)
 
     def next_finished(self) -> Finished | None:
+        if not self._finished:
+            self._wait_for_a_task()
+        return self._finished.popleft() if self._finished else None
+
+    def _wait_for_a_task(self) -> None:
+        """Wait a little; if all tasks of some jobs have ended, these are finished."""
         with stopping.held():  # an exception out of a signal would end Ray's own code with an abort
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS)
             if not ready:
                 self._name_what_nobody_has()
-                return None
+                return
             running = self._running.pop(ready[0])
             running.tasks.remove(ready[0])
-            reply = self._reply(running.job, ready[0])
-            if reply.died and self._attempts.goes_on(
-                running.job.id, saved_work(self.store, running.job.request)
-            ):
+            replies = self._replies(running.jobs, ready[0])
+            if replies[0].died and self._attempts.goes_on(running.jobs[0].id, self._saved_work(running.jobs)):
                 self._notices.append(
-                    f"{running.job.name}: {reply.failure}; it is run again from what it has saved"
+                    f"{running.name}: {replies[0].failure}; it is run again from what it has saved"
                 )
                 self._start(running)
-                return None
-            running.replies.append(reply)
-        if running.tasks:
-            return None
-        seconds = max(reply.seconds for reply in running.replies)
+                return
+            running.replies.append(replies)
+        if not running.tasks:
+            self._finished += [
+                self._finished_job(job, [replies[number] for replies in running.replies])
+                for number, job in enumerate(running.jobs)
+            ]
+
+    def _saved_work(self, jobs: Sequence[AnyJob]) -> str:
+        """What changes whenever more of some jobs is saved or done."""
+        done = [job.id for job in jobs if len(jobs) > 1 and self.store.done(job.request) is not None]
+        return " ".join(filter(None, [*done, *(saved_work(self.store, job.request) for job in jobs)]))
+
+    def _finished_job(self, job: AnyJob, replies: Sequence[_Reply]) -> Finished:
+        """What the Ray tasks of a job say of it together."""
+        seconds = max(reply.seconds for reply in replies)
         # One that ended well saw the artifact in place.
-        best = next((reply for reply in running.replies if reply.failure is None), running.replies[0])
+        best = next((reply for reply in replies if reply.failure is None), replies[0])
+        if best.died and self.store.done(job.request) is not None:  # before its worker died with another job
+            best = replace(best, failure=None, died=False)
         if best.failure is None:
-            self._wait_for(running.job)
-        fetch_log(self.store, running.job.request)
+            self._wait_for(job)
+        fetch_log(self.store, job.request)
         failure = best.failure
         if best.died:
             failure = f"{failure}, {WITHOUT_PROGRESS} times in a row without getting any further"
         elif failure and best.node and not self._is_ours:
             failure = f"{failure} (on {best.node})"
-        return Finished(running.job, failure, seconds, best.node)
+        return Finished(job, failure, seconds, best.node)
 
     def notices(self) -> list[str]:
         told, self._notices = self._notices, []
@@ -182,18 +208,20 @@ class RayRunner:
         return (1.0 if asked is None else asked) if has_any else 0.0
 
     def _start(self, running: _Running) -> None:
-        """Submit one Ray task of a job."""
-        job, asked = running.job, running.demand
+        """Submit one Ray task of some jobs."""
+        jobs, asked = running.jobs, running.demand
         task = (
             ray.remote(_work)
             .options(
-                name=job.name,
+                name=running.name,
                 num_cpus=asked.cpus,
                 num_gpus=asked.gpus,
                 memory=asked.memory,
                 max_retries=0,  # `Attempts` decides
             )
-            .remote(job, self._expected, self._settings_of_workers(), asked.threads, self._content_for(job))
+            .remote(
+                jobs, self._expected, self._settings_of_workers(), asked.threads, self._content_for(jobs[0])
+            )
         )
         running.tasks.add(task)
         self._running[task] = running
@@ -276,17 +304,20 @@ class RayRunner:
             self._notices += lines
             self._nobody_since = float("inf")  # once
 
-    def _reply(self, job: AnyJob, task: Any) -> _Reply:
-        """What a finished task sent back, or how it died."""
+    def _replies(self, jobs: Sequence[AnyJob], task: Any) -> list[_Reply]:
+        """What a finished task sent back of each job, or how it died."""
         try:
             return ray.get(task)
         except ray.exceptions.RayTaskError as error:  # its worker lives, but could not even begin
             why = str(error).strip().splitlines()[-1]
-            return _Reply(f"its worker cannot run it: {why}", 0.0, "")
+            return [_Reply(f"its worker cannot run it: {why}", 0.0, "")] * len(jobs)
         except ray.exceptions.RayError as error:
             why = one_line(error).partition(". ")[0]
-            last = last_progress(self.store.log_path(job.request))
-            return _Reply(f"its worker died{f' after {last!r}' if last else ''}: {why}", 0.0, "", died=True)
+            lasts = [last_progress(self.store.log_path(job.request)) for job in jobs]
+            return [
+                _Reply(f"its worker died{f' after {last!r}' if last else ''}: {why}", 0.0, "", died=True)
+                for last in lasts
+            ]
 
     def _wait_for(self, job: AnyJob) -> None:
         """Until the artifact of a job shows here, if it soon does."""
@@ -316,27 +347,35 @@ def _check_node(expected: Expected, settings: dict[str, str] | None) -> str:
 
 
 def _work(
-    job: AnyJob, expected: Expected, settings: dict[str, str] | None, threads: int, content: Content | None
-) -> _Reply:
-    """One Ray task; on a cluster with the `settings` of its driver's environment, and after a look at the
-    store, since the node may have come later. When its driver cancels it, or its worker gets a SIGTERM of its
-    own, the job saves what it can; after a SIGTERM the worker is gone, and the driver has it run again
-    elsewhere."""
+    jobs: Sequence[AnyJob],
+    expected: Expected,
+    settings: dict[str, str] | None,
+    threads: int,
+    content: Content | None,
+) -> list[_Reply]:
+    """One Ray task, and what it says of each job; on a cluster with the `settings` of its driver's
+    environment, and after a look at the store, since the node may have come later. When its driver cancels
+    it, or its worker gets a SIGTERM of its own, a job saves what it can; after a SIGTERM the worker is gone,
+    and the driver has the jobs run again elsewhere."""
     node = _this_node()
     use_settings(settings or {})
     fault = node_fault(expected, node, "") if settings is not None else ""
     if fault:
-        return _Reply(fault, 0.0, node)
+        return [_Reply(fault, 0.0, node)] * len(jobs)
+    replies: dict[str, _Reply] = {}
+    rest = _Reply("stopped", 0.0, node)
     with stopping.listening():
         try:
-            with limited_threads(threads), content_in_place(job, content) as job_here:
-                return _Reply(*run_job(job_here, expected.store), node)
+            with limited_threads(threads), contextlib.ExitStack() as stack:
+                here = [stack.enter_context(content_in_place(job, content)) for job in jobs]
+                for ran in run_jobs(here, expected.store):
+                    replies[ran.job.id] = _Reply(ran.failure, ran.seconds, node)
         except MicrotomeError as error:
-            return _Reply(one_line(error), 0.0, node)
+            rest = _Reply(one_line(error), 0.0, node)
         except KeyboardInterrupt:
             if stopping.heard() is signal.SIGTERM:
                 sys.exit(stopping.exit_status())
-            return _Reply("stopped", 0.0, node)
+    return [replies.get(job.id, rest) for job in jobs]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-MOST_GPUS = 1.0  # that one job can use
+from microtome.store.config import Config
+
+MOST_GPUS = 1.0  # that a job can use whose model is on one
 GIGABYTE = 1 << 30
 
 
@@ -23,10 +25,17 @@ class Demand:
         return {name: amount for name, amount in named.items() if amount}
 
 
-def demand(*, gpus: float, cpus: int, memory: int) -> Demand:
-    """Of a job that is given `gpus` and `cpus`. One with a GPU holds no CPU, so that jobs without one
-    never take the place that it waits for; it still runs as many threads."""
-    return Demand(cpus=0 if gpus else cpus, gpus=min(gpus, MOST_GPUS), memory=memory, threads=cpus)
+def most_gpus(settings: Config) -> float:
+    """How many GPUs a job of these settings can use: those that the run gives it, if its model is spread."""
+    levels = [settings, *(value for _, value in settings if isinstance(value, Config))]
+    spread = any(getattr(level, "device_map", "one") == "auto" for level in levels)
+    return float("inf") if spread else MOST_GPUS
+
+
+def demand(*, gpus: float, cpus: int, memory: int, most: float = MOST_GPUS) -> Demand:
+    """Of a job that is given `gpus`, of which it can use `most`, and `cpus`. One with a GPU holds
+    no CPU, so that jobs without one never take the place that it waits for; it still runs as many threads."""
+    return Demand(cpus=0 if gpus else cpus, gpus=min(gpus, most), memory=memory, threads=cpus)
 
 
 def what_nobody_has(waiting: Iterable[Demand], nodes: Iterable[Mapping[str, float]]) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Container, Mapping
 
 from microtome.jobs.data.code_version import READING, code_version
-from microtome.jobs.kinds.extract import ExtractJob, prepare
+from microtome.jobs.kinds.extraction.prepared import prepare
+from microtome.jobs.kinds.extraction.settings import ExtractJob
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.suite.plan import Plan

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, create_model, field_validator, model_va
 from microtome.jobs.kinds import KINDS, all_kinds
 from microtome.jobs.kinds.adapt import AdaptConfig
 from microtome.jobs.kinds.adapt import plan_model as plan_adapted_model
-from microtome.jobs.kinds.extract import View
+from microtome.jobs.kinds.extraction.settings import View
 from microtome.jobs.kinds.planning import CacheUse, Planning, Step, StepT
 from microtome.jobs.kinds.randomise import RandomConfig
 from microtome.jobs.kinds.randomise import plan_model as plan_random_model

@@ -13,7 +13,9 @@ from microtome.jobs.data.corpora import read_documents
 from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import SPLITS
 from microtome.jobs.kinds.adapt import AdaptJob
-from microtome.jobs.kinds.extract import BATCH_TOKENS, ExtractJob, prepare
+from microtome.jobs.kinds.extraction.parts import BATCH_TOKENS
+from microtome.jobs.kinds.extraction.prepared import prepare
+from microtome.jobs.kinds.extraction.settings import ExtractJob
 from microtome.jobs.kinds.finetune import FinetuneJob
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.models.compute import FROZEN_PASSES, TRAINING_PASSES, ModelShape, Texts, shape_of

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from microtome.analysis.probing.settings import ProbeConfig
     from microtome.analysis.similarity import linear_cka
     from microtome.analysis.similarity_settings import SimilarityConfig
-    from microtome.jobs.kinds.extract import ExtractConfig
+    from microtome.jobs.kinds.extraction.settings import ExtractConfig
     from microtome.jobs.notebook import (
         compare_attention,
         compare_similarity,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ActivationCache": "microtome.store.cache.reader",
     "AttentionConfig": "microtome.analysis.attention.compare",
-    "ExtractConfig": "microtome.jobs.kinds.extract",
+    "ExtractConfig": "microtome.jobs.kinds.extraction.settings",
     "MicrotomeError": "microtome.store.errors",
     "ProbeConfig": "microtome.analysis.probing.settings",
     "Recipe": "microtome.jobs.tasks.recipe",

@@ -1,6 +1,7 @@
 """Artifacts: folders that exist if and only if they are complete. Here they are made and removed."""
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -21,7 +22,14 @@ from microtome.store.artifacts.shared_catalogue import SharedCatalogue, default_
 from microtome.store.artifacts.time_spent import Spent, TimeSpent
 from microtome.store.errors import MicrotomeError, StoreError
 from microtome.store.files.checksums import FileRecord, record_files
-from microtome.store.files.locks import is_held, lock_first_unused, lock_shared, make_exclusive, release
+from microtome.store.files.locks import (
+    is_held,
+    lock_first_unused,
+    lock_shared,
+    make_exclusive,
+    release,
+    stop_sharing,
+)
 from microtome.store.files.operations import remove_if_empty, remove_unfinished_writes, why_unwritable
 from microtome.store.files.owners import held_by_this_machine
 from microtome.store.files.paths import place, there
@@ -49,6 +57,7 @@ class Staging:
     path: Path
     request: Request
     wait_for_others: Callable[[], None]  # of a shared folder: until no other process works in it
+    stop_sharing: Callable[[], None] = lambda: None  # of several, before any is waited for
     overtaken: bool = False
     # To be told of the files and folders that a job goes on from, in case this machine is lost.
     send_progress: Callable[[Sequence[Path]], None] = field(default=lambda paths: None)
@@ -99,7 +108,14 @@ class Store(SharedCatalogue):
             overtaken = self.find(request) is not None
             resumes = resumable and not overtaken
             spent = made_here.spent = TimeSpent(folder / SCRATCH) if resumes else None
-            staging = Staging(folder, request, wait_for_others, overtaken, made_here.send_progress)
+            staging = Staging(
+                folder,
+                request,
+                wait_for_others,
+                functools.partial(stop_sharing, lock),
+                overtaken,
+                made_here.send_progress,
+            )
             going_on = made_here.going_on_in(folder) if resumes else contextlib.nullcontext()
             try:
                 with self._in_our_words(folder), going_on:

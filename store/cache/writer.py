@@ -9,7 +9,8 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +55,7 @@ class Form:
     format: str
     compression: str
     part_bytes: int
+    ends: tuple[int, ...] = ()  # the example after the last of each part; from `part_bytes` if there is none
 
 
 @dataclass
@@ -88,7 +90,8 @@ class CacheWriter:
     A cache that another writer began goes on in the form that was begun: `form`, whatever is asked for.
     `allocate` gives the memory that parts are filled in (pinned, where a GPU copies into it). `written` is
     told, after each part, of all that another writer needs to go on. `rows` are what is kept of the tokens,
-    if not all of them.
+    if not all of them. `ends` are where each part ends, if `part_bytes` is not to decide: caches of the same
+    examples that have the same parts can be filled in one pass.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class CacheWriter:
         part_format: str = "zarr",
         compression: str = "none",
         part_bytes: int = PART_BYTES,
+        ends: Sequence[int] = (),
         allocate: Allocate | None = None,
         written: Callable[[Sequence[Path]], None] = lambda paths: None,
     ) -> None:
@@ -111,14 +115,19 @@ class CacheWriter:
         self.examples = examples
         self.rows = rows
         self._row_counts = examples.lengths if rows is None else rows.counts
-        self.form = self._begun(Form(part_format, compression, part_bytes))
+        self.form = self._begun(Form(part_format, compression, part_bytes, tuple(ends)))
         self.format = PART_FORMATS[self.form.format]
-        self.parts = plan_parts(
-            layout.bytes_per_example(examples.lengths, self._row_counts), self.form.part_bytes
+        self.parts = (
+            [range(start, end) for start, end in pairwise((0, *self.form.ends))]
+            if self.form.ends
+            else plan_parts(
+                layout.bytes_per_example(examples.lengths, self._row_counts), self.form.part_bytes
+            )
         )
         self._allocate = allocate or aligned_memory
         self._written = written
         self._memory: list[np.ndarray] = []
+        self._buffers_given = 0
         self._claims: dict[int, BaseFileLock] = {}  # by number of the part
         self._thread = ThreadPoolExecutor(1, "write")
         self._writing: Future[None] | None = None
@@ -142,16 +151,23 @@ class CacheWriter:
 
     def claims(self) -> Iterator[PartBuffer]:
         """Buffers to fill and submit, one after the other: each part that is not on disk and that no other
-        process works on. The memory of a buffer is used again for the one after the next."""
-        missing = self.missing()
-        turn = 0
-        for number in missing:
-            if self._claim(number):
-                if len(self._memory) < BUFFERS:
-                    largest = max(self._memory_of(self.parts[n]) for n in missing)
-                    self._memory.append(self._allocate(largest))
-                yield self._buffer(number, self._memory[turn % len(self._memory)])
-                turn += 1
+        process works on."""
+        for number in self.missing():
+            buffer = self.claim(number)
+            if buffer is not None:
+                yield buffer
+
+    def claim(self, number: int) -> PartBuffer | None:
+        """The buffer of a part, to fill and submit; None if it is on disk or another process works on it. The
+        memory of a buffer is used again for the one after the next."""
+        if not self._claim(number):
+            return None
+        if len(self._memory) < BUFFERS:
+            largest = max(self._memory_of(self.parts[n]) for n in {number, *self.missing()})
+            self._memory.append(self._allocate(largest))
+        memory = self._memory[self._buffers_given % BUFFERS]
+        self._buffers_given += 1
+        return self._buffer(number, memory)
 
     def submit(self, buffer: PartBuffer, ready: Callable[[], None] = lambda: None) -> None:
         """Write a filled part in the background, once the one before is written; raises what that raised.
@@ -201,6 +217,7 @@ class CacheWriter:
         with FileLock(lock_path(path)):
             with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
                 begun = Form(**json.loads(path.read_text("utf-8")))
+                begun = replace(begun, ends=tuple(begun.ends))
                 if begun.format in PART_FORMATS:
                     return begun
             write_json(path, asdict(wanted))

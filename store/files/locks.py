@@ -67,6 +67,12 @@ def make_exclusive(lock: int) -> None:
     _flock(lock)
 
 
+def stop_sharing(lock: int) -> None:
+    """Let go of a lock that stays open. Who waits for several shared locks lets go of all of them first, or
+    two that wait for each other would wait without end."""
+    fcntl.flock(lock, fcntl.LOCK_UN)
+
+
 def release(lock: int, folder: Path) -> None:
     """Close a lock; its file is removed too if the folder no longer exists."""
     with contextlib.suppress(OSError):

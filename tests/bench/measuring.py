@@ -16,8 +16,10 @@ from microtome.jobs.data.encoding import Encoder
 from microtome.jobs.data.examples import Example
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.demo.corpus import biomedical_text, ner_sentences
-from microtome.jobs.kinds import extract
-from microtome.jobs.kinds.extract import ExtractConfig, cache_layout, compute_parts, example_table
+from microtome.jobs.kinds.extraction import parts
+from microtome.jobs.kinds.extraction.parts import compute_parts
+from microtome.jobs.kinds.extraction.prepared import cache_layout, example_table
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.models import loading, tiny_models
 from microtome.jobs.models.batching import length_sorted_batches, padded, takes_segments
 from microtome.jobs.tasks import load_task
@@ -128,7 +130,7 @@ class Bench:
         self.model = loading.load_backbone(self.model_folder, self.device)
         encoder = Encoder(self.tokenizer, max_length=128)
         self.encodings = [encoder.encode(e) for e in self.sentences]
-        self.batch_tokens = extract.BATCH_TOKENS[device]
+        self.batch_tokens = parts.BATCH_TOKENS[device]
         self.store = Store(folder / "store")
 
     def tokens(self, examples: int) -> int:
@@ -161,12 +163,12 @@ class Bench:
         table = example_table(sentences, encodings, labels, rows.tolist(), rows)
         config = self.model.config
         layout = cache_layout(config, ExtractConfig(format=form), loading.is_causal(config))
-        pinned = extract.pinned_memory if self.device.type == "cuda" else None
+        pinned = parts.pinned_memory if self.device.type == "cuda" else None
         with self.store.begin(request) as staging:
             with CacheWriter(
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
-                compute_parts(writer, encodings, self.model, self.tokenizer, self.batch_tokens)
+                compute_parts([writer], encodings, self.model, self.tokenizer, self.batch_tokens)
                 described, staging.files = writer.finish()
             staging.outputs["cache"] = described | {
                 "unit": self.task.kind.unit,

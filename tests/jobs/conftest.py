@@ -6,7 +6,8 @@ import yaml
 from huggingface_hub.utils import close_session
 
 from microtome.jobs import hub
-from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
 from microtome.jobs.run.executor import run_job

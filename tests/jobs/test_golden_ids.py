@@ -24,7 +24,8 @@ from microtome.jobs.kinds import KINDS, kind_named
 from microtome.jobs.kinds.adapt import BLOCK_SIZES, AdaptConfig, adapt_job
 from microtome.jobs.kinds.answer import AnswerConfig, TaskAnswerConfig, answer_job
 from microtome.jobs.kinds.attention import attention_job
-from microtome.jobs.kinds.extract import ExtractConfig, SplitConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig, SplitConfig
 from microtome.jobs.kinds.finetune import FinetuneConfig, finetune_job
 from microtome.jobs.kinds.generate import GenerateConfig, generate_job
 from microtome.jobs.kinds.probe import probe_job

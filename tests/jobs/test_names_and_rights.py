@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from microtome.jobs.cli import main
-from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.kinds.job import slug
 from microtome.jobs.models.source import find_model

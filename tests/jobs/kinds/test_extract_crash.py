@@ -70,12 +70,10 @@ def arrays(store, job):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 8 kB, so that a tiny cache has many."""
-    from microtome.jobs.kinds import extract
+    from microtome.jobs.kinds.extraction import run
 
-    real = extract.CacheWriter
-    monkeypatch.setattr(
-        extract, "CacheWriter", lambda *a, part_bytes, **more: real(*a, part_bytes=8192, **more)
-    )
+    real = run.CacheWriter
+    monkeypatch.setattr(run, "CacheWriter", lambda *a, part_bytes, **more: real(*a, part_bytes=8192, **more))
 
 
 def saved_parts(store):
@@ -140,11 +138,11 @@ def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_pa
     filled = []
     real = ForwardPass.fill
 
-    def fill(self, buffer, batch_tokens):
-        filled.append(buffer.number)
+    def fill(self, buffers, batch_tokens):
+        filled.append(buffers[0].number)
         if len(filled) == 5:
             signal.raise_signal(signal.SIGTERM)
-        return real(self, buffer, batch_tokens)
+        return real(self, buffers, batch_tokens)
 
     monkeypatch.setattr(ForwardPass, "fill", fill)
     with pytest.raises(KeyboardInterrupt), stopping.listening():

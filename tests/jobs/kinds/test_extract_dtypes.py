@@ -37,11 +37,11 @@ def wide(tmp_path, tiny_models):
 @pytest.fixture
 def several_parts(monkeypatch):
     """Parts of a few examples each."""
-    from microtome.jobs.kinds import extract
+    from microtome.jobs.kinds.extraction import run
     from microtome.store.cache import writer
 
     monkeypatch.setattr(
-        extract,
+        run,
         "CacheWriter",
         lambda *args, **more: writer.CacheWriter(*args, **more | {"part_bytes": 16_000}),
     )
@@ -72,11 +72,12 @@ def test_a_late_value_beyond_float16_does_all_parts_again(bench, tiny_models, se
     real = ForwardPass.fill
     filled = []
 
-    def fill(self, buffer, batch_tokens):
-        ready = real(self, buffer, batch_tokens)
+    def fill(self, buffers, batch_tokens):
+        ready = real(self, buffers, batch_tokens)
+        [buffer] = buffers
         filled.append((str(buffer.arrays["hidden"].dtype), buffer.number))
         if buffer.examples.stop == 12:  # the last part
-            as_torch(buffer.arrays["hidden"], self._layout.dtype)[2, 0, 5] = 2.0**17
+            as_torch(buffer.arrays["hidden"], self._fills[0].layout.dtype)[2, 0, 5] = 2.0**17
         return ready
 
     monkeypatch.setattr(ForwardPass, "fill", fill)
@@ -94,14 +95,14 @@ def test_two_that_write_one_cache_agree_on_its_dtype(bench, wide, several_parts,
     real = ForwardPass.fill
     scratch = []
 
-    def fill(self, buffer, batch_tokens):
+    def fill(self, buffers, batch_tokens):
         if not scratch:  # another process meets a value beyond float16 while this one fills its first part
             [folder] = (bench.store.root / ".staging").rglob("00000.lock")
             scratch.append(folder.parent)
             (folder.parent / "beyond-float16").touch()
-            buffer.arrays["hidden"][:] = 0
-            return lambda: None
-        return real(self, buffer, batch_tokens)
+            buffers[0].arrays["hidden"][:] = 0
+            return [lambda: None]
+        return real(self, buffers, batch_tokens)
 
     monkeypatch.setattr(ForwardPass, "fill", fill)
     cache = ActivationCache(bench.run(job).path)

@@ -11,7 +11,8 @@ from microtome.jobs.kinds.probe import probe_job
 from microtome.jobs.kinds.randomise import RandomConfig, randomise_job
 from microtome.jobs.models import loading
 from microtome.jobs.models.source import CHECKPOINT, find_model
-from microtome.jobs.run.executor import LocalRunner, execute, run_job
+from microtome.jobs.run.executor import execute, run_job
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import derived_rows
 from microtome.jobs.suite.suite import load_suite

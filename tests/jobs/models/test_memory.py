@@ -7,7 +7,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig, AutoModel
 
-from microtome.jobs.kinds import extract
+from microtome.jobs.kinds.extraction import parts
 from microtome.jobs.models import memory
 from microtome.jobs.models.memory import fitting_tokens, pass_bytes
 from tests.jobs.models.families import FAMILIES
@@ -83,8 +83,8 @@ def test_an_extraction_on_a_gpu_begins_with_what_fits(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**12))
     monkeypatch.setattr(type(model), "device", SimpleNamespace(type="cuda"))
     lines = []
-    monkeypatch.setattr(extract, "log_progress", lines.append)
+    monkeypatch.setattr(parts, "log_progress", lines.append)
     writer = SimpleNamespace(largest_part=lambda: 1000)
     encodings = [SimpleNamespace(sequences=(60,)), SimpleNamespace(sequences=(7, 9))]
-    assert extract._tokens_that_fit(writer, encodings, model) == 4096
+    assert parts.tokens_that_fit([writer], encodings, model) == 4096
     assert lines == ["4096 tokens per forward pass, so that 60 tokens of a text fit into memory"]

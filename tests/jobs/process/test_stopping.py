@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from microtome.jobs.models import training
 from microtome.jobs.models.source import CHECKPOINT
 from microtome.jobs.process import stopping
-from microtome.jobs.run.executor import LocalRunner, execute, run_job
+from microtome.jobs.run.executor import execute, run_job
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.store.artifacts.store import Store
 from microtome.store.results import read_rows
 from tests.jobs.suite.test_plan import Silent

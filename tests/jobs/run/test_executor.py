@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from microtome.jobs.cli.suites import _print_lost_time
-from microtome.jobs.run.executor import Finished, LocalRunner, Outcome, execute, one_line, run_job
+from microtome.jobs.run.executor import Finished, Outcome, execute, one_line, run_job
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import StoreError
 from tests.jobs.suite.test_plan import Silent
@@ -53,7 +54,7 @@ class Boasting(LocalRunner):
     """Says that all is done, from a machine whose disk is its own."""
 
     def next_finished(self):
-        return Finished(self._queue.popleft(), None, 0.1, "node-7 (10.0.0.7)")
+        return Finished(self._queue.pop(0), None, 0.1, "node-7 (10.0.0.7)")
 
 
 def test_done_is_what_is_found_in_the_store(bench, tiny_models, job):

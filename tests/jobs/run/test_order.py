@@ -48,8 +48,8 @@ class Simulated:
         self._idle, self._seconds = workers, seconds
         self._queue, self._running = deque(), []
 
-    def submit(self, job):
-        self._queue.append(job)
+    def submit(self, *jobs):
+        self._queue.extend(jobs)
 
     def next_finished(self):
         while self._queue and self._idle:
@@ -72,7 +72,7 @@ def grid(seed):
         for task in ("mednli", "jnlpba"):
             for fraction in FRACTIONS:
                 name = f"{model} {task} {fraction}"
-                cells = [Cell(f"train {name}"), Cell(f"extract {name}", (f"train {name}",), "extract")]
+                cells = [Cell(f"train {name}"), Cell(f"extract {name}", (f"train {name}",), "probe")]
                 cells.append(Cell(f"probe {name}", (f"extract {name}",), "probe"))
                 for cell, scale in zip(cells, (1000 * fraction, 60, 30), strict=True):
                     seconds[cell.id] = size * scale * rng.lognormal(sigma=0.3)

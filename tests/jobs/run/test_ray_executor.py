@@ -39,10 +39,10 @@ def test_a_suite_under_ray_gives_the_artifacts_of_a_run_in_process(small_suite, 
     with runner_at(store.root, tasks_per_extraction=2) as runner:
         submit = runner.submit
 
-        def counted(job):
+        def counted(*jobs):
             before = len(runner._running)
-            submit(job)
-            tasks[job.kind] = len(runner._running) - before
+            submit(*jobs)
+            tasks[jobs[0].kind] = len(runner._running) - before
 
         runner.submit = counted
         plan, outcome = run(small_suite, store, runner=runner)

@@ -4,7 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from microtome.jobs.cli import main
-from microtome.jobs.run.executor import LocalRunner, execute
+from microtome.jobs.run.executor import execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.suite import cut_texts as module
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.plan import make_plan

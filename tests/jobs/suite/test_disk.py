@@ -38,7 +38,7 @@ def test_a_second_prediction_tokenises_nothing(small_suite, tmp_path, monkeypatc
 
 
 def test_headers_are_less_than_a_twentieth_of_a_cache_worth_predicting(bench, tiny_models):
-    from microtome.jobs.kinds.extract import prepare
+    from microtome.jobs.kinds.extraction.prepared import prepare
 
     job = bench.extract("ner", tiny_models / "bert", "train", dtype="float32", max_length=48)
     predicted = prepare(job, tiny_models / "bert", "bert").bytes()

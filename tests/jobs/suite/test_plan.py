@@ -3,7 +3,8 @@ from collections import Counter
 
 import pytest
 
-from microtome.jobs.run.executor import Finished, LocalRunner, execute
+from microtome.jobs.run.executor import Finished, execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.suite.include import suite_names
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import derived_rows, measured_rows
@@ -154,7 +155,7 @@ def test_a_failed_job_stops_only_what_depends_on_it(small_suite, tmp_path, monke
     class Breaking(LocalRunner):
         def next_finished(self):
             if self._queue[0].id == broken.id:
-                return Finished(self._queue.popleft(), "it broke", 0.0, "here")
+                return Finished(self._queue.pop(0), "it broke", 0.0, "here")
             return super().next_finished()
 
     _, outcome = run(small_suite, store, runner=Breaking(store.root))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from microtome.jobs.run.executor import LocalRunner, execute
+from microtome.jobs.run.executor import execute
+from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.suite.plan import make_plan
 from microtome.jobs.suite.results import measured_rows
 from microtome.jobs.suite.suite import load_suite

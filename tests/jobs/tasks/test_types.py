@@ -10,7 +10,8 @@ from microtome.analysis.probing.run import probe
 from microtome.analysis.probing.settings import ProbeConfig
 from microtome.analysis.units import units
 from microtome.jobs.data.examples import Example
-from microtome.jobs.kinds.extract import ExtractConfig, extract_job
+from microtome.jobs.kinds.extract import extract_job
+from microtome.jobs.kinds.extraction.settings import ExtractConfig
 from microtome.jobs.kinds.finetune import finetune_job
 from microtome.jobs.models.source import find_model
 from microtome.jobs.run.executor import run_job
