@@ -20,6 +20,7 @@ from microtome.jobs.run.executor import Outcome, Runner, execute
 from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
+from microtome.jobs.run.remaining import RemainingTime
 from microtome.jobs.suite.cost import plan_cost
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
@@ -189,8 +190,10 @@ def suite_run(
             tasks_per_extraction=tasks_per_extraction,
         )
     try:
-        with Screen(out, store, total=len(jobs)) as watcher:
-            outcome = execute(jobs, done, blocked, runner, watcher, expected_seconds(plan.jobs, store))
+        expected = expected_seconds(plan.jobs, store)
+        runnable = [job for job in jobs if job.id not in blocked]
+        with Screen(out, store, len(jobs), RemainingTime(runnable, expected)) as watcher:
+            outcome = execute(jobs, done, blocked, runner, watcher, expected)
     finally:
         runner.close()
     _print_outcome(plan, outcome, store, out)

@@ -12,18 +12,23 @@ from rich.text import Text
 
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.process.logs import last_progress
+from microtome.jobs.run.remaining import RemainingTime
 from microtome.store.artifacts.store import Store
 
 LINES = 12  # of running jobs
 
 
 class Screen:
-    """A Watcher: redraws in place on a terminal, else prints a line per finished job."""
+    """A Watcher: redraws in place on a terminal, else prints a line per finished job. `remaining` says how
+    long the run will still take, where that is wanted."""
 
-    def __init__(self, console: Console, store: Store, total: int) -> None:
+    def __init__(
+        self, console: Console, store: Store, total: int, remaining: RemainingTime | None = None
+    ) -> None:
         self._console = console
         self._store = store
         self._total = total
+        self._remaining = remaining
         self._count = 0
         self._submitted: dict[str, tuple[AnyJob, float]] = {}
         self._bar = Progress(
@@ -31,9 +36,10 @@ class Screen:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
         )
-        self._grid = self._bar.add_task("jobs", total=total)
+        self._grid = self._bar.add_task("jobs", total=total, left="")
         self._live = Live(
             get_renderable=self._draw,
             console=console,
@@ -59,11 +65,19 @@ class Screen:
     def finished(self, job: AnyJob, error: str | None, seconds: float) -> None:
         self._submitted.pop(job.id, None)
         self._count += 1
-        self._bar.advance(self._grid)
+        left = ""
+        if self._remaining is not None:
+            if error:
+                self._remaining.failed(job)
+            else:
+                self._remaining.ended(job, seconds)
+            left = str(self._remaining)
+        self._bar.update(self._grid, advance=1, left=left)
         last = last_progress(self._store.log_path(job.request))
         said = [("failed", "red"), f" {error}"] if error else [(last or "", "dim")]
         count = f"[{self._count:>{len(str(self._total))}}/{self._total}]"
-        line = Text.assemble(f"{count} {job.kind:<9} {job.slug}  {seconds:.1f} s  ", *said)
+        shown = [(f"  {left}", "dim")] if left and not self._console.is_terminal else []
+        line = Text.assemble(f"{count} {job.kind:<9} {job.slug}  {seconds:.1f} s  ", *said, *shown)
         self._console.print(line, soft_wrap=True)
 
     def notice(self, text: str) -> None:
