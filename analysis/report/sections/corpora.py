@@ -27,15 +27,12 @@ def corpora_section(
 ) -> Section | None:
     """A row per corpus, what was cut off, and the settings. `corpora` has a column task and, as far as it is
     known of each, train (examples), type, licence and citation; `settings` has columns task, setting, value
-    and, where it was set, origin."""
-    counts = _examples(results)
+    and, where it was set, origin. Without `corpora` there is no such section."""
     if corpora is None or corpora.empty:
-        corpora = counts[["task"]].drop_duplicates()
-    frame = corpora.merge(counts, on="task", how="left")
+        return None
+    frame = corpora.merge(_examples(results), on="task", how="left")
     front = [name for name in ("task", "type", "train", "dev", "test") if name in frame]
     frame = frame[[*front, *(name for name in frame if name not in front)]]
-    if frame.shape[1] < 2:
-        return None
     cut = truncated(results)
     measured = results.rows["metric"].isin(SHARES).any()
     return Section(

@@ -126,8 +126,9 @@ def test_page_loads_nothing(page: str, outline: type) -> None:
     found = outline(page)
     assert "script" not in found.tags
     assert all(address.startswith(("#", "data:")) for address in found.addresses)
-    assert "http://" not in page
-    assert "https://" not in page
+    outside_of_files = re.sub(r'href="data:[^"]*"', "", page)  # an SVG file names its namespace
+    assert "http://" not in outside_of_files
+    assert "https://" not in outside_of_files
     assert "@import" not in page
 
 
