@@ -84,11 +84,11 @@ def _write(makings: Sequence[Making], prepared: Sequence[Prepared], backbone: Lo
 
 def _compute(caches: Sequence[_Cache], backbone: LoadedBackbone) -> None:
     """One pass for all caches that have the same parts; a cache that was begun with other parts by itself."""
-    alike: dict[tuple[range, ...], list[_Cache]] = {}
+    by_parts: dict[tuple[range, ...], list[_Cache]] = {}
     for cache in caches:
         if cache.writer.missing():
-            alike.setdefault(tuple(cache.writer.parts), []).append(cache)
-    for group in alike.values():
+            by_parts.setdefault(tuple(cache.writer.parts), []).append(cache)
+    for group in by_parts.values():
         options = [cache.making.job.config.extract for cache in group]
         attentions = any("attention" in each.keep for each in options)
         device_map: DeviceMap = "auto" if any(each.device_map == "auto" for each in options) else "one"

@@ -29,9 +29,9 @@ def loads(monkeypatch):
     """How models are loaded: (with attentions,) in order."""
     real, calls = loading.load_backbone, []
 
-    def load(folder, device, *, attentions=True, compute="float32"):
+    def load(folder, device, *, attentions=True, **more):
         calls.append(attentions)
-        return real(folder, device, attentions=attentions, compute=compute)
+        return real(folder, device, attentions=attentions, **more)
 
     monkeypatch.setattr(loading, "load_backbone", load)
     return calls
