@@ -24,6 +24,17 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    _fork_before_ray(items)
+
+
+def _fork_before_ray(items):
+    """Put the tests that fork first and those that connect to Ray in the middle, where the second of two
+    processes begins: a process that has been connected to Ray cannot be relied on to fork."""
+    first = [item for item in items if item.get_closest_marker("forks")]
+    ray = [item for item in items if item.get_closest_marker("ray")]
+    others = [item for item in items if item not in {*first, *ray}]
+    half = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *others[:half], *ray, *others[half:]]
 
 
 @pytest.fixture

@@ -110,6 +110,9 @@ GUARDS_BY_FILE = {
     "jobs/models/training.py": [
         ("last_complete_checkpoint", "remove", "checkpoint-N in the job's own scratch"),
     ],
+    "jobs/models/placement.py": [
+        ("load_spread", "TemporaryDirectory", "a new folder of the system's"),
+    ],
     "jobs/models/saving.py": [
         ("StateWriter._write", "remove", "checkpoint-N in the job's own scratch, once a newer is complete"),
         ("_copy_of_state.write", "replace", "a file of its own, onto the name that says it is complete"),

@@ -20,6 +20,7 @@ from microtome.store.files.checksums import checksum
 from tests.jobs.models.saves import save_after_every_step
 
 FORK = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.forks
 # What makes a file last, moves it to its place, or writes a piece of a training state.
 PLACES = (
     (os, "fsync"),
@@ -91,7 +92,7 @@ def _log(store, job):
     return store.log_path(job.request).read_text()
 
 
-OF_EACH = 3  # points of each call that are taken, from the first to the last, unless all are
+OF_EACH = 2  # points of each call that are taken, from the first to the last, unless all are
 
 
 def points_of(names, thorough):

@@ -12,6 +12,7 @@ from microtome.store.artifacts.manifest import read_manifest
 from microtome.store.artifacts.store import Request, Store
 
 FORK = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.forks
 # Every call of the system by which a commit changes what is on disk, and the writing of JSON halfway.
 STEPS = ("mkdir", "chmod", "fsync", "rename", "replace", "unlink", "rmdir", "fchmod")
 FILES = {"data.txt": "x" * 5000, "deep/more.txt": "y" * 5000}

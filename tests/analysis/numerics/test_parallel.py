@@ -32,6 +32,7 @@ def test_what_a_block_raises_is_raised():
         map_row_blocks(lambda block: 1 / 0, 3, 8)
 
 
+@pytest.mark.forks
 def test_a_fork_has_threads_of_its_own():
     map_row_blocks(lambda block: block, 1, 1)
     child = multiprocessing.get_context("fork").Process(

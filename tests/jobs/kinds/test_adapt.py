@@ -232,7 +232,7 @@ DROPPING = {"rank": 1, "dropout": 0.1}
     ("name", "objective", "adapter"),
     [
         ("bert", "mlm", DROPPING),
-        ("gpt2", "clm", None),
+        pytest.param("gpt2", "clm", None, marks=pytest.mark.thorough),
         pytest.param("bert", "mlm", None, marks=pytest.mark.thorough),
         pytest.param("gpt2", "clm", DROPPING, marks=pytest.mark.thorough),
     ],

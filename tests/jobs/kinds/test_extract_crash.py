@@ -20,6 +20,7 @@ from microtome.store.cache.reader import ActivationCache
 from microtome.store.files import operations as files
 
 FORK = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.forks
 POINTS, FEW_POINTS = 12, 5  # that are killed at
 STEPS = {os: ("fsync", "rename", "replace", "pwrite"), files: ("write_bytes",)}  # what reaches the disk
 
@@ -88,7 +89,7 @@ def parts_to_do(store, job):
 
 
 @pytest.mark.parametrize("form", list(PART_FORMATS))
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
     bench, tiny_models, tmp_path, small_parts, form, after, thorough
 ):

@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig, AutoModel
 
 from microtome.jobs.kinds.extraction import parts
-from microtome.jobs.models import memory
+from microtome.jobs.models import memory, placement
 from microtome.jobs.models.memory import fitting_tokens, pass_bytes
 from tests.jobs.models.families import FAMILIES
 
@@ -81,7 +81,7 @@ def test_an_extraction_on_a_gpu_begins_with_what_fits(monkeypatch):
     needed = pass_bytes(model, 16384 // 60, 60)
     free = int(needed / 2) + 2 * 1000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**12))
-    monkeypatch.setattr(type(model), "device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(placement, "input_device", lambda model: SimpleNamespace(type="cuda"))
     lines = []
     monkeypatch.setattr(parts, "log_progress", lines.append)
     writer = SimpleNamespace(largest_part=lambda: 1000)

@@ -132,8 +132,11 @@ def trained(case, plan, folder, monkeypatch, memory=math.inf):
     return model.state_dict(), seen, sizes
 
 
+MORE_SIZES = [pytest.param(20, 9, marks=pytest.mark.thorough), pytest.param(7, 1, marks=pytest.mark.thorough)]
+
+
+@pytest.mark.parametrize(("batch_size", "memory"), [(10, 4), *MORE_SIZES])
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("batch_size", "memory"), [(10, 4), (20, 9), (7, 1)])
 def test_out_of_memory_changes_no_step(case, batch_size, memory, tmp_path, monkeypatch):
     plan = with_settings(batch_size=batch_size)
     wanted, whole, sizes = trained(case, plan, tmp_path / "whole", monkeypatch)

@@ -135,7 +135,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("place", ["node.Node.start_gcs_server", "worker.connect"])
+@pytest.mark.parametrize(
+    "place", ["node.Node.start_gcs_server", pytest.param("worker.connect", marks=pytest.mark.thorough)]
+)
 def test_ray_may_be_stopped_while_it_starts(small_tasks, tiny_models, tmp_path, place):
     code, suite = WHILE_RAY_STARTS.format(place=place), suite_of_one(small_tasks, tiny_models, tmp_path)
     done = subprocess.run(
@@ -175,6 +177,7 @@ def weights(artifact):
     return load_file(artifact.path / CHECKPOINT / "model.safetensors")
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize(
     ("when", "step", "saved", "keep"),
     [

@@ -20,6 +20,7 @@ from microtome.store.errors import InputError
 from tests.jobs.run.test_failing_disks import needs_mount
 from tests.jobs.suite.test_plan import Silent, run
 
+pytestmark = pytest.mark.ray
 RAY = str(Path(sys.executable).with_name("ray"))
 RESOURCES = {"gpus_per_job": None, "cpus_per_job": 1}
 

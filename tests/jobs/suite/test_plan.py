@@ -90,7 +90,8 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert set(rows["model"]) == {"bert"}
     assert set(rows["fraction"]) == {0, 50, 100}
     assert not rows[["suite", "kind", "task", "metric", "value", "n"]].isna().any().any()
-    keys = ["kind", "task", "model", "fraction", "seed", "split", "stage", "layer", "head", "probe", "label"]
+    keys = ["kind", "task", "model", "fraction", "seed", "split", "stage", "layer", "head", "probe"]
+    keys += ["label", "predicted_label"]
     assert not rows.duplicated([*keys, "metric"]).any()
     assert not rows["artifact"].isna().any()
     derived = derived_rows(plan, store)

@@ -30,6 +30,7 @@ def _together(target, *arguments):
     return [process.exitcode for process in processes]
 
 
+@pytest.mark.forks
 def test_what_several_processes_note_at_the_same_time_is_all_there(tmp_path):
     assert _together(_note, tmp_path) == [0] * WRITERS
     wanted = {f"model:{writer}.{number}" for writer in range(WRITERS) for number in range(NOTES)}
@@ -47,6 +48,7 @@ def _write(path, writer, go):
         write_json(path, {"writer": writer, "number": number, "text": "x" * 5000})
 
 
+@pytest.mark.forks
 def test_a_file_that_several_processes_write_is_whole_and_that_of_one(tmp_path):
     path = tmp_path / "a.json"
     assert _together(_write, path) == [0] * WRITERS

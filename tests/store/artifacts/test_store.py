@@ -80,6 +80,7 @@ def _die_in_the_middle(root):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.forks
 def test_a_killed_writer_leaves_no_artifact_and_its_work_to_the_next(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=_die_in_the_middle, args=(tmp_path,))
     process.start()
@@ -99,6 +100,7 @@ def _write_slowly(root, text, started, go):
         (staging.path / "data.txt").write_text(text)
 
 
+@pytest.mark.forks
 def test_two_writers_at_the_same_time_end_with_one_valid_artifact(tmp_path):
     context = multiprocessing.get_context("fork")
     go = context.Event()

@@ -79,6 +79,7 @@ def hold_and_die(folder):
         os._exit(0)
 
 
+@pytest.mark.forks
 def test_of_a_process_that_was_killed_the_folder_is_free_at_once(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=hold_and_die, args=(tmp_path,))
     process.start()

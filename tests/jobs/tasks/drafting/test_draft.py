@@ -205,7 +205,9 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name", ["sick", *(pytest.param(n, marks=pytest.mark.thorough) for n in ("jnlpba", "ddi2013"))]
+)
 def test_corpora_as_if_unknown_have_the_counts_of_the_project(here, corpora, monkeypatch, name):
     task = drafted(*(corpora / name / file for file in REAL[name]))
     ours = find_data(task)
