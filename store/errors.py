@@ -13,6 +13,7 @@ MODEL_PACKAGES = {
     "peft",
     "ray",
     "sacremoses",
+    "rouge_score",
     "safetensors",
     "tokenizers",
     "torch",
