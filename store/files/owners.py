@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from microtome.store.files.repeating import repeated
+
 LEASE = 60.0  # seconds after the last touch, until a holder on another machine counts as gone
 TOUCHES = 4  # per lease
 
@@ -25,20 +27,14 @@ def held_by_this_machine(lock: int) -> Iterator[None]:
     owner = json.dumps({"machine": socket.gethostname(), "process": os.getpid()}, allow_nan=False).encode()
     os.ftruncate(lock, 0)
     os.pwrite(lock, owner, 0)
-    over = threading.Event()
 
-    def touch_until_over() -> None:
-        while not over.wait(LEASE / TOUCHES):
-            with contextlib.suppress(OSError):
-                os.utime(lock)
+    def touch() -> bool:
+        with contextlib.suppress(OSError):
+            os.utime(lock)
+        return True
 
-    thread = threading.Thread(target=touch_until_over, name="lock", daemon=True)
-    thread.start()
-    try:
+    with repeated(touch, LEASE / TOUCHES, "lock"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def holder_is_gone(lock_file: Path) -> bool:

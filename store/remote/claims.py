@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from microtome.store.files.repeating import repeated
 from microtome.store.remote.failures import RemoteError
 from microtome.store.remote.objects import Objects
 
@@ -65,21 +66,15 @@ class Claim:
     @contextlib.contextmanager
     def kept(self, lease: float = LEASE) -> Iterator[None]:
         """Renew it from a thread of its own for as long as the block runs."""
-        over = threading.Event()
 
-        def renew_until_over() -> None:
-            while not over.wait(lease / RENEWALS):
-                with contextlib.suppress(RemoteError):
-                    if not self.renew():
-                        return
+        def renew() -> bool:
+            try:
+                return self.renew()
+            except RemoteError:  # the next time may go better
+                return True
 
-        thread = threading.Thread(target=renew_until_over, name="claim", daemon=True)
-        thread.start()
-        try:
+        with repeated(renew, lease / RENEWALS, "claim"):
             yield
-        finally:
-            over.set()
-            thread.join()
 
 
 class Claims:

@@ -3,11 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-from obstore.store import MemoryStore
-
 from microtome.store.remote.claims import Claims
-from microtome.store.remote.objects import Objects
 
 NAME = "extract/a-00000000"
 
@@ -20,15 +16,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-@pytest.fixture(params=["memory", "file", "s3"])
-def objects(request, tmp_path):
-    if request.param == "memory":
-        return Objects("memory://", MemoryStore())
-    if request.param == "file":
-        return Objects(f"file://{tmp_path}/remote")
-    return Objects(request.getfixturevalue("s3"))
 
 
 def machine(objects, name, clock=None):

@@ -5,19 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from obstore.store import MemoryStore
 
 from microtome.store.errors import InputError, StoreError
 from microtome.store.remote.objects import Objects
-
-
-@pytest.fixture(params=["memory", "file", "s3"])
-def objects(request, tmp_path):
-    if request.param == "memory":
-        return Objects("memory://", MemoryStore())
-    if request.param == "file":
-        return Objects(f"file://{tmp_path}/remote")
-    return Objects(request.getfixturevalue("s3"))
 
 
 def test_what_is_written_is_listed_and_read(objects):
