@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from microtome.store.errors import unknown
-
 
 @dataclass(frozen=True)
 class Gpu:
@@ -30,13 +28,6 @@ GPUS = {
     "v100": Gpu(32, 125, 15.7, ("V100",), "NVIDIA V100 datasheet, SXM2, 32 GB; half is float16"),
     "t4": Gpu(16, 65, 8.1, ("T4",), "NVIDIA T4 datasheet; half is float16"),
 }
-
-
-def gpu_named(name: str) -> Gpu:
-    """A GPU of the table by its short name."""
-    if name not in GPUS:
-        raise unknown("GPU", name, GPUS)
-    return GPUS[name]
 
 
 def gpu_of_driver(name: str) -> Gpu | None:

@@ -1,6 +1,6 @@
 """Artifacts from a local store to a remote one and back. Each step may be killed, and run again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from microtome.store.files.removal import remove
 from microtome.store.identity import SHORT
 from microtome.store.remote.remote import Remote
 from microtome.store.remote.transfer import Say, is_here, records
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

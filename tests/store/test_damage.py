@@ -10,7 +10,7 @@ import pytest
 from microtome.store import open_cache
 from microtome.store.artifacts.store import Artifact, Request, Store
 from microtome.store.artifacts.verify import check, check_store
-from microtome.store.cache.description import CacheDescription, CachedSplit
+from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats.part import COMPRESSIONS
@@ -18,20 +18,11 @@ from microtome.store.cache.layout import Layout
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
 from microtome.store.errors import MicrotomeError, StoreError
+from tests.store.cache.word_split import SPLIT
 
 LENGTHS = np.array([5, 2, 9, 3])
 LAYERS, HEADS, DIM = 2, 2, 8
 FLIPS = 20  # per file
-SPLIT = CachedSplit(
-    task="task",
-    split="test",
-    unit="word",
-    classes=(),
-    credentialed=False,
-    segments="together",
-    max_length=64,
-    truncated_words=0,
-)
 LAYOUT = Layout(
     layers=LAYERS,
     heads=HEADS,

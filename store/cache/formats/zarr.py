@@ -19,7 +19,6 @@ from zarr.core import sync
 from microtome.store.cache.formats.part import PartFormat, Place, chunk_shape
 from microtome.store.files.operations import write_bytes
 
-INDEX_ENTRY = 16  # bytes: offset and length of a chunk, little-endian uint64
 INDEX_CHECKSUM = 4  # bytes: crc32c of the entries, little-endian
 CODECS = {
     "lz4": BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"),

@@ -10,7 +10,7 @@ import zarr
 
 from microtome.store import open_cache
 from microtome.store.artifacts.store import Request, Store
-from microtome.store.cache.description import CacheDescription, CachedSplit
+from microtome.store.cache.description import CacheDescription
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats import part as parts
@@ -21,19 +21,10 @@ from microtome.store.cache.writer import CacheWriter
 from microtome.store.errors import DtypeOverflowError, InputError, MissingError, StoreError
 from microtome.store.files.checksums import checksum
 from microtome.store.files.operations import aligned_memory, folder_bytes
+from tests.store.cache.word_split import SPLIT
 
 LENGTHS = np.array([5, 1, 9, 3, 7, 4])
 LAYERS, HEADS, DIM = 3, 2, 8
-SPLIT = CachedSplit(
-    task="task",
-    split="test",
-    unit="word",
-    classes=(),
-    credentialed=False,
-    segments="together",
-    max_length=64,
-    truncated_words=0,
-)
 
 
 def examples():

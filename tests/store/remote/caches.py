@@ -3,11 +3,11 @@
 import numpy as np
 
 from microtome.store.artifacts.store import Request
-from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.examples import Examples
 from microtome.store.cache.layout import Layout
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
+from tests.store.cache.word_split import SPLIT
 
 LENGTHS = np.array([5, 1, 9, 3, 7, 4])
 LAYERS_OF_MODEL, HEADS, DIM = 3, 2, 8
@@ -20,16 +20,6 @@ LAYOUT = Layout(
     dtype="float32",
     hidden_layers=(0, 1, 2, 3),
     attention_layers=(0, 1, 2),
-)
-SPLIT = CachedSplit(
-    task="task",
-    split="test",
-    unit="word",
-    classes=(),
-    credentialed=False,
-    segments="together",
-    max_length=64,
-    truncated_words=0,
 )
 
 
