@@ -22,7 +22,10 @@ RING = "#e8000b"
 RING_ROOM = 0.09  # inches from the left edge of a cell to the middle of its ring, beside the value
 VALUE_ROOM = (0.42, 0.13)  # inches that a value needs
 LABEL_HEIGHT = 0.115
-LEFT, LEFT_NAMED, GAP, BAR_ROOM = 0.45, 0.95, 0.34, 0.55
+LEFT, GAP, BAR_ROOM = 0.45, 0.34, 0.55
+NAME_CHARACTER = 0.058  # inches of a name beside a row
+LONGEST_NAME = 22  # characters that are shown
+BAR_TICK = 0.3  # inches
 NOTE_LINE, NOTE_CHARACTER = 0.14, 0.058
 Item = TypeVar("Item")
 
@@ -74,7 +77,8 @@ def map_grid(
     """Rows of maps with one colour bar above, or, without a common `scale`, one beside each map or each row
     of maps that share theirs; `labels` are those of the upward and the rightward axis."""
     columns = max(len(row) for row in grid)
-    left, gap = LEFT_NAMED if any(one.names for row in grid for one in row) else LEFT, GAP
+    longest = max(len(_shown(name)) for row in grid for one in row for name in (*one.names, ""))
+    left, gap = LEFT + NAME_CHARACTER * max(0, longest - 2), GAP
     right = 0.12 if scale else BAR_ROOM
     if not scale and any(a.scale != b.scale for row in grid for a, b in pairwise(row)):
         gap = BAR_ROOM + GAP / 2
@@ -100,6 +104,8 @@ def map_grid(
             is_last = place + 1 == len(maps) or maps[place + 1].scale != one.scale
             if one.scale is not None and is_last and one.cells.size:
                 _bar_beside(axis, one.scale)
+            if place > 0 and one.names and one.names == maps[place - 1].names:
+                axis.tick_params(labelleft=False)  # the same as at its left, where there is room for them
         hide(line[len(maps) :])
         line[0].set_ylabel(labels[0])
     for column in range(columns):
@@ -146,12 +152,16 @@ def _label_cells(axis: Axes, one: HeatMap) -> None:
     """A name or number for each row and column; for every second or third where they are too narrow."""
     width, height = cell_size(axis, one.cells)
     rows, columns = one.cells.shape
-    longest = max((len(name) for name in one.names), default=2)
+    longest = max((len(_shown(name)) for name in one.names), default=2)
     x = range(0, columns, max(1, math.ceil((0.07 + 0.06 * longest) / width)))
     y = range(0, rows, max(1, math.ceil(LABEL_HEIGHT / height)))
-    axis.set_xticks(x, [one.names[at] if one.names else str(at) for at in x])
-    axis.set_yticks(y, [one.names[at] if one.names else str(at) for at in y])
+    axis.set_xticks(x, [_shown(one.names[at]) if one.names else str(at) for at in x])
+    axis.set_yticks(y, [_shown(one.names[at]) if one.names else str(at) for at in y])
     axis.tick_params(labelsize=7)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def cell_size(axis: Axes, cells: NDArray[Any]) -> tuple[float, float]:
@@ -185,13 +195,14 @@ def _wrapped(note: str, width: float) -> str:
 def _bar_above(figure: Figure, scale: Scale) -> None:
     """The shared colour scale, at the upper left."""
     width, height = figure.get_size_inches()
-    axis = figure.add_axes((LEFT / width, 1 - 0.19 / height, min(1.5 / width, 0.28), 0.13 / height))
+    share = min(1.5 / width, 0.28)
+    axis = figure.add_axes((LEFT / width, 1 - 0.19 / height, share, 0.13 / height))
     ramp = np.linspace(scale.low, scale.high, 128)[None, :]
     extent = (scale.low, scale.high, 0, 1)
     axis.imshow(ramp, cmap=scale.colours, aspect="auto", extent=extent, interpolation="none")
     _bare(axis)
     axis.set_yticks([])
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(share * width / BAR_TICK) - 1)))
     axis.text(1.04, 0.5, scale.name, transform=axis.transAxes, va="center")
 
 

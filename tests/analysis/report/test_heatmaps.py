@@ -1,5 +1,7 @@
 """Heat maps: labels that can be read, values in their cells, colour bars."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,32 @@ def test_every_map_has_a_colour_bar(scale: Scale | None):
 def test_rows_of_maps_are_about_equally_long():
     assert chunks([1, 2, 3, 4, 5], 4) == [[1, 2, 3], [4, 5]]
     assert chunks([1, 2, 3, 4, 5, 6, 7], 4) == [[1, 2, 3, 4], [5, 6, 7]]
+
+
+@pytest.mark.parametrize("names", [("entailment", "neutral", "contradiction"), ("a", "b" * 60, "c")])
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_no_name_of_a_class_lies_on_another_map_or_beyond_the_page(layout: Layout, names: tuple[str, ...]):
+    maps = [HeatMap(f"model {n}", np.eye(3), names=names) for n in range(4)]
+    with style("maps"):
+        figure = map_grid(
+            layout, chunks(maps, layout.most_columns), SCALE, height=1.2, labels=("gold", "predicted")
+        )
+        figure.draw_without_rendering()
+        boxes = [axis.get_window_extent() for axis in figure.axes]
+        for axis in figure.axes:
+            shown = [label for label in axis.get_yticklabels() if label.get_visible() and label.get_text()]
+            for label in shown:
+                box = label.get_window_extent()
+                assert box.x0 >= 0
+                assert not any(box.overlaps(other) for other in boxes), label.get_text()
+
+
+def test_the_ticks_of_the_colour_bar_do_not_meet():
+    with style("maps"):
+        figure = map_grid(
+            NARROW, [[HeatMap("one", np.eye(2))]], Scale("s", "Blues", 0, 1), height=1.2, labels=("a", "b")
+        )
+        figure.draw_without_rendering()
+        boxes = [tick.get_window_extent() for tick in figure.axes[-1].get_xticklabels() if tick.get_text()]
+    between = 0.06 * figure.dpi  # a page may show the text in a wider font
+    assert all(left.x1 + between < right.x0 for left, right in pairwise(boxes))
