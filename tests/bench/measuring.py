@@ -25,6 +25,7 @@ from microtome.jobs.models.batching import length_sorted_batches, padded, takes_
 from microtome.jobs.tasks import load_task
 from microtome.jobs.tasks.source import find_local
 from microtome.store.artifacts.store import Request, Store
+from microtome.store.cache.description import CachedSplit
 from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
@@ -169,16 +170,24 @@ class Bench:
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
                 compute_parts([writer], encodings, self.model, self.tokenizer, self.batch_tokens)
-                described, staging.files = writer.finish()
-            staging.outputs["cache"] = described | {
-                "unit": self.task.kind.unit,
-                "classes": list(self.task.classes),
-                "split": "test",
-                "segments": "together",
-            }
+                description, staging.files = writer.finish(self._split)
+            description.write(staging.outputs)
         artifact = self.store.find(request)
         assert artifact is not None
         return ActivationCache(artifact.path)
+
+    @property
+    def _split(self) -> CachedSplit:
+        return CachedSplit(
+            task=self.task.name,
+            split="test",
+            unit=self.task.kind.unit,
+            classes=tuple(self.task.classes),
+            credentialed=False,
+            segments="together",
+            max_length=128,
+            truncated_words=sum(encoding.truncated_words for encoding in self.encodings),
+        )
 
     def clear(self) -> None:
         """Forget every cache."""
