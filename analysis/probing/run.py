@@ -16,6 +16,7 @@ from microtome.analysis.cache_checks import select_layers
 from microtome.analysis.metrics.terms import MetricTerms, ScoreKey
 from microtome.analysis.probing.baselines import bag_of_words, majority
 from microtome.analysis.probing.best_layers import best_layer
+from microtome.analysis.probing.duplicates import units_without_duplicates
 from microtome.analysis.probing.mdl import (
     LogLikelihood,
     compression,
@@ -32,6 +33,7 @@ from microtome.analysis.probing.settings import MIX, ProbeConfig
 from microtome.analysis.units import Units, units
 from microtome.store import ActivationCache
 from microtome.store.errors import InputError
+from microtome.store.results import WITHOUT_DUPLICATES
 
 BAG = "bag-of-words"
 LogProgress = Callable[[str], None]
@@ -58,7 +60,8 @@ def probe(
     layer on it has a row too, of split "dev": a best layer is chosen there, and its score read on test. Of
     that layer there are rows by class, and of which class is taken for which (metrics/confusion.py). The
     caches must come from the same checkpoint. Words beyond max_length have no vector and are not scored; `n`
-    says how many units are.
+    says how many units are. Where some test examples, but not all, have the texts of a training example, the
+    primary score without their units has rows of its own, of split "test without duplicates".
     """
     caches = [cache for cache in (train, test, dev) if cache is not None]
     for other in caches[1:]:
@@ -99,6 +102,7 @@ class _Probing:
         self.train_units, self.test_units = train_units, test_units
         self.scoring = scoring(test, test_units.y, test_units.classes)
         self.split = test.description.split
+        self.new_units = units_without_duplicates(train, test, test_units)
         self.probed = Probed()
         self.selectivity = self._selectivity() if config.controls else None
         self.predictions: dict[int, np.ndarray] = {}  # by layer
@@ -253,12 +257,25 @@ class _Probing:
         terms = self.scoring.terms(self.test_units.y, predicted, self.test_units.documents)
         self.probed.terms[ScoreKey(probe, layer)] = terms
         for metric, value in scores.items():
-            bounds = {}
-            if metric == self.scoring.primary and self.config.resamples:
-                spread = interval([terms], resamples=self.config.resamples, seed=self.config.seed)
-                bounds = {"low": spread.low, "high": spread.high}
+            bounds = self._bounds(terms) if metric == self.scoring.primary else {}
             self._add_row(layer, metric, value, probe=probe, **bounds)
+        self._add_score_without_duplicates(layer, predicted, probe)
         return scores
+
+    def _add_score_without_duplicates(self, layer: int | None, predicted: np.ndarray, probe: str) -> None:
+        units = self.new_units
+        if units is None:
+            return
+        test = self.test_units
+        terms = self.scoring.terms(test.y[units], predicted[units], test.documents[units])
+        where = {"split": WITHOUT_DUPLICATES, "n": len(units), "probe": probe}
+        self._add_row(layer, self.scoring.primary, terms.value(), **where, **self._bounds(terms))
+
+    def _bounds(self, terms: MetricTerms) -> dict[str, float]:
+        if not self.config.resamples:
+            return {}
+        spread = interval([terms], resamples=self.config.resamples, seed=self.config.seed)
+        return {"low": spread.low, "high": spread.high}
 
     def _add_class_rows(self, layer: int | None, predicted: np.ndarray) -> None:
         test = self.test_units

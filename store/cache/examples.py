@@ -27,6 +27,8 @@ class Examples:
     rows          int64 [e]       which row of the split each example is
     documents     int64 [e]       the document that it is from, as the row of that document's first example;
                                   where the corpus names no documents, every example is one: `rows`
+    texts         uint64 [e]      a number that is equal for examples with the same texts, in all caches; None
+                                  in a cache that was written before it was kept
     """
 
     offsets: np.ndarray
@@ -39,6 +41,7 @@ class Examples:
     spans: np.ndarray
     rows: np.ndarray
     documents: np.ndarray
+    texts: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -47,11 +50,15 @@ class Examples:
 
     def bytes(self) -> int:
         """What the arrays take, in memory and on disk."""
-        return sum(getattr(self, f.name).nbytes for f in fields(self))
+        return sum(array.nbytes for array in self._arrays().values())
 
     def save(self, path: Path) -> None:
         """Write all arrays to one file."""
-        np.savez(path, **{f.name: getattr(self, f.name) for f in fields(self)})
+        np.savez(path, **self._arrays())
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
     def load(cls, contents: Contents) -> Self:

@@ -46,6 +46,7 @@ def make_cache(tmp_path):
             spans=np.asarray(more.get("spans", np.zeros((len(lengths), 2, 2))), np.int32),
             rows=np.arange(len(lengths)),
             documents=np.asarray(more.get("documents", np.arange(len(lengths)))),
+            texts=None if more.get("texts") is None else np.asarray(more["texts"], np.uint64),
         )
         store = Store(tmp_path / "made")
         request = Request("extract", 1, {"name": name}, {"checkpoint": more.get("checkpoint", "c")}, name)

@@ -9,6 +9,7 @@ from microtome.analysis.report.sections.best_layers import TIED, best_layer_gain
 from microtome.analysis.report.sections.classes import probe_classes
 from microtome.analysis.report.sections.confusion import confusion_figure
 from microtome.analysis.report.sections.layers import axes_note, layer_curves
+from microtome.analysis.report.sections.overlap import probe_overlap_table
 from microtome.analysis.report.sections.results import BASELINES, MIX, Results, best_layers, probe_metric
 from microtome.analysis.report.sections.scores import bands, one_run
 from microtome.analysis.report.tables import (
@@ -91,11 +92,13 @@ def probing_section(results: Results) -> Section | None:
     mixed = _mix(results)
     if not figures and mixed is None:
         return None
+    overlap = probe_overlap_table(results)
     tables = [table for table in (_best(results), _codelengths(results), _without_layers(results)) if table]
     return Section(
         ident="probing",
         title="Layer-wise probing",
         figures=[*figures, *([mixed] if mixed else [])],
+        tables=[overlap] if overlap else [],
         more=[*tables, *probe_classes(results)],
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtome.jobs.data.encoding import Encoder, Encoding
-from microtome.jobs.data.examples import Example, document_numbers
+from microtome.jobs.data.examples import Example, document_numbers, text_numbers
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.kinds.extraction.settings import ExtractConfig, ExtractJob
 from microtome.jobs.models.architecture import architecture_of
@@ -109,8 +109,8 @@ def example_table(
     rows: Sequence[int],
     documents: np.ndarray,
 ) -> Examples:
-    """What the cache says of its examples: tokens, alignment, labels, their `rows` in the split, and the
-    document of each (see document_numbers)."""
+    """What the cache says of its examples: tokens, alignment, labels, their `rows` in the split, the
+    document of each (see document_numbers), and which have the same texts."""
 
     def flat(name: str, dtype: type) -> np.ndarray:
         return np.fromiter(itertools.chain.from_iterable(getattr(e, name) for e in encodings), dtype)
@@ -129,4 +129,5 @@ def example_table(
         spans=np.array([e.spans or ((0, 0), (0, 0)) for e in examples], np.int32).reshape(-1, 2, 2),
         rows=np.array(rows, np.int64),
         documents=documents.astype(np.int64),
+        texts=np.array(text_numbers(examples), np.uint64),
     )

@@ -60,6 +60,18 @@ def records(table):
     return list(csv.DictReader(table.csv.splitlines()))
 
 
+def test_the_score_without_duplicates_stands_beside_that_of_the_best_layer(results, rows, derived):
+    assert probing_section(results(rows, derived)).tables == []
+    tested = [r for r in rows if r["probe"] == "linear" and r["metric"] == "accuracy"]
+    fewer = [{**r, "split": "test without duplicates", "value": r["value"] - 0.1, "n": 40} for r in tested]
+    section = probing_section(results([*rows, *fewer], derived))
+    lines = [line for line in records(section.tables[0]) if line["fraction"] == "100"]
+    assert [(r["model"], r["layer"], r["score"], r["without duplicates"], r["n without"]) for r in lines] == [
+        ("one", "1", "0.8", "0.7", "40"),
+        ("two", "1", "0.8", "0.7", "40"),
+    ]
+
+
 def test_each_probe_and_what_stands_beside_it_has_a_figure(section):
     assert [(figure.title, figure.folded) for figure in section.figures] == [
         ("Linear probe, layer by layer", False),
