@@ -1,4 +1,4 @@
-"""Test examples that are no test: their texts, word for word, are those of an example the probe was fitted on."""
+"""Test examples whose texts, word for word, are those of an example that the probe was fitted on."""
 
 import numpy as np
 

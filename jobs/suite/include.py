@@ -1,7 +1,8 @@
 """`include`: a suite file that says only what differs from another one.
 
 Mappings are merged key by key, everything else is replaced, and null takes a key away that the included suite
-has. An included suite may include another.
+has. A list of models is changed like a mapping of models without settings.
+An included suite may include another.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,9 @@ def _read(path: Path, including: tuple[Path, ...]) -> SuiteValues:
             if not isinstance(_at(values, location), dict):
                 del base.origins[inner]
         base.origins[location] = path
-    return SuiteValues(_merged(base.values, values), [path, *base.files], base.origins)
+    return SuiteValues(
+        _merged(_with_models_by_name(base.values, values), values), [path, *base.files], base.origins
+    )
 
 
 def _included(reference: Any, path: Path, including: tuple[Path, ...]) -> SuiteValues:
@@ -87,6 +90,13 @@ def _included(reference: Any, path: Path, including: tuple[Path, ...]) -> SuiteV
             chain = " -> ".join(part.name for part in (*including[place_in_chain:], file))
             raise InputError(f"{path}: include leads back to where it began: {chain}")
     return _read(file, including)
+
+
+def _with_models_by_name(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    models = base.get("models")
+    if isinstance(models, list) and isinstance(changes.get("models"), dict):
+        return {**base, "models": {name: {} for name in models}}
+    return base
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

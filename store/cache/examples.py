@@ -54,7 +54,7 @@ class Examples:
 
     def save(self, path: Path) -> None:
         """Write all arrays to one file."""
-        np.savez(path, **self._arrays())
+        np.savez(path, allow_pickle=False, **self._arrays())
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -12,8 +12,8 @@ WORDS, DIM = 4, 8
 
 
 def cache(make_cache, name, sentences, **more):
-    """One sentence for each of `sentences`: equal numbers have equal words, hidden states and labels, and nothing
-    in the states of one sentence tells the labels of another."""
+    """One sentence for each number: equal numbers have equal states and labels, and the states of one
+    sentence say nothing of the labels of another."""
     states, labels = [], []
     for text in sentences:
         rng = np.random.default_rng(text)
@@ -59,7 +59,7 @@ def test_what_a_probe_learned_by_heart_does_not_count_without_duplicates(make_ca
 
 
 @pytest.mark.parametrize(
-    "texts, more",
+    ("texts", "more"),
     [
         (list(range(100, 120)), {}),  # none is a duplicate
         (list(range(1, 9)), {}),  # all are
@@ -70,4 +70,4 @@ def test_what_a_probe_learned_by_heart_does_not_count_without_duplicates(make_ca
 def test_there_are_no_such_rows_where_they_would_say_nothing(make_cache, texts, more):
     train, test = two_caches(make_cache, texts, **more)
     assert not scores(probe(CONFIG, train, test), WITHOUT_DUPLICATES)
-    assert scores(probe(CONFIG, train, test), "test" if "split" not in more else more["split"])
+    assert scores(probe(CONFIG, train, test), more.get("split", "test"))

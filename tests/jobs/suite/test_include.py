@@ -177,6 +177,13 @@ def test_null_is_a_value_where_there_is_nothing_to_take_away(write):
     assert load_suite(path).extract["more"].splits == {"test": None}
 
 
+def test_a_list_of_models_is_changed_by_name(write):
+    write("base.yaml", BASE | {"models": ["bert", "gpt2"]})
+    models = {"bert": None, "biogpt": {"source": "x"}}
+    suite = load_suite(write("top.yaml", {"include": "base.yaml", "name": "top", "models": models}))
+    assert list(suite.models) == ["gpt2", "biogpt"]
+
+
 def test_origins_follow_what_replaces_a_mapping(write):
     write("base.yaml", BASE | {"models": {"bert": {"source": "x"}}})
     read = read_suite(Path(write("top.yaml", CHANGES | {"models": ["bert"]})))
