@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, SVR
 
 from microtome.analysis.numerics.standardise import Standardiser, as_they_are
@@ -32,7 +31,9 @@ class SvmProbe(Probe):
                 "take fewer (--examples) or the linear probe"
             )
         self._standard = Standardiser(x) if self.settings.standardise else as_they_are
-        self._x = self._standard(x)
+        scaled = self._standard(x)
+        self._centre = scaled.mean(axis=0)  # distances do not depend on it, and round less without it
+        self._x = scaled - self._centre
         variance = float(self._x.var())
         self._gamma = 1 / (x.shape[1] * variance) if variance else 1.0
         kernel = self._kernel(self._x)
@@ -52,7 +53,7 @@ class SvmProbe(Probe):
     def _predicted(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """[units, machines], block by block."""
         for start in range(0, len(x), PREDICTED_ROWS):
-            kernel = self._kernel(x[start : start + PREDICTED_ROWS])
+            kernel = self._kernel(x[start : start + PREDICTED_ROWS] - self._centre)
             yield np.stack(
                 [
                     machine.predict(kernel)
@@ -64,5 +65,15 @@ class SvmProbe(Probe):
             )
 
     def _kernel(self, x: np.ndarray) -> np.ndarray:
-        """exp(-gamma * squared distance) of rows to training rows, float32 [units, training rows]."""
-        return rbf_kernel(x, self._x, gamma=self._gamma)
+        """exp(-gamma * squared distance) of rows to training rows, float32 [units, training rows].
+
+        scikit-learn's rbf_kernel widens float32 to float64 block by block; with it the whole probe takes
+        1.7 to 2 times as long (`make bench`, 4,000 pairs).
+        """
+        kernel = x @ self._x.T
+        kernel *= -2
+        kernel += np.einsum("nd,nd->n", x, x)[:, None]
+        kernel += np.einsum("nd,nd->n", self._x, self._x)
+        np.maximum(kernel, 0, out=kernel)
+        kernel *= -self._gamma
+        return np.exp(kernel, out=kernel)

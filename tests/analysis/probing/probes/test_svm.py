@@ -34,6 +34,16 @@ def test_predictions_are_those_of_scikit_learns_radial_kernel(monkeypatch, stren
     )
 
 
+def test_raw_features_far_from_zero_lose_nothing_to_rounding():
+    (x, y), (test_x, _) = rings(1), rings(2)
+    groups, far = np.arange(len(x)), np.float32(4096)  # a distance of 1 is 6e-8 of such a squared norm
+    probe = svm.SvmProbe(ProbeSettings(standardise=False))
+    probe.fit(x + far, y, groups)
+    widened = (x + far).astype(np.float64), (test_x + far).astype(np.float64)
+    theirs = SVC(kernel="rbf", gamma="scale").fit(widened[0], y)
+    assert (probe.predict(test_x + far, groups) == theirs.predict(widened[1])).mean() > 0.99
+
+
 def test_numbers_that_hardly_differ_and_features_that_do_not():
     x, _ = rings(1)
     groups = np.arange(len(x))
