@@ -4,7 +4,7 @@ What a tokenizer puts around and between texts is read off once from what it doe
 so that nothing here depends on a tokenizer's class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,16 +99,34 @@ class Encoder:
             pieces.append(_assemble([words], kept, self._single))
         return _concatenate(pieces, [len(text) for text in example.texts])
 
+    def encode_words(self, examples: Iterable[Example]) -> None:
+        """Encode the words of all these examples in one call of the tokenizer, which is faster than one call
+        for each. What comes of a word is the same."""
+        words = dict.fromkeys(word for example in examples for text in example.texts for word in text)
+        self._encode_words([word for word in words if word not in self._subwords])
+
     def subwords(self, word: str) -> list[int]:
         """Token ids of one word as it stands inside a text, without special tokens."""
-        ids = self._subwords.get(word)
-        if ids is None:
-            text = f" {word}" if self._space else word
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if not ids and self.tokenizer.unk_token_id is not None:
-                ids = [self.tokenizer.unk_token_id]  # a word the tokenizer cleans away still has a label
-            self._subwords[word] = ids
-        return ids
+        if word not in self._subwords:
+            self._encode_words([word])
+        return self._subwords[word]
+
+    def _encode_words(self, words: list[str]) -> None:
+        if not words:  # some tokenizers refuse an empty list
+            return
+        texts = [f" {word}" if self._space else word for word in words]
+        unknown = self.tokenizer.unk_token_id
+        for word, ids in zip(words, self._token_ids(texts), strict=True):
+            # A word that the tokenizer cleans away still has a label.
+            self._subwords[word] = [unknown] if not ids and unknown is not None else ids
+
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        options = {
+            "add_special_tokens": False,
+            "return_attention_mask": False,
+            "return_token_type_ids": False,
+        }
+        return self.tokenizer(texts, **options)["input_ids"]
 
 
 def _fit(texts: list[list[list[int]]], room: int) -> list[int]:

@@ -96,6 +96,7 @@ class TaskModel:
 
     def prepare(self, examples: Sequence[Example]) -> Prepared:
         """Encode examples and place their targets."""
+        self.encoder.encode_words(examples)
         windows = [self._windows(example) for example in examples]
         features = [
             {

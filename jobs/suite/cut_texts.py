@@ -88,6 +88,7 @@ def _computed(job: FinetuneJob, model: ModelSource, store: Store) -> dict[str, T
     cuts = {}
     for split in SPLITS:
         examples = data.read(split)
+        encoder.encode_words(examples)
         if recipe.stride is None:
             windows = [[encoder.encode(example)] for example in examples]
         else:

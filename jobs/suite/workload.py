@@ -164,6 +164,7 @@ def _fine_tuned(job: FinetuneJob, model: ModelSource, split: str, store: Store) 
     recipe = job.config.recipe
     encoder = Encoder(_tokenizer(model.description(store), model.name), max_length=recipe.max_length)
     examples = read_as_planned(job.sources.data, split, job.inputs[split])
+    encoder.encode_words(examples)
     if recipe.stride is None:
         return _texts(len(encoder.encode(example).input_ids) for example in examples)
     windows = (w for example in examples for w in encoder.windows(example, recipe.stride))

@@ -3,9 +3,9 @@
 from functools import partial
 
 import numpy as np
-from measuring import EXAMPLES, FEW_EXAMPLES, FORMATS, Amount, Bench, Row, Speed, seconds
 
-from microtome.store.files.operations import aligned_memory, flush, folder_bytes, write_bytes
+from microtome.store.files.operations import ALIGNMENT, aligned_memory, flush, folder_bytes, write_bytes
+from tests.bench.measuring import FORMATS, Amount, Bench, Row, Speed, seconds
 
 
 def extraction_cost(bench: Bench) -> list[Row]:
@@ -14,14 +14,14 @@ def extraction_cost(bench: Bench) -> list[Row]:
     *times, bare, common = seconds(
         *(partial(bench.extract, form=form) for form in FORMATS),
         bench.forward,
-        lambda: bench.common_way(FEW_EXAMPLES),
+        lambda: bench.common_way(bench.few_examples),
         after=bench.clear,
     )
-    limit, slow = bench.tokens(EXAMPLES) / bare, bench.tokens(FEW_EXAMPLES) / common
+    limit, slow = bench.tokens() / bare, bench.tokens(bench.few_examples) / common
     common_detail = f"common way {slow:.0f} tokens/s; bare forward pass {limit / slow:.2f} times that"
-    rows = []
+    rows: list[Row] = []
     for form, time_taken in zip(FORMATS, times, strict=True):
-        speed = bench.tokens(EXAMPLES) / time_taken
+        speed = bench.tokens() / time_taken
         detail = f"{speed:.0f} tokens/s; bare {limit:.0f}"
         ours = f"extraction to disk ({form})"
         rows.append(Speed(ours, "the bare batched forward pass", speed / limit, 1 / longest, detail))
@@ -34,7 +34,7 @@ def writing(bench: Bench) -> list[Row]:
     """Where the forward pass is faster than the disk: bytes per second against those of the disk alone."""
     size = int(bench.extract().layout.bytes_per_example(_lengths(bench)).sum())
     bench.clear()
-    block = aligned_memory(256 << 20)
+    block = aligned_memory(min(256 << 20, -(-size // ALIGNMENT) * ALIGNMENT))
     block[:] = np.random.default_rng(0).integers(0, 256, len(block), np.uint8)
     path = bench.folder / "disk.bin"
 
@@ -55,7 +55,7 @@ def writing(bench: Bench) -> list[Row]:
 
 def bytes_on_disk(bench: Bench) -> list[Row]:
     """Bytes of the parts over elements that exist times their size, and files per 10 GB."""
-    rows = []
+    rows: list[Row] = []
     for form in FORMATS:
         cache = bench.extract(form=form)
         elements = int(cache.layout.bytes_per_example(_lengths(bench)).sum())
@@ -71,9 +71,9 @@ def bytes_on_disk(bench: Bench) -> list[Row]:
 
 def reading_a_layer(bench: Bench) -> list[Row]:
     """numpy.fromfile of the same bytes, warm, against `cache.hidden`."""
-    rows = []
+    rows: list[Row] = []
     for form in FORMATS:
-        cache = bench.extract(form=form, examples=FEW_EXAMPLES)
+        cache = bench.extract(form=form, examples=bench.few_examples)
         path = bench.folder / "layer.bin"
         path.unlink(missing_ok=True)
         path.touch()
@@ -82,7 +82,9 @@ def reading_a_layer(bench: Bench) -> list[Row]:
         block[:] = layer.view(np.uint8).reshape(-1)
         write_bytes(path, 0, block)  # as parts are written: it decides how the system caches the file
         plain, ours = seconds(
-            lambda path=path: np.fromfile(path, np.float16), lambda cache=cache: cache.hidden(3), repeats=51
+            partial(np.fromfile, path, np.float16),
+            partial(cache.hidden, 3),
+            repeats=51,
         )
         detail = f"{ours * 1e3:.2f} ms for {path.stat().st_size / 1e6:.1f} MB"
         rows.append(Speed(f"cache.hidden(layer), warm ({form})", "numpy.fromfile", plain / ours, 0.7, detail))

@@ -1,4 +1,4 @@
-"""How long large stores, corpora and models take to be asked about: python tests/bench/many.py [COUNT] [SIZE]
+"""How long large stores, corpora and models take to be asked about: python -m tests.bench.many [COUNT] [SIZE]
 
 A store of COUNT artifacts (20,000), a corpus of SIZE GB (1) and a model of half as much again are written
 without the store's own care (no fsync), and then asked about as a person would: each command in a process of

@@ -30,8 +30,8 @@ from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.cache.writer import CacheWriter
 
-EXAMPLES = 5000  # of the extraction; long enough for several parts
-FEW_EXAMPLES = 1000  # of everything that is measured per token or per layer
+EXAMPLES = 5000  # sentences of the extraction; long enough for several parts
+FEW_EXAMPLES = 1000  # sentences of everything that is measured per token or per layer
 REPEATS = 3
 FORMATS = tuple(PART_FORMATS)
 
@@ -118,11 +118,19 @@ class Bench:
     """A model on a device, encoded sentences, and a folder to write into."""
 
     def __init__(
-        self, folder: Path, device: str, architecture: str, task: str = "bc5cdr-disease", **shape: int
+        self,
+        folder: Path,
+        device: str,
+        architecture: str,
+        task: str = "bc5cdr-disease",
+        examples: int = EXAMPLES,
+        few_examples: int = FEW_EXAMPLES,
+        **shape: int,
     ) -> None:
         self.folder = folder
         self.task = load_task(task)
-        self.sentences = _sentences(self.task)
+        self.examples, self.few_examples = examples, few_examples
+        self.sentences = _sentences(self.task, examples)
         self.model_folder = folder / "model"
         words = [" ".join(e.texts[0]) for e in self.sentences] + biomedical_text(50, seed=0)
         tiny_models.create(architecture, words, self.model_folder, vocabulary=8000, **shape)
@@ -130,17 +138,18 @@ class Bench:
         self.device = torch.device(device)
         self.model = loading.load_backbone(self.model_folder, self.device)
         encoder = Encoder(self.tokenizer, max_length=128)
+        encoder.encode_words(self.sentences)
         self.encodings = [encoder.encode(e) for e in self.sentences]
         self.batch_tokens = parts.BATCH_TOKENS[device]
         self.store = Store(folder / "store")
 
-    def tokens(self, examples: int) -> int:
-        """How many tokens the first examples have."""
+    def tokens(self, examples: int | None = None) -> int:
+        """How many tokens the first examples have, or all."""
         return sum(len(e.input_ids) for e in self.encodings[:examples])
 
-    def forward(self, examples: int = EXAMPLES) -> None:
+    def forward(self) -> None:
         """The bare batched forward pass with the outputs that a cache keeps."""
-        encodings = self.encodings[:examples]
+        encodings = self.encodings
         segments = takes_segments(self.model, self.tokenizer)
         with torch.inference_mode():
             for indices in length_sorted_batches([len(e.input_ids) for e in encodings], self.batch_tokens):
@@ -153,10 +162,10 @@ class Bench:
             torch.cuda.synchronize()
 
     def extract(
-        self, name: str = "timed", form: str = "zarr", examples: int = EXAMPLES, offset: int = 0
+        self, name: str = "timed", form: str = "zarr", examples: int | None = None, offset: int = 0
     ) -> ActivationCache:
-        """The forward pass of `forward`, into a cache on disk."""
-        window = slice(offset, offset + examples)
+        """The forward pass of `forward`, into a cache on disk; of the first examples, or of all."""
+        window = slice(offset, None if examples is None else offset + examples)
         sentences, encodings = self.sentences[window], self.encodings[window]
         request = Request("extract", 1, {"name": name, "format": form}, {"checkpoint": "bench"}, name)
         labels = self.task.kind.cached_labels(sentences, self.task.classes)
@@ -206,12 +215,12 @@ class Bench:
                 file.create_dataset(str(number), data=states)
 
 
-def _sentences(task: Any) -> list[Example]:
+def _sentences(task: Any, examples: int) -> list[Example]:
     data, _ = find_local(task)
     if data is not None:
         rows = data.read("train")
-        return [rows[i] for i in sample(len(rows), EXAMPLES, seed=0)]
-    tagged = ner_sentences(EXAMPLES, seed=0)
+        return [rows[i] for i in sample(len(rows), examples, seed=0)]
+    tagged = ner_sentences(examples, seed=0)
     name = task.labels[0]
     tags = [tuple("O" if t == "O" else f"{t[0]}-{name}" for t in row) for _, row in tagged]
     return [Example(str(i), (w,), t) for i, ((w, _), t) in enumerate(zip(tagged, tags, strict=True))]

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import analyses
-import extraction
 import torch
-from measuring import Amount, Bench, Row
-from startup import over_click
+
+from tests.bench import analyses, extraction
+from tests.bench.measuring import Amount, Bench, Row
+from tests.bench.startup import over_click
+from tests.bench.whole_process import whole_process
 
 # What the published study used, with random weights; the model of a CPU is a small BERT.
 ON_A_GPU = {
@@ -72,6 +73,7 @@ def main() -> None:
             analyses.rbf_probe,
             analyses.comparing_attentions,
             analyses.fine_tuning,
+            whole_process,
         )
         rows += measure(f"{name}, jnlpba", "cpu", shape | {"task": "jnlpba"}, analyses.linear_probe)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"

@@ -14,7 +14,7 @@ def cpu_seconds(*command: str) -> float:
     times = []
     for _ in range(REPEATS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL, env=_environment())
+        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL, env=environment())
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(times)
@@ -26,6 +26,6 @@ def over_click(*arguments: str) -> tuple[float, str]:
     return command / click, f"{command:.2f} and {click:.2f} CPU s"
 
 
-def _environment() -> dict[str, str]:
-    """Compiled modules are kept, as they are for a user."""
+def environment() -> dict[str, str]:
+    """Of a process that is measured: compiled modules are kept, as they are for a user."""
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}

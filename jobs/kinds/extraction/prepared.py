@@ -63,6 +63,7 @@ def prepare_all(jobs: Sequence[ExtractJob], folder: Path, name: str) -> list[Pre
     kept_rows = sample(len(rows), options.examples, options.sample_seed)
     examples = [rows[index] for index in kept_rows]
     encoder = Encoder(tokenizer, max_length=max_length)
+    encoder.encode_words(examples)
     encode = encoder.encode_separately if options.segments == "separate" else encoder.encode
     encodings = [encode(example) for example in examples]
     labels = task_type.cached_labels(examples, task_type.classes(config.labels))

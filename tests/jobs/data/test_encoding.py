@@ -18,15 +18,15 @@ def tokenizers(tiny_models):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_word_has_its_own_subwords_in_order(tokenizers, name):
     encoder = Encoder(tokenizers[name], max_length=64)
-    found = encoder.encode(Example("a", (WORDS,), ("O",) * 7))
-    lists = (found.input_ids, found.word_ids, found.segment_ids, found.special_mask)
+    encoding = encoder.encode(Example("a", (WORDS,), ("O",) * 7))
+    lists = (encoding.input_ids, encoding.word_ids, encoding.segment_ids, encoding.special_mask)
     assert len({len(values) for values in lists}) == 1
-    words = [word for word in found.word_ids if word != SPECIAL]
+    words = [word for word in encoding.word_ids if word != SPECIAL]
     assert words == sorted(words)
     assert set(words) == set(range(7))
-    assert found.special_mask == [word == SPECIAL for word in found.word_ids]
+    assert encoding.special_mask == [word == SPECIAL for word in encoding.word_ids]
     for number, word in enumerate(WORDS):
-        own = [i for i, w in zip(found.input_ids, found.word_ids, strict=True) if w == number]
+        own = [i for i, w in zip(encoding.input_ids, encoding.word_ids, strict=True) if w == number]
         assert own == encoder.subwords(word)
         assert own
 
@@ -34,16 +34,16 @@ def test_every_word_has_its_own_subwords_in_order(tokenizers, name):
 @pytest.mark.parametrize("name", ["bert", "biogpt"])
 def test_the_whole_equals_what_the_tokenizer_makes_of_plain_text(tokenizers, name):
     words = ("fever", "was", "reduced")
-    found = Encoder(tokenizers[name], max_length=64).encode(Example("a", (words,), "x"))
-    assert found.input_ids == tokenizers[name](" ".join(words))["input_ids"]
+    encoding = Encoder(tokenizers[name], max_length=64).encode(Example("a", (words,), "x"))
+    assert encoding.input_ids == tokenizers[name](" ".join(words))["input_ids"]
     pair = Encoder(tokenizers[name], max_length=64).encode(Example("a", (words, words), "x"))
     assert pair.input_ids == tokenizers[name](" ".join(words), " ".join(words))["input_ids"]
 
 
 def test_byte_level_words_carry_their_leading_space(tokenizers):
     tokenizer = tokenizers["gpt2"]
-    found = Encoder(tokenizer, max_length=64).encode(Example("a", (WORDS,), ("O",) * 7))
-    assert found.input_ids == tokenizer(" " + " ".join(WORDS))["input_ids"]
+    encoding = Encoder(tokenizer, max_length=64).encode(Example("a", (WORDS,), ("O",) * 7))
+    assert encoding.input_ids == tokenizer(" " + " ".join(WORDS))["input_ids"]
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_byte_level_words_carry_their_leading_space(tokenizers):
     ],
 )
 def test_special_tokens_around_a_pair(tokenizers, name, frame):
-    found = Encoder(tokenizers[name], max_length=64).encode(PAIR)
-    tokens = tokenizers[name].convert_ids_to_tokens(found.input_ids)
-    special = [t for t, s in zip(tokens, found.special_mask, strict=True) if s]
+    encoding = Encoder(tokenizers[name], max_length=64).encode(PAIR)
+    tokens = tokenizers[name].convert_ids_to_tokens(encoding.input_ids)
+    special = [t for t, s in zip(tokens, encoding.special_mask, strict=True) if s]
     assert special == [token for token in frame if token]
-    second = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if w >= len(WORDS)]
-    first = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if 0 <= w < len(WORDS)]
+    second = [s for s, w in zip(encoding.segment_ids, encoding.word_ids, strict=True) if w >= len(WORDS)]
+    first = [s for s, w in zip(encoding.segment_ids, encoding.word_ids, strict=True) if 0 <= w < len(WORDS)]
     assert set(first) == {0}
     assert set(second) == {1}
     assert len(second) > 0
@@ -68,29 +68,29 @@ def test_special_tokens_around_a_pair(tokenizers, name, frame):
 
 def test_bert_segments_are_its_token_types(tokenizers):
     words = ("fever", "was", "reduced")
-    found = Encoder(tokenizers["bert"], max_length=64).encode(Example("a", (words, words), "x"))
-    assert found.segment_ids == tokenizers["bert"](" ".join(words), " ".join(words))["token_type_ids"]
+    encoding = Encoder(tokenizers["bert"], max_length=64).encode(Example("a", (words, words), "x"))
+    assert encoding.segment_ids == tokenizers["bert"](" ".join(words), " ".join(words))["token_type_ids"]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("limit", [8, 12, 16])
 def test_truncation_drops_whole_words_and_counts_them(tokenizers, name, limit):
     encoder = Encoder(tokenizers[name], max_length=limit)
-    found = encoder.encode(PAIR)
-    assert len(found.input_ids) <= limit
-    seen = {word for word in found.word_ids if word != SPECIAL}
-    assert found.truncated_words == PAIR.words - len(seen)
-    assert found.truncated_words > 0
+    encoding = encoder.encode(PAIR)
+    assert len(encoding.input_ids) <= limit
+    seen = {word for word in encoding.word_ids if word != SPECIAL}
+    assert encoding.truncated_words == PAIR.words - len(seen)
+    assert encoding.truncated_words > 0
     for word in seen:
         text = (*PAIR.texts[0], *PAIR.texts[1])[word]
-        assert found.word_ids.count(word) == len(encoder.subwords(text))
+        assert encoding.word_ids.count(word) == len(encoder.subwords(text))
 
 
 def test_the_longer_text_is_cut_first(tokenizers):
     long, short = ("fever",) * 40, ("pain",) * 3
     for texts, kept in (((long, short), 1), ((short, long), 0)):
-        found = Encoder(tokenizers["bert"], max_length=24).encode(Example("a", texts, "x"))
-        inside = [s for s, w in zip(found.segment_ids, found.word_ids, strict=True) if w != SPECIAL]
+        encoding = Encoder(tokenizers["bert"], max_length=24).encode(Example("a", texts, "x"))
+        inside = [s for s, w in zip(encoding.segment_ids, encoding.word_ids, strict=True) if w != SPECIAL]
         subwords = len(Encoder(tokenizers["bert"], max_length=24).subwords("pain")) * 3
         assert inside.count(kept) == subwords
 
@@ -108,8 +108,22 @@ def test_texts_encoded_separately_are_the_single_encodings_in_a_row(tokenizers, 
 
 
 def test_a_word_that_the_tokenizer_cleans_away_still_has_a_token(tokenizers):
-    found = Encoder(tokenizers["bert"], max_length=64).encode(Example("a", (("pain", "\u200b", "."),), "x"))
-    assert {0, 1, 2} <= set(found.word_ids)
+    encoding = Encoder(tokenizers["bert"], max_length=64).encode(
+        Example("a", (("pain", "\u200b", "."),), "x")
+    )
+    assert {0, 1, 2} <= set(encoding.word_ids)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_words_that_are_encoded_in_one_call_are_what_they_are_one_by_one(tokenizers, name):
+    examples = [Example("a", (WORDS,), ("O",) * 7), PAIR, Example("b", (("pain", "\u200b", "."),), "x")]
+    one_by_one = Encoder(tokenizers[name], max_length=64)
+    expected = [one_by_one.encode(example) for example in examples]
+    encoder = Encoder(tokenizers[name], max_length=64)
+    encoder.encode_words(examples)
+    encoder.encode_words(examples)  # which finds nothing left to do
+    encoder.tokenizer = None  # nor does what comes after
+    assert [encoder.encode(example) for example in examples] == expected
 
 
 def test_no_room_beside_the_special_tokens(tokenizers):

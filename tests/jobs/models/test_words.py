@@ -78,6 +78,15 @@ def test_every_word_is_read_back_from_its_own_subwords(name):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
+def test_words_in_one_call_are_the_words_one_by_one(name):
+    example = Example("1", (WORDS,), None)
+    one_by_one, in_one_call = (Encoder(TOKENIZERS[name](), max_length=256) for _ in range(2))
+    in_one_call.encode_words([example])
+    in_one_call.tokenizer = None
+    assert in_one_call.encode(example) == one_by_one.encode(example)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_words_one_by_one_are_the_tokens_of_the_whole_text(name):
     tokenizer = TOKENIZERS[name]()
     words = ("the", "naive", "β", "gene", "🧬", "of", "p53")
