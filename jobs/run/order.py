@@ -33,7 +33,8 @@ def longest_first(jobs: Sequence[AnyJob], seconds: Mapping[str, float]) -> list[
 
 def expected_seconds(jobs: Sequence[AnyJob], store: Store) -> dict[str, float]:
     """How long each job will take, by its id: what jobs of its kind in `jobs` that are done took for each
-    unit of their work; work alone where none is done, so that jobs of one kind are still compared."""
+    unit of their work; where none of its kind is done, what those of other kinds took; and work alone where
+    none is done at all."""
     done = store.find_all(job.request for job in jobs)
     work = {job.id: _work(job, store) for job in jobs}
     took: defaultdict[str, list[float]] = defaultdict(list)
@@ -41,11 +42,12 @@ def expected_seconds(jobs: Sequence[AnyJob], store: Store) -> dict[str, float]:
         if job.id in done:
             took[job.kind].append(done[job.id].provenance.get("seconds", 0.0) / work[job.id])
     per_unit = {kind: median(values) for kind, values in took.items()}
-    return {job.id: work[job.id] * per_unit.get(job.kind, 1.0) for job in jobs}
+    of_any = median(per_unit.values()) if per_unit else 1.0
+    return {job.id: work[job.id] * per_unit.get(job.kind, of_any) for job in jobs}
 
 
 def _work(job: AnyJob, store: Store) -> float:
-    """In units of its kind: the weights that are run, how often, on what share of the training data."""
+    """The weights that are run, how often, on what share of the training data."""
     try:
         weights = weights_bytes(job.sources.start, store) if job.sources.start is not None else 0
     except MicrotomeError:

@@ -47,6 +47,35 @@ def test_half_way_the_estimate_is_within_a_quarter(workers, seed):
     assert told[-1][1] == 0
 
 
+def demo_like():
+    """Trainings first, then what reads them, which takes much less: (job, expected, seconds)."""
+    kinds = [("adapt", 1, 0.3, 60.0), ("finetune", 24, 0.3, 8.0), ("extract", 60, 0.1, 2.0)]
+    kinds += [("probe", 40, 0.1, 1.0), ("attention", 20, 0.1, 1.0)]
+    for kind, count, expected, seconds in kinds:
+        for n in range(count):
+            yield SimpleNamespace(id=f"{kind}{n}", kind=kind, needs=()), expected, seconds
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_estimate_of_a_run_like_the_demo_misleads(workers):
+    """The first job takes far longer than was expected, as where everything is loaded for the first time."""
+    now, jobs = [0.0], list(demo_like())
+    expected = {job.id: units for job, units, _ in jobs}
+    remaining = RemainingTime([job for job, _, _ in jobs], expected, clock=lambda: now[0])
+    end = sum(seconds for _, _, seconds in jobs) / workers
+    told = []
+    for job, _, seconds in jobs:
+        now[0] += seconds / workers
+        remaining.ended(job, seconds)
+        told.append((now[0], remaining.seconds()))
+    assert told[0][1] is None
+    first = next(at for at, estimate in told if estimate is not None)
+    assert end / 20 < first < end / 4
+    off = [estimate / (end - at) for at, estimate in told[:-1] if estimate is not None]
+    assert min(off) > 0.5
+    assert max(off) < 2.5
+
+
 def test_nothing_is_said_before_a_job_has_ended_nor_after_the_last():
     [job, other] = (SimpleNamespace(id=name, kind="probe", needs=()) for name in "ab")
     now = [0.0]
