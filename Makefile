@@ -80,6 +80,7 @@ report: setup  ## write the results of SUITE so far into REPORT/index.html
 
 bench: setup  ## the benchmarks, as ratios; writes bench.json
 	@$(VENV)/bin/python tests/bench/run.py
+	@$(VENV)/bin/python -m tests.bench.transfers
 
 cluster-check: setup  ## a suite on three Ray nodes without a common disk, two of them killed; needs no network
 	@$(VENV)/bin/python -m tests.cluster.check
