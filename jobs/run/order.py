@@ -10,6 +10,7 @@ from statistics import median
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.models.compute import TRAINING_PASSES
 from microtome.jobs.run.memory import weights_bytes
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError
@@ -47,7 +48,7 @@ def expected_seconds(jobs: Sequence[AnyJob], store: Store) -> dict[str, float]:
 
 
 def _work(job: AnyJob, store: Store) -> float:
-    """The weights that are run, how often, on what share of the training data."""
+    """The weights that are run, how often, on what share of the data; a pass of training takes three."""
     try:
         weights = weights_bytes(job.sources.start, store) if job.sources.start is not None else 0
     except MicrotomeError:
@@ -57,4 +58,4 @@ def _work(job: AnyJob, store: Store) -> float:
         return work
     settings = getattr(job.config, "recipe", job.config)
     share = max(float(getattr(job.config, "fraction", 100.0)), 1.0) / 100
-    return work * share * float(getattr(settings, "epochs", 1.0))
+    return work * share * TRAINING_PASSES * float(getattr(settings, "epochs", 1.0))
