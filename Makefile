@@ -20,7 +20,7 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough check bench cluster-check report image-gpu image-cpu clean
+.PHONY: help setup demo test test-thorough kill-check check bench cluster-check report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
@@ -48,6 +48,9 @@ test: setup  ## the tests; those on real corpora run if MICROTOME_DATA is set
 
 test-thorough: setup  ## the tests with every point that a job is killed at, and every case like another
 	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --thorough
+
+kill-check: setup  ## kill jobs, commits, pushes and pulls at every point; a table of what was done twice
+	@$(VENV)/bin/python -m pytest -m kills -n $(WORKERS) --dist worksteal --thorough
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .
@@ -77,6 +80,7 @@ report: setup  ## write the results of SUITE so far into REPORT/index.html
 
 bench: setup  ## the benchmarks, as ratios; writes bench.json
 	@$(VENV)/bin/python -m tests.bench.run
+	@$(VENV)/bin/python -m tests.bench.transfers
 
 cluster-check: setup  ## a suite on three Ray nodes without a common disk, two of them killed; needs no network
 	@$(VENV)/bin/python -m tests.cluster.check

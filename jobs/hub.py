@@ -22,7 +22,7 @@ from microtome.jobs.hub_cache import (
     file_sha256,
     offline,
 )
-from microtome.jobs.hub_errors import HubDownError, first_line, not_written, with_retries
+from microtome.jobs.hub_errors import HubDownError, first_line, not_written, retried, with_retries
 from microtome.store.errors import InputError, MissingError, model_packages
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
@@ -194,10 +194,12 @@ def upload_folder(folder: Path, repo: str, *, private: bool, message: str) -> st
 
     api = HfApi(token=write_token())
     try:
-        made = api.create_repo(repo, private=private, exist_ok=True)
-        exposed = private and api.model_info(made.repo_id).private is False
-        if not exposed:
-            api.upload_folder(folder_path=folder, repo_id=made.repo_id, commit_message=message)
+        made = retried(lambda: api.create_repo(repo, private=private, exist_ok=True))
+        exposed = private and retried(lambda: api.model_info(made.repo_id)).private is False
+        if not exposed:  # what is there already of an upload that broke off is not sent again
+            retried(
+                lambda: api.upload_folder(folder_path=folder, repo_id=made.repo_id, commit_message=message)
+            )
     except Exception as error:
         raise not_written(error, repo) from None
     if exposed:

@@ -27,12 +27,20 @@ class HubDownError(MissingError):
 def with_retries(request: Callable[[], ResultT], repo: str, repo_type: str) -> ResultT:
     """The result of a request. Refused for now (429) or by a server with a fault (5xx), it is sent again
     after each of WAITS, or after as long as the hub asks for. Raises MissingError in one line."""
+    try:
+        return retried(request)
+    except Exception as error:
+        raise explained(error, repo, repo_type) from None
+
+
+def retried(request: Callable[[], ResultT]) -> ResultT:
+    """The same, raising what the hub's library raises."""
     for wait in (*WAITS, None):
         try:
             return request()
         except Exception as error:
             if wait is None or status_code(error) not in RETRIED:
-                raise explained(error, repo, repo_type) from None
+                raise
             time.sleep(min(LONGEST_WAIT, max(wait, _retry_after(error))))
     raise AssertionError("the last wait is None")
 
@@ -46,12 +54,8 @@ def explained(error: Exception, repo: str, repo_type: str) -> MissingError:
         return error
     status = status_code(error)
     if status in RETRIED:
-        advice = "wait a few minutes" if status == 429 else "try again later"
         more = ", or set HF_TOKEN, which allows more requests" if status == 429 else ""
-        times = len(WAITS) + 1
-        return HubDownError(
-            f"{what}: the hub answers {STATUS_NAMES[status]}, {times} times in a row; {advice}{more}"
-        )
+        return HubDownError(f"{what}: {_refused_for_now(status)}{more}")
     reasons: list[tuple[type[Exception] | tuple[Any, ...], str]] = [
         (errors.GatedRepoError, "needs an agreement on its page and HF_TOKEN in the environment"),
         (errors.RepositoryNotFoundError, "does not exist on the hub, or is private (set HF_TOKEN)"),
@@ -82,11 +86,19 @@ def not_written(error: Exception, repo: str) -> MissingError:
         reason = (
             "this HF_TOKEN may not write there; it needs write access, and you the right to the namespace"
         )
+    elif status in RETRIED:
+        reason = _refused_for_now(status)
     elif status is not None:
         reason = f"the hub refused ({first_line(error)})"
     else:
         reason = f"the hub could not be reached ({first_line(error)})"
     return MissingError(f"cannot push to '{repo}': {reason}")
+
+
+def _refused_for_now(status: int) -> str:
+    advice = "wait a few minutes" if status == 429 else "try again later"
+    times = len(WAITS) + 1
+    return f"the hub answers {STATUS_NAMES[status]}, {times} times in a row; {advice}"
 
 
 def status_code(error: BaseException | None) -> int | None:

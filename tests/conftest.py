@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.kill_table import note_kills, pytest_terminal_summary  # noqa: F401
+
 ARCHITECTURES = ("bert", "gpt2", "biogpt")
 
 

@@ -46,7 +46,8 @@ def results_command(
     difference   minus the score of another model; reference_model and reference_fraction say which
 
     With --spent, print one row per job that is done instead: its device and GPU, seconds, seconds with a
-    model on the device, bytes of GPU memory at the peak, joules where NVML tells them, and bytes on disk.
+    model on the device, bytes of GPU memory at the peak, joules where NVML tells them, and bytes on disk; of
+    a job that was stopped, in how many attempts, and the seconds of them that were lost.
     """
     if derived and spent:
         raise click.UsageError("--derived and --spent are two tables: ask for one of them")

@@ -153,7 +153,7 @@ def suite_run(
 ) -> None:
     """Run the jobs of SUITE that are not done. Run it again after anything: nothing is done twice.
 
-    A Ray cluster at --address reports to a tracker if MICROTOME_TRACK is set on its nodes.
+    The nodes of a Ray cluster at --address report to the same tracker; its package has to be on them.
     """
     if track is not None:
         track_with(track)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from microtome.jobs.data.examples import Split
+from microtome.jobs.data.examples import Example, Split
 from microtome.jobs.data.fractions import sample
 from microtome.jobs.data.prompts import parse_template
 from microtome.jobs.kinds.generate import write_lines
@@ -145,11 +145,8 @@ def plan(planning: Planning) -> None:
 
 def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     """Write predictions.jsonl, which holds no text, and the scores."""
-    config, source, data = job.config.answer, job.sources.model, job.sources.data
-    kind = TASK_TYPES[job.config.type]
-    rows = read_as_planned(data, config.split, job.inputs["data"])
-    examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
-    train = read_as_planned(data, "train", job.inputs["shots"]) if config.shots else []
+    config, source = job.config.answer, job.sources.model
+    examples, shots = examples_and_shots(job)
     use = DeviceUse()
     answers = answer(
         source.folder(store, staging.scratch),
@@ -157,7 +154,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         job.config.labels,
         template=str(config.template),
         score=config.score,
-        shots=choose_shots(train, [kind.stratum(e) for e in train], config.shots, config.shots_seed),
+        shots=shots,
         chat=config.chat,
         batch_size=config.batch_size,
         device_map=config.device_map,
@@ -165,7 +162,7 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
         log_progress=log_progress,
     )
     write_lines(staging.path / "predictions.jsonl", answers.rows(examples))
-    scores = answer_scores(kind, examples, answers, config.split)
+    scores = answer_scores(TASK_TYPES[job.config.type], examples, answers, config.split)
     write_rows(staging.path, scores)
     staging.outputs.update(
         template=config.template,
@@ -174,6 +171,15 @@ def run_answer(job: AnswerJob, store: Store, staging: Staging) -> None:
     )
     staging.provenance.update(provenance(), **use.noted())
     log_progress(f"{config.split} {scores[0]['metric']} {scores[0]['value']:.4f}")
+
+
+def examples_and_shots(job: AnswerJob) -> tuple[list[Example], list[Example]]:
+    """The examples that a job answers, and those that are shown with their answers before each."""
+    config, data, kind = job.config.answer, job.sources.data, TASK_TYPES[job.config.type]
+    rows = read_as_planned(data, config.split, job.inputs["data"])
+    examples = [rows[index] for index in sample(len(rows), config.limit, 0)]
+    train = read_as_planned(data, "train", job.inputs["shots"]) if config.shots else []
+    return examples, choose_shots(train, [kind.stratum(e) for e in train], config.shots, config.shots_seed)
 
 
 def template_for(task: Task, config: AnswerConfig) -> str:

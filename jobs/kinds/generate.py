@@ -16,7 +16,7 @@ from microtome.jobs.data.readers.parsing import json_rows
 from microtome.jobs.kinds.job import Job, ModelSources, slug
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import Planning, Step
-from microtome.jobs.kinds.questions import Questions, QuestionSource
+from microtome.jobs.kinds.questions import Question, Questions, QuestionSource
 from microtome.jobs.models.placement import ABOUT_DEVICE_MAP, DeviceMap
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.process.device_use import DeviceUse
@@ -151,8 +151,7 @@ def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
     source, question_source = job.sources.model, job.sources.questions
     folder, use = source.folder(store, staging.scratch), DeviceUse()
     questions = question_source.read() if question_source is not None else []
-    prompts = [question.prompt for question in questions] or job.sources.prompts
-    samples = generate(folder, prompts, job.config, source.name, log_progress)
+    samples = generate(folder, _prompts(job, questions), job.config, source.name, log_progress)
     rows = text_statistics(samples)
     if questions:
         references = [question.reference for question in questions for _ in range(job.config.samples)]
@@ -161,6 +160,25 @@ def run_generate(job: GenerateJob, store: Store, staging: Staging) -> None:
     write_lines(staging.path / "samples.jsonl", samples)
     write_rows(staging.path, rows)
     staging.provenance.update(provenance(), **use.noted())
+
+
+def prompts_of(job: GenerateJob) -> Sequence[str]:
+    """The texts that a job's model goes on from."""
+    source = job.sources.questions
+    return _prompts(job, source.read() if source is not None else [])
+
+
+def _prompts(job: GenerateJob, questions: Sequence[Question]) -> Sequence[str]:
+    return [question.prompt for question in questions] or job.sources.prompts
+
+
+def room_for_prompt(positions: int, max_new_tokens: int, before: int) -> int:
+    """Tokens that a prompt may have, where `before` stand before it; InputError if that is none."""
+    room = positions - max_new_tokens - before
+    if room < 1:
+        places = f"the {positions} positions of this model"
+        raise InputError(f"max_new_tokens {max_new_tokens} leaves no room for a prompt in {places}")
+    return room
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -193,10 +211,7 @@ def generate(
     from microtome.jobs.models import causal
 
     model = causal.load(folder, name, config.device_map)
-    room = model.positions - config.max_new_tokens - len(model.before)
-    if room < 1:
-        places = f"the {model.positions} positions of this model"
-        raise InputError(f"max_new_tokens {config.max_new_tokens} leaves no room for a prompt in {places}")
+    room = room_for_prompt(model.positions, config.max_new_tokens, len(model.before))
     wholes = [model.tokenizer(p, add_special_tokens=False, verbose=False)["input_ids"] for p in prompts]
     encoded = [model.started(ids[-room:]) for ids in wholes]
     requests = list(itertools.product(range(len(prompts)), range(config.samples)))

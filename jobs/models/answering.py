@@ -110,34 +110,31 @@ def answer(
     from microtome.jobs.models import causal
 
     model = causal.load(folder, name, device_map)
-    encoder = Encoder(model.tokenizer, max_length=model.positions)
-    several = isinstance(examples[0].label, tuple)
     labels = tuple(labels)
+    questions = questions_about(
+        examples,
+        labels,
+        Encoder(model.tokenizer, max_length=model.positions),
+        template=template,
+        begin=model.before,
+        positions=model.positions,
+        shots=shots,
+        chat=chat,
+    )
+    several = _are_several(examples)
     choices = YES_NO if several else labels
-    asked = [
-        Prompts(
-            encoder,
-            template_about(template, len(examples[0].texts), labels, label),
-            choices,
-            begin=model.before,
-            positions=model.positions,
-            shots=[(shot, _choice(shot.label, label)) for shot in shots],
-            chat=chat,
-        )
-        for label in (labels if several else (None,))
-    ]
-    made = [question.of(example) for example in examples for question in asked]
-    prompts = [*(tokens for tokens, _ in made), *(question.blank for question in asked)]
+    made = [question.of(example) for example in examples for question in questions]
+    prompts = [*(tokens for tokens, _ in made), *(question.blank for question in questions)]
     log_likelihoods = causal.log_likelihoods(
         model,
         [tokens or model.started(()) for tokens in prompts],
-        asked[0].choices,
+        questions[0].choices,
         batch_size,
         log_progress,
     )
-    shape = (len(asked), len(choices))
+    shape = (len(questions), len(choices))
     sums, prior = log_likelihoods[: len(made)].reshape(-1, *shape), log_likelihoods[len(made) :]
-    tokens = np.array([len(choice) for choice in asked[0].choices])
+    tokens = np.array([len(choice) for choice in questions[0].choices])
     scores = {"sum": sums, "mean": sums / tokens, "pmi": sums - prior}[score]
     best = scores.argmax(2)
     predicted: list[Any] = [labels[row[0]] for row in best]
@@ -145,6 +142,39 @@ def answer(
         predicted = [tuple(name for name, at in zip(labels, row, strict=True) if at == 0) for row in best]
     truncated = sum(cut for _, cut in made)
     return Answers(labels, choices, predicted, sums, prior, tokens, truncated)
+
+
+def questions_about(
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    encoder: Encoder,
+    *,
+    template: str,
+    begin: Sequence[int],
+    positions: int,
+    shots: Sequence[Example],
+    chat: bool,
+) -> list[Prompts]:
+    """The prompts that each example is asked with: one, or one about each label where examples have several.
+    InputError as `answer` says."""
+    several = _are_several(examples)
+    return [
+        Prompts(
+            encoder,
+            template_about(template, len(examples[0].texts), labels, label),
+            YES_NO if several else labels,
+            begin=begin,
+            positions=positions,
+            shots=[(shot, _choice(shot.label, label)) for shot in shots],
+            chat=chat,
+        )
+        for label in (labels if several else (None,))
+    ]
+
+
+def _are_several(examples: Sequence[Example]) -> bool:
+    """Whether an example may have several labels."""
+    return isinstance(examples[0].label, tuple)
 
 
 def answer_scores(kind: TaskType, examples: Sequence[Example], answers: Answers, split: str) -> Rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from microtome.jobs.models.sites import sites_refusal
 
+UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
 # Names that configs have for the longest sequence.
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 # Here the first position is numbered by the padding token, and as many rows of the table are never used.

@@ -18,10 +18,10 @@ from transformers import (
 
 from microtome.jobs.data.encoding import special_tokens
 from microtome.jobs.models import language, loading
+from microtome.jobs.models.architecture import UNLIMITED
 from microtome.jobs.models.placement import DeviceMap, input_device, on_device
 from microtome.store.errors import InputError, MicrotomeError
 
-UNLIMITED = 1 << 20  # positions of a model that does not say how many it has
 Warper = Callable[[Any, Any], Any]  # ids so far, scores [prompts, vocabulary] -> scores
 
 

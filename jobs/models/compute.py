@@ -38,6 +38,21 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """What a causal language model reads and writes: `prompts`, then tokens behind them, `written` with what
+    is before each as their `squares`. `predictions` are the places at which it scores its whole vocabulary,
+    `passes` how often its weights are read from memory; `batch` sequences of up to `longest` tokens go
+    through it together."""
+
+    prompts: Texts
+    written: Texts
+    predictions: float
+    passes: float
+    batch: int
+    longest: int
+
+
+@dataclass(frozen=True)
 class ModelShape:
     """`embeddings` are the parameters in lookup tables, which no matrix product reads; `attention_width` is
     heads times the width of a head."""
@@ -56,6 +71,22 @@ class ModelShape:
         if predicts_tokens:
             matrices += self.vocabulary * self.width
         return 2 * matrices * texts.tokens + 4 * self.layers * self.attention_width * texts.squares
+
+    def generation_flops(self, generation: Generation) -> float:
+        """Operations of a causal model that keeps the keys and values of what it has read."""
+        scores = 2 * self.vocabulary * self.width * generation.predictions
+        return self.forward_flops(generation.prompts) + self.forward_flops(generation.written) + scores
+
+    def generation_reads(self, generation: Generation, *, half: bool) -> float:
+        """Bytes of weights that come from the GPU's memory: all matrices, in each pass."""
+        matrices = self.parameters - self.embeddings + self.vocabulary * self.width
+        return matrices * (2 if half else 4) * generation.passes
+
+    def generation_bytes(self, generation: Generation, *, half: bool) -> float:
+        """GPU memory at its peak while a model writes, about: weights, and keys and values of a batch."""
+        size = 2 if half else 4
+        kept = 2 * self.layers * self.attention_width * generation.batch * generation.longest * size
+        return self.parameters * size + kept + generation.batch * self.vocabulary * 4
 
     def training_bytes(
         self, batch: int, length: int, *, half: bool, trained: float = 1, predicts_tokens: bool = False

@@ -14,6 +14,13 @@ VARIABLE = "MICROTOME_TRACK"  # read where a job runs, which may be another proc
 FOLDER = "TENSORBOARD_LOGGING_DIR"
 TRACKERS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard"}  # and the package each needs
 ELSEWHERE = ("wandb", "mlflow")  # what is tracked may leave this machine
+# What a process that runs a job needs to report as the one that started the run would.
+SETTINGS = (
+    *(VARIABLE, FOLDER),
+    *("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE"),
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    "MLFLOW_EXPERIMENT_NAME",
+)
 
 
 def track_with(name: str) -> None:

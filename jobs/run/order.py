@@ -10,6 +10,7 @@ from statistics import median
 
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
+from microtome.jobs.models.compute import TRAINING_PASSES
 from microtome.jobs.run.memory import weights_bytes
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError
@@ -33,7 +34,8 @@ def longest_first(jobs: Sequence[AnyJob], seconds: Mapping[str, float]) -> list[
 
 def expected_seconds(jobs: Sequence[AnyJob], store: Store) -> dict[str, float]:
     """How long each job will take, by its id: what jobs of its kind in `jobs` that are done took for each
-    unit of their work; work alone where none is done, so that jobs of one kind are still compared."""
+    unit of their work; where none of its kind is done, what those of other kinds took; and work alone where
+    none is done at all."""
     done = store.find_all(job.request for job in jobs)
     work = {job.id: _work(job, store) for job in jobs}
     took: defaultdict[str, list[float]] = defaultdict(list)
@@ -41,11 +43,12 @@ def expected_seconds(jobs: Sequence[AnyJob], store: Store) -> dict[str, float]:
         if job.id in done:
             took[job.kind].append(done[job.id].provenance.get("seconds", 0.0) / work[job.id])
     per_unit = {kind: median(values) for kind, values in took.items()}
-    return {job.id: work[job.id] * per_unit.get(job.kind, 1.0) for job in jobs}
+    of_any = median(per_unit.values()) if per_unit else 1.0
+    return {job.id: work[job.id] * per_unit.get(job.kind, of_any) for job in jobs}
 
 
 def _work(job: AnyJob, store: Store) -> float:
-    """In units of its kind: the weights that are run, how often, on what share of the training data."""
+    """The weights that are run, how often, on what share of the data; a pass of training takes three."""
     try:
         weights = weights_bytes(job.sources.start, store) if job.sources.start is not None else 0
     except MicrotomeError:
@@ -55,4 +58,4 @@ def _work(job: AnyJob, store: Store) -> float:
         return work
     settings = getattr(job.config, "recipe", job.config)
     share = max(float(getattr(job.config, "fraction", 100.0)), 1.0) / 100
-    return work * share * float(getattr(settings, "epochs", 1.0))
+    return work * share * TRAINING_PASSES * float(getattr(settings, "epochs", 1.0))

@@ -4,16 +4,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from statistics import median
 
 import humanize
 
 from microtome.jobs.kinds.job import AnyJob
 
+LEAST_SHARE = 0.1  # of all work that has to have ended before anything is said: what is first is rarely usual
+
 
 class RemainingTime:
     """Jobs take what jobs of their kind have taken, in proportion to what was expected of them (`expected`,
-    by id, in units that only need to be the same within a kind); jobs of a kind of which none has ended take
-    what the others took on average. As many will run at a time as have so far."""
+    by id); jobs of a kind of which none has ended, what half of the others have not exceeded, in the same
+    proportion: one that takes very long counts no more than another. As many will run at a time as have so
+    far."""
 
     def __init__(
         self,
@@ -42,13 +46,12 @@ class RemainingTime:
             gone = {id for id, other in self._left.items() if not gone.isdisjoint(other.needs)}
 
     def seconds(self) -> float | None:
-        """From now to the end; None before the first job has ended."""
-        took = [seconds for of_kind in self._seconds.values() for seconds in of_kind]
-        if not took:
+        """From now to the end; None before a tenth of the work has ended, as far as it is known by then."""
+        ended = sum(sum(of_kind) for of_kind in self._seconds.values())
+        work = sum(self._of(job) for job in self._left.values())
+        if not self._seconds or ended < LEAST_SHARE * (ended + work):
             return None
-        average = sum(took) / len(took)
-        work = sum(self._of(job, average) for job in self._left.values())
-        at_a_time = max(1.0, sum(took) / max(self._clock() - self._begin, 1e-9))
+        at_a_time = max(1.0, ended / max(self._clock() - self._begin, 1e-9))
         return work / at_a_time
 
     def __str__(self) -> str:
@@ -60,9 +63,18 @@ class RemainingTime:
             return f"about {humanize.naturaldelta(left)} left"
         return f"about {humanize.precisedelta(left, minimum_unit='minutes', format='%.0f')} left"
 
-    def _of(self, job: AnyJob, average: float) -> float:
-        if job.kind not in self._seconds:
-            return average
-        units = sum(self._units[job.kind])
-        share = self._expected.get(job.id, 1.0) / units if units else 1 / len(self._units[job.kind])
-        return share * sum(self._seconds[job.kind])
+    def _of(self, job: AnyJob) -> float:
+        """The seconds that a job will take."""
+        units = self._expected.get(job.id, 1.0)
+        if job.kind in self._seconds:
+            seconds, of_kind = self._seconds[job.kind], self._units[job.kind]
+            return sum(seconds) * (units / sum(of_kind) if sum(of_kind) else 1 / len(of_kind))
+        return units * self._usual_seconds_per_unit()
+
+    def _usual_seconds_per_unit(self) -> float:
+        pairs = [
+            pair
+            for kind in self._seconds
+            for pair in zip(self._seconds[kind], self._units[kind], strict=True)
+        ]
+        return median(seconds / units if units else seconds for seconds, units in pairs) if pairs else 0.0

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from threadpoolctl import threadpool_limits
 
-# What the jobs need to find data, models, the hub and object storage. The driver's value is used where the
-# node has none of its own, which says where things are on that machine.
+from microtome.jobs.process import tracking
+
+# What the jobs need to find data, models, the hub, object storage and the tracker. The driver's value is used
+# where the node has none of its own, which says where things are on that machine.
 SETTINGS = (
     *("MICROTOME_DATA", "MICROTOME_MODELS", "MICROTOME_SCRATCH", "MICROTOME_LOCAL_GB"),
     *("MICROTOME_SAVE_SECONDS", "MICROTOME_DEBUG"),
@@ -15,6 +17,7 @@ SETTINGS = (
     *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("GOOGLE_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+    *tracking.SETTINGS,
 )
 # A key that the driver has is not to be mixed with another that the node has.
 TOGETHER = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

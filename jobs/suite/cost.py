@@ -55,9 +55,11 @@ class Cost:
         return sum(kind.disk for kind in self.kinds)
 
 
-def seconds_on(gpu: Gpu, utilisation: float, flops: float, *, half: bool) -> float:
-    """How long a GPU takes, of whose peak a share is reached."""
-    return flops / ((gpu.half_tflops if half else gpu.single_tflops) * 1e12 * utilisation)
+def seconds_on(gpu: Gpu, utilisation: float, flops: float, *, half: bool, read: float = 0) -> float:
+    """How long a GPU takes, of whose peak a share is reached; at least as long as its memory takes to deliver
+    `read` bytes, which is what counts where a model writes token by token."""
+    computing = flops / ((gpu.half_tflops if half else gpu.single_tflops) * 1e12 * utilisation)
+    return max(computing, read / (gpu.bandwidth_gb * 1e9))
 
 
 def plan_cost(
@@ -77,7 +79,7 @@ def plan_cost(
     share = utilisation or (median(measured) if measured else UTILISATION)
     todo = [job for job in plan.jobs if job.id not in done and job.kind in MODEL_KINDS]
     seconds = {
-        job.id: seconds_on(gpu, share, work.flops, half=work.half)
+        job.id: seconds_on(gpu, share, work.flops, half=work.half, read=work.read)
         for job in todo
         if (work := works[job.id]) is not None
     }
@@ -116,7 +118,9 @@ def _measured(
         noted = artifact.provenance if artifact is not None else {}
         gpu = gpu_of_driver(str(noted.get("gpu", "")))
         seconds = noted.get("device_seconds")
-        if gpu is not None and work is not None and isinstance(seconds, int | float) and seconds > 0:
+        if work is None or work.read:  # where memory sets the pace, the peak says nothing
+            continue
+        if gpu is not None and isinstance(seconds, int | float) and seconds > 0:
             yield seconds_on(gpu, 1, work.flops, half=work.half) / seconds
 
 

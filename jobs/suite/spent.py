@@ -11,6 +11,8 @@ SPENT = {
     "device": "string",
     "gpu": "string",
     "seconds": "Float64",
+    "attempts": "Int64",
+    "seconds_lost": "Float64",
     "device_seconds": "Float64",
     "peak_memory": "Int64",
     "energy_joules": "Float64",
@@ -28,8 +30,10 @@ COLUMNS = {
 def spent_table(plan: Plan, store: Store) -> pd.DataFrame:
     """One row per job that is done, in the order of the plan.
 
-    `seconds` from its beginning to its end, `device_seconds` with a model on the device, `peak_memory` and
-    `bytes` on disk in bytes; missing where nothing was noted.
+    `seconds` from its beginning to its end, in all its `attempts`; `seconds_lost` of them after the last save
+    of an attempt that was stopped, or killed with its machine; `device_seconds` with a model on the device;
+    `peak_memory` and `bytes` on disk in bytes. Missing where nothing was noted; a job that was never stopped
+    has neither attempts nor seconds lost.
     """
     return pd.DataFrame(_rows(plan, store), columns=list(COLUMNS)).astype(COLUMNS)
 

@@ -18,9 +18,17 @@ from microtome.jobs.kinds.extraction.prepared import prepare
 from microtome.jobs.kinds.extraction.settings import ExtractJob
 from microtome.jobs.kinds.finetune import FinetuneJob
 from microtome.jobs.kinds.job import AnyJob
-from microtome.jobs.models.compute import FROZEN_PASSES, TRAINING_PASSES, ModelShape, Texts, shape_of
+from microtome.jobs.models.compute import (
+    FROZEN_PASSES,
+    TRAINING_PASSES,
+    Generation,
+    ModelShape,
+    Texts,
+    shape_of,
+)
 from microtome.jobs.models.source import ModelSource
 from microtome.jobs.suite.disk import start_of
+from microtome.jobs.suite.generation import answered, generated
 from microtome.jobs.tasks.source import read_as_planned
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MissingError, model_packages
@@ -33,13 +41,15 @@ ADAPTER_SHARE = 0.01  # of the parameters that an adapter trains, about
 @dataclass(frozen=True)
 class Workload:
     """`tokens` that go through the model, a token of each epoch counted again; `flops` of all passes; `half`
-    where they are in half precision; bytes of GPU memory at the peak; bytes on disk of what is made."""
+    where they are in half precision; bytes of GPU memory at the peak; bytes on disk of what is made. `read`
+    are the bytes of weights that are read from the GPU's memory, where that may take longest."""
 
     tokens: float
     flops: float
     half: bool
     memory: float
     disk: float
+    read: float = 0
 
 
 class Workloads:
@@ -57,6 +67,8 @@ class Workloads:
             "adapt": self._adapt,
             "finetune": self._finetune,
             "extract": self._extract,
+            "generate": self._generation(generated),
+            "answer": self._generation(answered),
         }
         start: ModelSource | None = job.sources.start
         if job.kind not in counted or start is None or job.refused or job.sources.absences():
@@ -116,6 +128,35 @@ class Workloads:
         flops = shape.forward_flops(texts)
         return Workload(texts.tokens, flops, options.compute != "float32", memory, cache_bytes or 0)
 
+    def _generation(
+        self, count: Callable[[Any, Path, str], Generation | None]
+    ) -> Callable[[AnyJob, ModelSource, int | None], Workload | None]:
+        def workload(job: AnyJob, model: ModelSource, _: int | None) -> Workload | None:
+            inputs = {role: identity for role, identity in job.inputs.items() if role != "model"}
+            key = {
+                "generation of": model.identity,
+                **inputs,
+                "settings": job.config.all_settings(),
+            }
+            counted = self._remembered(
+                key, lambda: _asdict(count(job, model.description(self._store), model.name))
+            )
+            if counted is None:
+                return None
+            texts = {name: Texts(**counted[name]) for name in ("prompts", "written")}
+            generation, shape = Generation(**counted | texts), self._shape(model)
+            tokens = (generation.prompts + generation.written).tokens
+            return Workload(
+                tokens,
+                shape.generation_flops(generation),
+                half=False,  # both load models in float32
+                memory=shape.generation_bytes(generation, half=False),
+                disk=0,
+                read=shape.generation_reads(generation, half=False),
+            )
+
+        return workload
+
     def _shape(self, model: ModelSource) -> ModelShape:
         values = self._remembered(
             {"shape of": model.identity}, lambda: asdict(shape_of(model.description(self._store)))
@@ -148,6 +189,10 @@ class Workloads:
                 self._store.digests.remember(what, text)
             self._counts[name] = json.loads(text)
         return self._counts[name]
+
+
+def _asdict(generation: Generation | None) -> dict[str, Any] | None:
+    return None if generation is None else asdict(generation)
 
 
 def _texts(lengths: Iterable[int]) -> Texts:

@@ -32,7 +32,7 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
         self._name = f"{request.kind}/{request.folder}"
         self._claim: Claim | None = None
         self._progress: Progress | None = None
-        self.spent: TimeSpent | None = None  # of a job that can be resumed
+        self._spent: TimeSpent | None = None
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -54,7 +54,16 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
         self._open.close()
         if self._claim is not None:
             with contextlib.suppress(RemoteError):  # it is over after its lease then
-                self._claim.give_up()
+                self._claim.give_up(done=error is None)
+
+    def count_time(self, folder: Path) -> TimeSpent:
+        """Measure this attempt of a job that can be resumed in `folder`, and those before it; the claim tells
+        a successor of it, however this machine ends."""
+        earlier = {} if self._claim is None else self._claim.attempts()
+        self._spent = TimeSpent(folder / self._kept, earlier)
+        if self._claim is not None:
+            self._claim.attempts = self._spent.attempts
+        return self._spent
 
     @contextlib.contextmanager
     def going_on_in(self, folder: Path) -> Iterator[None]:
@@ -74,7 +83,7 @@ class RemoteWork(contextlib.AbstractContextManager["RemoteWork"]):
     def send_progress(self, paths: Sequence[Path]) -> None:
         """Note that what was done until now is saved; send these files, and all below these folders, in the
         background."""
-        records = [] if self.spent is None else self.spent.saved()
+        records = [] if self._spent is None else self._spent.saved()
         if self._progress is not None:
             self._progress.send_soon([*paths, *records])
 

@@ -107,7 +107,7 @@ class Store(SharedCatalogue):
 
             overtaken = self.find(request) is not None
             resumes = resumable and not overtaken
-            spent = made_here.spent = TimeSpent(folder / SCRATCH) if resumes else None
+            spent = made_here.count_time(folder) if resumes else None
             staging = Staging(
                 folder,
                 request,

@@ -1,13 +1,17 @@
 """How long a job that was stopped has run in all, and how much of it was lost: its attempts keep a record
 each.
 
-A record lies in the folder with what a resumable job needs to go on, and goes where that goes.
+A record lies in the folder with what a resumable job needs to go on, and goes where that goes. What is on
+object storage is as old as the last save; how long an attempt ran after it, the claim says
+(`remote/claims.py`).
 """
 
+import contextlib
 import json
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +33,11 @@ class Spent:
 
 class TimeSpent:
     """The record of one attempt in the folder `kept`, written while it runs, once anything else is in
-    there."""
+    there. `earlier` says how long attempts have run that may have left no record, or an older one."""
 
-    def __init__(self, kept: Path) -> None:
+    def __init__(self, kept: Path, earlier: Mapping[str, float] | None = None) -> None:
         self._path = kept / NAME.format(secrets.token_hex(4))
+        self._earlier = dict(earlier or {})
         self._began, self._saved = time.monotonic(), 0.0
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -48,22 +53,40 @@ class TimeSpent:
         self._write()
         return self.files()
 
+    def attempts(self) -> dict[str, float]:
+        """How many seconds each attempt has run, this one included, by the name of its record."""
+        recorded = {name: record["seconds"] for name, record in self._records().items()}
+        longest = {
+            name: max(seconds, self._earlier.get(name, 0.0))
+            for name, seconds in (self._earlier | recorded).items()
+        }
+        return longest | {self._path.name: round(self._seconds(), 3)}
+
     def end(self) -> Spent:
         """Stop writing; what all attempts took, this one included, of which nothing was lost."""
         self._over.set()
         self._thread.join()
-        records = [json.loads(path.read_text()) for path in self.files() if path != self._path]
-        return Spent(
-            seconds=round(self._seconds() + sum(record["seconds"] for record in records), 3),
-            attempts=1 + len(records),
-            lost=round(sum(max(record["seconds"] - record["saved"], 0.0) for record in records), 3),
-        )
+        seconds, records = self.attempts(), self._records()
+        # An attempt that left no record with what this one went on from has saved nothing.
+        lost = [
+            max(run - records[name]["saved"] if name in records else run, 0.0)
+            for name, run in seconds.items()
+            if name != self._path.name
+        ]
+        return Spent(round(sum(seconds.values()), 3), len(seconds), round(sum(lost), 3))
 
     def interrupted(self) -> None:
         """Stop writing, and note how long this attempt was."""
         self._over.set()
         self._thread.join()
         self._write()
+
+    def _records(self) -> dict[str, dict[str, float]]:
+        records = {}
+        for path in self.files():
+            with contextlib.suppress(FileNotFoundError):  # the job has just ended
+                records[path.name] = json.loads(path.read_text())
+        return records
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

@@ -4,6 +4,9 @@ A claim is an object that is created if it is not there. Its holder rewrites it,
 version tag, long before its lease is over. Whoever sees one version for a whole lease on a clock of his own
 takes the claim over, by a write that succeeds only while that version is the newest: no two clocks are ever
 compared. A claim saves work and nothing else depends on it: two that finish the same artifact end with one.
+
+A claim also says how long each attempt has run that was made so far, as of its last renewal. So a machine
+that was taken away without notice has told its successor how long it had worked.
 """
 
 import contextlib
@@ -22,6 +25,7 @@ from microtome.store.remote.objects import Objects
 LEASE = 60.0  # seconds
 RENEWALS = 4  # per lease
 Clock = Callable[[], float]
+Attempts = dict[str, float]  # seconds by the name of the attempt
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Claim:
     key: str
     holder: str
     tag: str
+    # The attempts that are written with each renewal: at first those that the holder before had written.
+    attempts: Callable[[], Attempts] = dict
     lost: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -40,7 +46,7 @@ class Claim:
         with self._lock:
             if self.lost:
                 return False
-            tag = self.objects.put_unchanged(self.key, _content(self.holder), self.tag)
+            tag = self.objects.put_unchanged(self.key, self._content(), self.tag)
             if tag is None:
                 tag = self._renewed_by_another_process()
             self.lost = tag is None
@@ -51,16 +57,21 @@ class Claim:
         """Processes of one machine hold a claim together: each renews it, the first to end gives it up."""
         there = self.objects.get(self.key)
         if there is None:
-            return self.objects.put_new(self.key, _content(self.holder))
+            return self.objects.put_new(self.key, self._content())
         if _holder(there[0]) in (self.holder, ""):
-            return self.objects.put_unchanged(self.key, _content(self.holder), there[1])
+            return self.objects.put_unchanged(self.key, self._content(), there[1])
         return None
 
-    def give_up(self) -> None:
-        """Let the next one have it at once; it is rewritten and not removed, so that a successor's stays."""
+    def _content(self) -> bytes:
+        return _content(self.holder, self.attempts())
+
+    def give_up(self, *, done: bool) -> None:
+        """Let the next one have it at once; it is rewritten and not removed, so that a successor's stays.
+        What was attempted is forgotten once it is `done`."""
         with self._lock:
             if not self.lost:
-                self.objects.put_unchanged(self.key, _content(""), self.tag)
+                attempts = {} if done else self.attempts()
+                self.objects.put_unchanged(self.key, _content("", attempts), self.tag)
                 self.lost = True
 
     @contextlib.contextmanager
@@ -88,17 +99,18 @@ class Claims:
 
     def take(self, name: str) -> Claim | None:
         """The claim of `name`, or None as long as another machine holds it."""
-        key, content = claim_key(name), _content(self._holder)
-        tag = self._objects.put_new(key, content)
+        key, attempts = claim_key(name), Attempts()
+        tag = self._objects.put_new(key, _content(self._holder, attempts))
         if tag is None:
             there = self._objects.get(key)
             if there is None or not self._free(key, *there):
                 return None
-            tag = self._objects.put_unchanged(key, content, there[1])
+            attempts = _attempts(there[0])
+            tag = self._objects.put_unchanged(key, _content(self._holder, attempts), there[1])
         if tag is None:
             return None
         self._seen.pop(key, None)
-        return Claim(self._objects, key, self._holder, tag)
+        return Claim(self._objects, key, self._holder, tag, lambda: attempts)
 
     def holder_of(self, name: str) -> str:
         """Who holds a claim, for a message; nothing if nobody does."""
@@ -125,9 +137,10 @@ def new_holder() -> str:
     return f"{socket.gethostname()} {secrets.token_hex(8)}"
 
 
-def _content(holder: str) -> bytes:
+def _content(holder: str, attempts: Attempts) -> bytes:
     """No two are alike, so that each write makes a new version."""
-    return json.dumps({"holder": holder, "write": secrets.token_hex(8)}, allow_nan=False).encode()
+    content = {"holder": holder, "write": secrets.token_hex(8), "attempts": attempts}
+    return json.dumps(content, allow_nan=False).encode()
 
 
 def _holder(content: bytes) -> str:
@@ -135,3 +148,10 @@ def _holder(content: bytes) -> str:
         return str(json.loads(content)["holder"])
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _attempts(content: bytes) -> Attempts:
+    try:
+        return {str(name): float(seconds) for name, seconds in json.loads(content)["attempts"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}  # of an older version

@@ -9,7 +9,19 @@ from microtome.store.errors import MicrotomeError, StoreError
 CODE = re.compile(r"<Code>(\w+)</Code>")
 STATUS = re.compile(r"status code: (\d{3})")
 WRONG_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthFailure", "ExpiredToken", "InvalidToken"}
+WRONG_KEY |= {"AuthenticationFailed", "InvalidAuthenticationInfo"}  # of Azure
+NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "TooManyBuckets", "EntityTooLarge"}
+# The services of a machine's own role, which are asked where no key was given.
+OWN_ROLE = re.compile(
+    r"computeMetadata/|metadata\.google|/metadata/identity|resource=https%3A%2F%2Fstorage\.azure\.com"
+    r"|latest/(api/token|meta-data)|169\.254\.\d+\.\d+"
+)
+HOW_TO_LOG_IN = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws configure",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_USE_AZURE_CLI=true",
+}
 NO_SPACE = ("No space left", "quota exceeded", "Disk quota", "507 ")
 
 
@@ -31,28 +43,32 @@ def in_our_words(address: str) -> Iterator[None]:
     except (MicrotomeError, AlreadyExistsError, PreconditionError):
         raise
     except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise _meaning(address, error) from None
+        if NO_BUCKET.intersection(CODE.findall(str(error))):
+            raise meaning(address, error) from None
         raise
     except (BaseError, OSError) as error:
-        raise _meaning(address, error) from None
+        raise meaning(address, error) from None
 
 
-def _meaning(address: str, error: BaseException) -> RemoteError:
-    """The text of a provider is never passed on whole: it may hold a signed address."""
+def asks_the_machine(text: str) -> bool:
+    """Whether an error says that the service of the machine's own role was asked for a key."""
+    return OWN_ROLE.search(text) is not None
+
+
+def meaning(address: str, error: BaseException) -> RemoteError:
+    """An error of obstore as one line. A provider's own text is never passed on whole: it may hold a signed
+    address."""
     text = str(error)
     code = next(iter(CODE.findall(text)), "")
     status = next(iter(STATUS.findall(text)), "")
     provider = code or (f"status {status}" if status else type(error).__name__)
-    if code == "NoSuchBucket":
+    if code in NO_BUCKET:
         return RefusedError(f"there is no bucket at {address}; make it, or correct MICROTOME_STORE")
-    if "169.254.169.254" in text or "metadata.google" in text or "credential" in text.lower():
-        return RefusedError(
-            f"no key for {address} was found; log in with the provider's own tool, or set its variables, "
-            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
     if code in WRONG_KEY or status == "401":
         return RefusedError(f"{address} does not take this key ({provider}); renew it, or set another")
+    if asks_the_machine(text) or "credential" in text.lower() or "Account must be specified" in text:
+        how = HOW_TO_LOG_IN.get(address.partition("://")[0], "the variables of its provider")
+        return RefusedError(f"no key for {address} was found; set {how}")
     if code in FULL or status == "507" or any(sign in text for sign in NO_SPACE):
         return RefusedError(f"{address} is full ({provider}); make room there, then run the same again")
     if status == "403":

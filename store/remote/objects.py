@@ -3,7 +3,6 @@ nothing has changed."""
 
 import contextlib
 import functools
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from filelock import FileLock
 
 from microtome.store.remote.addresses import checked_address
 from microtome.store.remote.failures import in_our_words
+from microtome.store.remote.keys import credentials_of_boto3, refuse_without_key
 
 PATIENCE = timedelta(minutes=3)  # for a network that is gone: tried again, with growing pauses
 RETRIES = 20
@@ -41,9 +41,14 @@ class Objects:
 
     def __init__(self, address: str, store: Any = None, *, patience: timedelta | None = None) -> None:
         self.address = checked_address(address) if store is None else address
-        self._store = (
-            _opened(self.address, PATIENCE if patience is None else patience) if store is None else store
-        )
+        self._patience = PATIENCE if patience is None else patience
+        if store is not None:
+            self._store = store
+
+    @functools.cached_property
+    def _store(self) -> Any:
+        """Of obstore; opened when it is first needed. RefusedError, within seconds, if there is no key."""
+        return _opened(self.address, self._patience)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self.address,)
@@ -159,40 +164,31 @@ def _opened(address: str, patience: timedelta) -> Any:
     if address.startswith("file://"):
         with in_our_words(address):
             return from_url(address, mkdir=True)
-    options: dict[str, Any] = {
-        # Given any option of the client, obstore no longer takes this one from the environment.
-        "client_options": {"timeout": TIMEOUT, "allow_http": _http_is_allowed()},
-        "retry_config": {
-            "max_retries": RETRIES,
-            "retry_timeout": patience,
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=200),
-                "max_backoff": timedelta(seconds=15),
-                "base": 2,
-            },
-        },
-    }
-    provider = _credentials_of_boto3(address)
-    if provider is not None:
-        options["credential_provider"] = provider
+    provider = credentials_of_boto3(address)
+
+    def opened(timeout: timedelta, patience: timedelta, retries: int) -> Any:
+        options = {} if provider is None else {"credential_provider": provider}
+        return from_url(address, **options, **_client(timeout, patience, retries))
+
     with in_our_words(address):
-        return from_url(address, **options)
+        if provider is None and not (address.startswith("s3://") and "AWS_ACCESS_KEY_ID" in os.environ):
+            refuse_without_key(address, opened)
+        return opened(TIMEOUT, patience, RETRIES)
+
+
+def _client(timeout: timedelta, patience: timedelta, retries: int) -> dict[str, Any]:
+    backoff = {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=15),
+        "base": 2,
+    }
+    return {
+        # Given any option of the client, obstore no longer takes this one from the environment.
+        "client_options": {"timeout": timeout, "allow_http": _http_is_allowed()},
+        "retry_config": {"max_retries": retries, "retry_timeout": patience, "backoff": backoff},
+    }
 
 
 def _http_is_allowed() -> bool:
     names = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes") for name in names)
-
-
-def _credentials_of_boto3(address: str) -> Any:
-    """The chain of Amazon's own library (profiles, single sign-on), where that is installed and finds a key;
-    obstore itself knows the environment and the machine's own role."""
-    if not address.startswith("s3://") or "AWS_ACCESS_KEY_ID" in os.environ:
-        return None
-    if importlib.util.find_spec("boto3") is None:
-        return None
-    import boto3
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    session = boto3.Session()
-    return Boto3CredentialProvider(session) if session.get_credentials() is not None else None

@@ -8,7 +8,6 @@ killed and what of their work was done twice.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,9 +24,9 @@ from microtome.store.artifacts.store import Store
 from microtome.store.cache.reader import ActivationCache
 from microtome.store.remote.remote import objects_at
 from tests.object_storage import environment, make_bucket, serving_s3
+from tests.ray_nodes import STARTED, free_port, head_command, node_command
 from tests.small_demo import write_small_demo
 
-RAY = str(Path(sys.executable).with_name("ray"))
 MICROTOME = (sys.executable, "-c", "from microtome.jobs.cli import main; main()")
 NODES = 3
 KILLED_WITH = (
@@ -48,7 +47,7 @@ class Node:
 
     def wait_until_started(self) -> None:
         end = time.monotonic() + 180
-        while "Ray runtime started" not in self.log.read_text():
+        while STARTED not in self.log.read_text():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"a Ray node does not start:\n{self.log.read_text()}")
             time.sleep(0.1)
@@ -75,19 +74,10 @@ class Node:
 
 
 @contextlib.contextmanager
-def node_at(folder: Path, name: str, *options: str, settings: dict[str, str]) -> Iterator[Node]:
-    """A Ray node with these options of `ray start`, and a disk of its own."""
+def node_at(folder: Path, name: str, command: list[str], settings: dict[str, str]) -> Iterator[Node]:
+    """A Ray node that this command starts, and a disk of its own."""
     disk = folder / name
     disk.mkdir()
-    command = [
-        RAY,
-        "start",
-        *options,
-        "--block",
-        "--disable-usage-stats",
-        "--object-store-memory",
-        "100000000",
-    ]
     own = {"MICROTOME_SCRATCH": str(disk), "RAY_AUTH_MODE": "disabled"}
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(command, env=os.environ | settings | own, stdout=log, stderr=log)
@@ -96,12 +86,6 @@ def node_at(folder: Path, name: str, *options: str, settings: dict[str, str]) ->
         yield node
     finally:
         node.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 def run_locally(suite: Path, folder: Path) -> Store:
@@ -195,7 +179,7 @@ def report(kills: list[str], remote: Store, seconds: float) -> None:
     again = [artifact for artifact in remote.list() if "attempts" in artifact.provenance]
     for artifact in again:
         made = artifact.provenance
-        times = f"{made['seconds']:.1f} s, of which {made['seconds_lost']:.1f} lost"
+        times = f"{made['seconds']:.2f} s, of which {made['seconds_lost']:.2f} lost"
         print(f"{artifact.name}: {made['attempts']} attempts, {times}")
     print(f"{len(kills)} nodes killed, 0 failed, arrays and rows as of a local run; {seconds:.0f} s in all")
 
@@ -213,16 +197,13 @@ def main() -> None:
         write_small_demo(suite)
         local = run_locally(suite, folder)
         port = free_port()
-        head = ["--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
-        open_things.enter_context(node_at(folder, "head", *head, settings=settings)).wait_until_started()
-        join = ["--address", f"127.0.0.1:{port}", "--num-cpus", "1"]
+        head = node_at(folder, "head", head_command(port), settings)
+        open_things.enter_context(head).wait_until_started()
         nodes = []
-        for number in range(
-            NODES
-        ):  # one by one: Ray gives each half a minute, which together they may not meet
-            nodes.append(
-                open_things.enter_context(node_at(folder, f"node-{number}", *join, settings=settings))
-            )
+        # One by one: Ray gives each half a minute, which together they may not meet.
+        for number in range(NODES):
+            node = node_at(folder, f"node-{number}", node_command(port), settings)
+            nodes.append(open_things.enter_context(node))
             nodes[-1].wait_until_started()
         print(f"{NODES} nodes have started", flush=True)
         kills = run_on_nodes(suite, f"127.0.0.1:{port}", nodes, settings, folder / "run.log")

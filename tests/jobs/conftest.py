@@ -73,9 +73,9 @@ def hub_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hub_emulator(hub_cache, monkeypatch):
+def hub_emulator(hub_cache, tmp_path, monkeypatch):
     """A hub on the loopback, which huggingface_hub asks. Waits between requests are noted, not waited for."""
-    emulator = HubEmulator()
+    emulator = HubEmulator(tmp_path / "hub")
     emulator.waits = []
     constants = huggingface_hub.constants
     with emulator.serving():

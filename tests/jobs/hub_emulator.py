@@ -1,6 +1,7 @@
 """A hub on the loopback, for huggingface_hub's own client: repositories, and what can go wrong with them.
 
-It speaks as much of the hub as a download takes: model info, the tree of a revision, and the files.
+It speaks as much of the hub as a download takes: model info, the tree of a revision, and the files; and, in
+`hub_uploads.py`, as much as a push takes.
 """
 
 import hashlib
@@ -14,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LARGE = 10_000  # bytes, from which a file is stored by its sha256
+from tests.jobs.hub_uploads import LARGE, Uploads
+
 INFO = re.compile(r"/api/(models|datasets)/(?P<repo>[^/]+/[^/]+)(/revision/(?P<revision>.+))?")
 TREE = re.compile(r"/api/(models|datasets)/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
 FILE = re.compile(r"/(datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
@@ -41,6 +43,7 @@ class Repo:
     commit: str = "c" * 40
     revisions: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    private: bool = False
     card: dict[str, str] = field(default_factory=dict)  # the metadata of its page
     announced: dict[str, tuple[int, str]] = field(default_factory=dict)  # files without bytes: size, sha256
 
@@ -51,9 +54,15 @@ class Repo:
 
 
 class HubEmulator:
-    """Repositories by name; `requests` are those that came, `faults` those that are to go wrong."""
+    """Repositories by name; `requests` are those that came, `faults` those that are to go wrong. Of what is
+    pushed: `tokens` that may "write" or "read", large `objects` by their sha256, the summaries of `commits`;
+    repositories that are made lie in the folder `place`."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.tokens: dict[str, str] = {}
+        self.objects: dict[str, bytes] = {}
+        self.commits: list[str] = []
         self.repos: dict[str, Repo] = {}
         self.requests: list[str] = []
         self.faults: list[Fault] = []
@@ -93,7 +102,7 @@ class HubEmulator:
             server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Uploads, BaseHTTPRequestHandler):
     hub: HubEmulator
     protocol_version = "HTTP/1.1"
 
@@ -141,7 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         name = next(name for name, value in self.hub.repos.items() if value is repo)
         card = {"cardData": repo.card} if repo.card else {}
-        self.send_json({"id": name, "sha": repo.commits()[revision], "siblings": siblings, **card})
+        about = {"id": name, "sha": repo.commits()[revision], "private": repo.private}
+        self.send_json({**about, "siblings": siblings, **card})
 
     def tree(self, repo: Repo, revision: str) -> None:
         self.send_json(

@@ -20,7 +20,8 @@ from microtome.store.files.checksums import checksum
 from tests.jobs.models.saves import save_after_every_step
 
 FORK = multiprocessing.get_context("fork")
-pytestmark = pytest.mark.forks
+pytestmark = [pytest.mark.forks, pytest.mark.kills]
+STEPS_BEGUN = FORK.Value("l", 0)  # by the training that was killed last
 # What makes a file last, moves it to its place, or writes a piece of a training state.
 PLACES = (
     (os, "fsync"),
@@ -52,8 +53,21 @@ def run_and_die(job, root, at, names):
 
     for owner, name in PLACES:
         setattr(owner, name, dying(name, getattr(owner, name)))
+    count_steps()
     save_after_every_step()
     assert run_job(job, root)[0] is None
+
+
+def count_steps():
+    STEPS_BEGUN.value = 0
+    handler = transformers.trainer_callback.CallbackHandler
+    begin = handler.on_step_begin
+
+    def on_step_begin(*args, **more):
+        STEPS_BEGUN.value += 1
+        return begin(*args, **more)
+
+    handler.on_step_begin = on_step_begin
 
 
 def killed_at(job, root, at):
@@ -126,20 +140,23 @@ def assert_goes_on(job, store, wanted):
 
 
 def test_a_fine_tuning_killed_in_any_save_or_commit_goes_on_from_its_last_state(
-    bench, tiny_models, tmp_path, thorough
+    bench, tiny_models, tmp_path, thorough, note_kills
 ):
     job = bench.finetune("ner", tiny_models / "bert", epochs=2, batch_size=30)
     bench.run(job)
     wanted = contents(bench.store, job)
-    seen, steps = set(), set()
+    seen, steps, twice = [], set(), 0
     for name, store in killed_at_points(job, tmp_path, thorough):
         done, step = store.find(job.request) is not None, saved_step(store)
+        twice = max(twice, 0 if done else STEPS_BEGUN.value - (step or 0))
         assert_goes_on(job, store, wanted)
         assert resumed_steps(store, job) == ([] if done or step is None else [step])
-        seen.add(name)
+        seen.append(name)
         steps.add(step)
-    assert {name for _, name in PLACES} <= seen
+    assert {name for _, name in PLACES} <= set(seen)
     assert {None, 1, 2, 3} <= steps  # in the middle of an epoch, at its end, and before any
+    assert twice == 1  # a state is saved after every step here
+    note_kills("training save or commit", len(seen), twice, "steps")
 
 
 @pytest.mark.parametrize("form", ["zarr", "hdf5"])

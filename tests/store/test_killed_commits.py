@@ -12,7 +12,7 @@ from microtome.store.artifacts.manifest import read_manifest
 from microtome.store.artifacts.store import Request, Store
 
 FORK = multiprocessing.get_context("fork")
-pytestmark = pytest.mark.forks
+pytestmark = [pytest.mark.forks, pytest.mark.kills]
 # Every call of the system by which a commit changes what is on disk, and the writing of JSON halfway.
 STEPS = ("mkdir", "chmod", "fsync", "rename", "replace", "unlink", "rmdir", "fchmod")
 FILES = {"data.txt": "x" * 5000, "deep/more.txt": "y" * 5000}
@@ -124,7 +124,7 @@ def assert_goes_on(store, wanted, resumable):
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 @pytest.mark.parametrize("resumable", [False, True], ids=["anew", "resumable"])
-def test_killed_at_each_step_of_a_commit(tmp_path, resumable, private, before):
+def test_killed_at_each_step_of_a_commit(tmp_path, resumable, private, before, note_kills):
     wanted = request(private=private)
     at, outcomes = 1, set()
     while True:
@@ -137,10 +137,11 @@ def test_killed_at_each_step_of_a_commit(tmp_path, resumable, private, before):
         at += 1
     assert at > 10
     assert outcomes == {True, False}
+    note_kills("commit", at - 1, 0, "artifacts made")  # `assert_goes_on` found one, each time
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_killed_at_each_step_of_a_repair(tmp_path, before):
+def test_killed_at_each_step_of_a_repair(tmp_path, before, note_kills):
     """The artifact that is there is damaged, so that the commit takes it away first."""
     wanted, at = request(), 1
     while True:
@@ -154,10 +155,11 @@ def test_killed_at_each_step_of_a_repair(tmp_path, before):
         assert_goes_on(Store(store.root), wanted, True)
         at += 1
     assert at > 10
+    note_kills("repair of a damaged artifact", at - 1, 0, "artifacts made")
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_killed_at_each_step_of_a_removal(tmp_path, before):
+def test_killed_at_each_step_of_a_removal(tmp_path, before, note_kills):
     wanted, at = request(), 1
     while True:
         store = Store(tmp_path / str(at))
@@ -170,6 +172,7 @@ def test_killed_at_each_step_of_a_removal(tmp_path, before):
         assert_goes_on(store, wanted, False)
         at += 1
     assert at > 3
+    note_kills("removal", at - 1, 0, "artifacts left")
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from microtome.jobs.models.forward import ForwardPass
 from microtome.jobs.process import stopping
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import Store
@@ -17,11 +18,13 @@ from microtome.store.cache.formats import PART_FORMATS
 from microtome.store.cache.formats import hdf5 as hdf5_parts
 from microtome.store.cache.formats import zarr as zarr_parts
 from microtome.store.cache.reader import ActivationCache
+from microtome.store.cache.writer import BUFFERS
 from microtome.store.files import operations as files
 
 FORK = multiprocessing.get_context("fork")
-pytestmark = pytest.mark.forks
+pytestmark = [pytest.mark.forks, pytest.mark.kills]
 POINTS, FEW_POINTS = 12, 5  # that are killed at
+PARTS_BEGUN = FORK.Value("l", 0)  # by the extraction that was killed last
 STEPS = {os: ("fsync", "rename", "replace", "pwrite"), files: ("write_bytes",)}  # what reaches the disk
 
 
@@ -42,10 +45,19 @@ def dying(step, at, calls, after):
     return counted
 
 
+def counting_parts(fill):
+    def counted(self, buffers, batch_tokens):
+        PARTS_BEGUN.value += 1
+        return fill(self, buffers, batch_tokens)
+
+    return counted
+
+
 def run_and_die(job, root, at, calls, after=False):
     """Run a job; be killed before or after the `at`-th step that reaches the disk. `calls` says how many
     there were."""
-    calls.value = 0
+    calls.value = PARTS_BEGUN.value = 0
+    ForwardPass.fill = counting_parts(ForwardPass.fill)
     for module, names in STEPS.items():
         for name in names:
             setattr(module, name, dying(getattr(module, name), at, calls, after))
@@ -91,17 +103,18 @@ def parts_to_do(store, job):
 @pytest.mark.parametrize("form", list(PART_FORMATS))
 @pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
-    bench, tiny_models, tmp_path, small_parts, form, after, thorough
+    bench, tiny_models, tmp_path, small_parts, form, after, thorough, note_kills
 ):
     job = job_of(bench, tiny_models, form)
     calls = FORK.Value("l", 0)
     assert in_child(run_and_die, job, bench.store.root, 0, calls) == 0
     wanted = arrays(bench.store, job)
-    seen, points = [], POINTS if thorough else FEW_POINTS
+    seen, points, twice = [], POINTS if thorough else FEW_POINTS, 0
     for point in np.linspace(1, calls.value, points, dtype=int).tolist():
         store = Store(tmp_path / f"killed-{point}")
         assert in_child(run_and_die, job, store.root, point, calls, after) == -signal.SIGKILL
         saved, ended = saved_parts(store), store.find(job.request) is not None
+        twice = max(twice, 0 if ended else PARTS_BEGUN.value - saved)
         assert run_job(job, store.root)[0] is None
         if not ended:
             parts, to_do = parts_to_do(store, job)
@@ -113,6 +126,8 @@ def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
         names = {path.name for path in store.find(job.request).path.iterdir()}
         assert names - {".scratch"} == {"examples.npz", "manifest.json", "parts"}
     assert len(set(seen)) > points / 2  # kills came in many parts, not before the first
+    assert twice <= BUFFERS  # those that were being computed or written
+    note_kills(f"extraction, {form}", points, twice, "parts")
 
 
 def test_a_saved_part_that_was_lost_is_computed_again(bench, tiny_models, small_parts, tmp_path):
@@ -133,8 +148,6 @@ def test_a_saved_part_that_was_lost_is_computed_again(bench, tiny_models, small_
 
 
 def test_at_most_the_parts_under_way_are_done_again(bench, tiny_models, small_parts, monkeypatch):
-    from microtome.jobs.models.forward import ForwardPass
-
     job = job_of(bench, tiny_models)
     filled = []
     real = ForwardPass.fill

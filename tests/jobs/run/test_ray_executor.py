@@ -3,11 +3,9 @@ import dataclasses
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -19,9 +17,9 @@ from microtome.store.artifacts.store import Store
 from microtome.store.errors import InputError
 from tests.jobs.run.test_failing_disks import needs_mount
 from tests.jobs.suite.test_plan import Silent, run
+from tests.ray_nodes import STARTED, free_port, head_command, node_command
 
 pytestmark = pytest.mark.ray
-RAY = str(Path(sys.executable).with_name("ray"))
 RESOURCES = {"gpus_per_job": None, "cpus_per_job": 1}
 
 
@@ -141,22 +139,18 @@ def cluster_without(tmp_path, hidden):
     """The address of a cluster of two: a head that runs no jobs, and a node that has a disk of its own in
     the place of the folder `hidden`."""
     hidden.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = ["--block", "--disable-usage-stats", "--object-store-memory", "80000000"]
-    head = [RAY, "start", "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
+    port = free_port()
     unshare = ["unshare", "--user", "--map-root-user", "--mount"]
     apart = [*unshare, "sh", "-c", OWN_DISK, "sh", str(hidden)]
-    node = [*apart, RAY, "start", "--address", f"127.0.0.1:{port}", "--num-cpus", "2"]
+    commands = {"head": head_command(port), "node": [*apart, *node_command(port, cpus=2)]}
     owner = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     owner.pop("MICROTOME_MODELS", None)
     with contextlib.ExitStack() as started:
-        for name, command in (("head", head), ("node", node)):
+        for name, command in commands.items():
             log = started.enter_context((tmp_path / f"{name}.log").open("w"))
-            process = subprocess.Popen([*command, *common], env=owner, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=owner, stdout=log, stderr=log)
             started.callback(end, process)
-            until_it_says(tmp_path / f"{name}.log", "Ray runtime started", process)
+            until_it_says(tmp_path / f"{name}.log", STARTED, process)
         yield f"127.0.0.1:{port}"
 
 
@@ -275,22 +269,13 @@ def test_jobs_that_no_node_can_run_are_named_and_run_once_one_can(bench, tiny_mo
 
 
 @contextlib.contextmanager
-def ray_process(tmp_path, name, *options):
+def ray_process(tmp_path, name, command):
     """A head or a node of a cluster, with a log of its own."""
-    command = [
-        RAY,
-        "start",
-        *options,
-        "--block",
-        "--disable-usage-stats",
-        "--object-store-memory",
-        "80000000",
-    ]
     with (tmp_path / f"{name}.log").open("w") as log:
         owner = os.environ | {"RAY_AUTH_MODE": "disabled"}
         process = subprocess.Popen(command, env=owner, stdout=log, stderr=log)
     try:
-        until_it_says(tmp_path / f"{name}.log", "Ray runtime started", process)
+        until_it_says(tmp_path / f"{name}.log", STARTED, process)
         yield process
     finally:
         end(process)
@@ -305,14 +290,12 @@ def kill_at_once(process):
 def test_a_job_whose_node_is_gone_goes_on_on_another(bench, tiny_models, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("MICROTOME_SAVE_SECONDS", "0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     job = bench.finetune("ner", tiny_models / "bert", epochs=5000)
     log, told = bench.store.log_path(job.request), []
-    head = "--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"
-    node = "--address", f"127.0.0.1:{port}", "--num-cpus", "1"
-    with ray_process(tmp_path, "head", *head), ray_process(tmp_path, "first", *node) as first:
+    node = node_command(port)
+    head = ray_process(tmp_path, "head", head_command(port))
+    with head, ray_process(tmp_path, "first", node) as first:
         with runner_at(bench.store.root, address=f"127.0.0.1:{port}") as runner:
 
             def until_logged(text):
@@ -325,6 +308,6 @@ def test_a_job_whose_node_is_gone_goes_on_on_another(bench, tiny_models, tmp_pat
             runner.submit(job)
             until_logged("» epoch 2/")
             kill_at_once(first)
-            with ray_process(tmp_path, "second", *node):
+            with ray_process(tmp_path, "second", node):
                 until_logged("resuming from checkpoint-")
     assert any("it is run again from what it has saved" in line for line in told), told

@@ -47,6 +47,46 @@ def test_half_way_the_estimate_is_within_a_quarter(workers, seed):
     assert told[-1][1] == 0
 
 
+def like_the_demo():
+    """(job, expected, seconds): a first training that takes far longer than was expected, as everything is
+    loaded for the first time; others; then what reads them; and untrained models, which nothing waits for."""
+    groups = [("adapt", 1, 0.9, 34.2), ("adapt", 1, 0.9, 10.3), ("finetune", 4, 0.9, 18.5)]
+    groups += [("extract", 32, 0.1, 0.9), ("probe", 8, 0.1, 5.0), ("attention", 6, 0.1, 0.6)]
+    groups += [("finetune", 4, 0.01, 3.1)]
+    for number, (kind, count, expected, seconds) in enumerate(groups):
+        for n in range(count):
+            yield SimpleNamespace(id=f"{kind}{number}.{n}", kind=kind, needs=()), expected, seconds
+
+
+def trainings_first():
+    """The same of a study in which trainings are most of the work."""
+    groups = [("adapt", 1, 0.3, 60.0), ("finetune", 24, 0.3, 8.0), ("extract", 60, 0.1, 2.0)]
+    groups += [("probe", 40, 0.1, 1.0), ("attention", 20, 0.1, 1.0)]
+    for kind, count, expected, seconds in groups:
+        for n in range(count):
+            yield SimpleNamespace(id=f"{kind}{n}", kind=kind, needs=()), expected, seconds
+
+
+@pytest.mark.parametrize("run", [like_the_demo, trainings_first])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_estimate_misleads(run, workers):
+    """None is off by more than a quarter of the run, unless it is within half and twice what is left."""
+    now, jobs = [0.0], list(run())
+    expected = {job.id: units for job, units, _ in jobs}
+    remaining = RemainingTime([job for job, _, _ in jobs], expected, clock=lambda: now[0])
+    end = sum(seconds for _, _, seconds in jobs) / workers
+    told = []
+    for job, _, seconds in jobs:
+        now[0] += seconds / workers
+        remaining.ended(job, seconds)
+        told.append((end - now[0], remaining.seconds()))
+    assert told[0][1] is None
+    estimates = [(left, estimate) for left, estimate in told[:-1] if estimate is not None]
+    assert len(estimates) > 0.8 * len(jobs)
+    for left, estimate in estimates:
+        assert left / 2 < estimate < left * 2 or abs(estimate - left) < end / 4, (left, estimate)
+
+
 def test_nothing_is_said_before_a_job_has_ended_nor_after_the_last():
     [job, other] = (SimpleNamespace(id=name, kind="probe", needs=()) for name in "ab")
     now = [0.0]

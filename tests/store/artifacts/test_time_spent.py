@@ -58,6 +58,35 @@ def test_another_machine_goes_on_counting(s3, tmp_path, clock, monkeypatch):
     assert (provenance["seconds"], provenance["attempts"]) == (16, 2)
 
 
+def test_attempts_of_several_machines_are_all_counted(s3, tmp_path, clock, monkeypatch):
+    """The second has saved nothing, so that no record of it is on object storage."""
+    for name, saves in (("one", True), ("two", False)):
+        monkeypatch.setenv("MICROTOME_SCRATCH", str(tmp_path / name))
+        with pytest.raises(KeyboardInterrupt):
+            with Store(s3).begin(REQUEST, resumable=True) as staging:
+                clock.now += 10
+                if saves:
+                    (staging.scratch / "state").write_text("weights")
+                    staging.send_progress([staging.scratch / "state"])
+                clock.now += 2
+                raise KeyboardInterrupt
+    monkeypatch.setenv("MICROTOME_SCRATCH", str(tmp_path / "three"))
+    attempt(Store(s3), clock, 5, 1, stopped=False)
+    provenance = Store(s3).find(REQUEST).provenance
+    assert (provenance["seconds"], provenance["attempts"], provenance["seconds_lost"]) == (30, 3, 14)
+
+
+def test_attempts_at_an_artifact_that_was_made_do_not_count_when_it_is_made_again(s3, clock):
+    with pytest.raises(KeyboardInterrupt):
+        attempt(Store(s3), clock, 10, 3, stopped=True)
+    attempt(Store(s3), clock, 5, 1, stopped=False)
+    store = Store(s3)
+    assert store.find(REQUEST).provenance["attempts"] == 2
+    store.remove(store.find(REQUEST))
+    attempt(store, clock, 5, 1, stopped=False)
+    assert "attempts" not in store.find(REQUEST).provenance
+
+
 def test_a_job_that_was_never_stopped_says_nothing_of_attempts(tmp_path, clock):
     attempt(Store(tmp_path), clock, 10, 1, stopped=False)
     provenance = Store(tmp_path).find(REQUEST).provenance

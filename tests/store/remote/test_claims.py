@@ -63,13 +63,13 @@ def test_one_that_comes_back_late_gives_nothing_up_that_is_not_its_own(objects):
     second.take(NAME)
     clock.now += 60
     claim = second.take(NAME)
-    dead.give_up()
+    dead.give_up(done=True)
     assert claim.renew()
     assert machine(objects, "third").take(NAME) is None
 
 
 def test_what_is_given_up_is_free_at_once(objects):
-    machine(objects, "first").take(NAME).give_up()
+    machine(objects, "first").take(NAME).give_up(done=True)
     assert machine(objects, "second").take(NAME) is not None
 
 
@@ -81,9 +81,31 @@ def test_a_machine_that_starts_again_has_its_own_claim_at_once(objects):
 def test_two_processes_of_one_machine_hold_a_claim_together(objects):
     one, other = machine(objects, "first").take(NAME), machine(objects, "first").take(NAME)
     assert all(claim.renew() for claim in (one, other, one))
-    other.give_up()
+    other.give_up(done=True)
     assert one.renew()
     assert machine(objects, "second").take(NAME) is None
+
+
+def test_a_successor_is_told_of_the_attempts_until_one_is_done(objects):
+    first, clock = machine(objects, "first").take(NAME), Clock()
+    assert first.attempts() == {}
+    first.attempts = lambda: {"attempt-1": 12.5}
+    assert first.renew()
+    second = machine(objects, "second", clock)
+    assert second.take(NAME) is None
+    clock.now += 60
+    claim = second.take(NAME)
+    assert claim.attempts() == {"attempt-1": 12.5}
+    claim.give_up(done=False)
+    third = machine(objects, "third").take(NAME)
+    assert third.attempts() == {"attempt-1": 12.5}
+    third.give_up(done=True)
+    assert machine(objects, "fourth").take(NAME).attempts() == {}
+
+
+def test_a_claim_of_a_version_that_wrote_no_attempts_is_taken(objects):
+    objects.put(f"claims/{NAME}.json", b'{"holder": "", "write": "a"}')
+    assert machine(objects, "first").take(NAME).attempts() == {}
 
 
 def test_it_is_known_who_holds_a_claim(objects):
