@@ -25,9 +25,9 @@ from microtome.jobs.hub_cache import (
 from microtome.jobs.hub_errors import HubDownError, first_line, not_written, with_retries
 from microtome.store.errors import InputError, MissingError, model_packages
 
-MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
+MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "chat_template.jinja"]  # no pickles, no code
 CONVERTED = "refs/convert/parquet"  # where the hub puts the Parquet files that it makes of datasets
-SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+SHARD = re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")
 
 
 def weight_files(names: Iterable[str]) -> set[str]:
@@ -36,7 +36,17 @@ def weight_files(names: Iterable[str]) -> set[str]:
     safe = {name for name in names if name.endswith(".safetensors")}
     if "model.safetensors" in safe:
         return {"model.safetensors"}
-    return {name for name in safe if SHARD.fullmatch(name)} or safe
+    parts: dict[str, set[str]] = defaultdict(set)
+    for name in safe:
+        match = SHARD.fullmatch(name)
+        if match:
+            parts[match[1]].add(name)
+    # An upload with another number of parts may have left some behind; of sets that lack parts, the fullest.
+    return max(
+        parts.values(),
+        key=lambda names: (len(names) / int(SHARD.fullmatch(min(names))[1]), min(names)),
+        default=safe,
+    )
 
 
 def model_files(names: Collection[str]) -> list[str]:
