@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -41,12 +42,14 @@ def weight_files(names: Iterable[str]) -> set[str]:
         match = SHARD.fullmatch(name)
         if match:
             parts[match[1]].add(name)
-    # An upload with another number of parts may have left some behind; of sets that lack parts, the fullest.
-    return max(
-        parts.values(),
-        key=lambda names: (len(names) / int(SHARD.fullmatch(min(names))[1]), min(names)),
-        default=safe,
-    )
+    # An upload with another number of parts may have left some behind: of several sets the fullest.
+    return max(parts.values(), key=_completeness, default=safe)
+
+
+def _completeness(names: set[str]) -> float:
+    """The share that is there of weights in parts, which are named by their number."""
+    match = SHARD.fullmatch(min(names))
+    return len(names) / max(1, int(match[1])) if match else 0.0
 
 
 def model_files(names: Collection[str]) -> list[str]:

@@ -55,8 +55,8 @@ class TrainingSettings(Config):
 
     processes: int = runtime(
         1,
-        "over which weights, gradients and the optimiser's averages are sharded (FSDP), each with a GPU of its own "
-        "if there are any; every batch is shared out among them, and the checkpoint is an ordinary one",
+        "over which weights, gradients and the optimiser's averages are sharded (FSDP), each with a GPU of "
+        "its own if there are any; they share every batch, and the checkpoint is an ordinary one",
         ge=1,
     )
 
@@ -64,8 +64,8 @@ class TrainingSettings(Config):
     def _each_process_has_examples(self) -> Self:
         if self.processes > self.batch_size:
             raise ValueError(
-                f"{self.processes} processes cannot share the {self.batch_size} examples of a step (batch_size): "
-                "some would have nothing to do"
+                f"{self.processes} processes cannot share the {self.batch_size} examples of a step "
+                "(batch_size): some would have nothing to do"
             )
         return self
 

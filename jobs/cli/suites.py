@@ -124,8 +124,8 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),
-    help="below 1, jobs share a GPU; more than one is for jobs with device_map: auto, or processes. Given, jobs "
-    "wait for it; else 1, or one for each process, if there is any",
+    help="below 1, jobs share a GPU; more than one is for jobs with device_map: auto, or processes. Given, "
+    "jobs wait for it; else 1, or one for each process, if there is any",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 @click.option(

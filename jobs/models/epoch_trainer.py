@@ -1,5 +1,5 @@
-"""transformers' Trainer, with the task's own scores, the best epoch kept, and steps that are the same however many
-pieces and processes they are computed in."""
+"""transformers' Trainer, with the task's own scores, the best epoch kept, and steps that are the same in
+however many pieces and processes they are computed."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -29,8 +29,8 @@ class Lora(Config):
     alpha: float = Field(16, gt=0, description="the product is scaled by alpha / rank")
     base: Literal["float32", "bfloat16", "8bit", "4bit"] = Field(
         "float32",
-        description="dtype of the weights that stay as they are, in training: bfloat16 takes half the memory, 8bit a "
-        "quarter and 4bit an eighth, both on a GPU and with bitsandbytes (microtome[quantised])",
+        description="dtype of the weights that stay as they are, in training: bfloat16 takes half the "
+        "memory, 8bit a quarter and 4bit an eighth, both on a GPU with bitsandbytes (microtome[quantised])",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of what goes into the adapter, in training")
     targets: tuple[str, ...] = Field(

@@ -30,8 +30,8 @@ def load_spread(load: Callable[..., Any], device_map: DeviceMap) -> Any:
 
 
 def _device_map(load: Callable[..., Any]) -> str | dict[str, int | str]:
-    """Where each module goes, as accelerate decides, but what the checkpoint lacks (the pooler of a BERT without one,
-    a new head) stays in main memory: on disk there is no file to read it from."""
+    """Where each module goes, as accelerate decides, but what the checkpoint lacks (the pooler of a BERT that
+    was saved without one) stays in main memory: on disk there is no file to read it from."""
     outline, info = load(device_map="meta", output_loading_info=True)  # names and shapes, no weights
     if not info["missing_keys"]:
         return "auto"
@@ -47,8 +47,8 @@ def _device_map(load: Callable[..., Any]) -> str | dict[str, int | str]:
 
 
 def _keep_in_memory(name: str, model: Any, device_map: dict[str, int | str]) -> None:
-    """Move a parameter from disk to main memory; the module that was to go to disk as one is taken apart as far as
-    that needs."""
+    """Move a parameter from disk to main memory; a module that was to go to disk as one is taken apart as far
+    as that needs."""
     place = max((key for key in device_map if _is_within(name, key)), key=len, default=None)
     if place is None or device_map[place] != "disk":
         return

@@ -1,5 +1,5 @@
-"""Bases of adapters in 8 or 4 bits, by bitsandbytes, which computes on GPUs alone: LLM.int8 (Dettmers et al. 2022)
-and the 4-bit NormalFloat of QLoRA (Dettmers et al. 2023)."""
+"""Bases of adapters in 8 or 4 bits, by bitsandbytes and on GPUs alone: LLM.int8 (Dettmers et al. 2022) and
+the 4-bit NormalFloat of QLoRA (Dettmers et al. 2023)."""
 
 import importlib.util
 from typing import Any

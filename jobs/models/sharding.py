@@ -1,9 +1,9 @@
-"""A training that several processes share, each with a part of the weights, gradients and averages of the optimiser
-(fully sharded data parallel, FSDP; Zhao et al. 2023).
+"""A training that several processes share, each with a part of the weights, gradients and averages of the
+optimiser (fully sharded data parallel, FSDP; Zhao et al. 2023).
 
-torch shards the modules, and transformers' Trainer is told that the model moves its own weights: accelerate shards
-on GPUs alone, while this is the same on CPUs. Every process runs the same job on its share of each batch; the
-first of them writes what the job makes.
+torch shards the modules, and transformers' Trainer is told that the model moves its own weights: accelerate
+shards on GPUs alone, while this is the same on CPUs. Every process runs the same job on its share of each
+batch; the first of them writes what the job makes.
 """
 
 import contextlib

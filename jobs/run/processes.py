@@ -1,9 +1,9 @@
 """One job in several processes of this machine, which share a training.
 
-Each runs the whole job on its share of every batch. The first writes into the job's staging folder; the others have
-folders that are thrown away. This process starts them, passes on that it was asked to stop, sends what was
-saved where it belongs, and ends all of them as soon as one fails. torch's own launcher would start them from a
-command line, and restart them by rules of its own; Ray Train needs Ray, which `--local` does without.
+Each runs the whole job on its share of every batch. The first writes into the job's staging folder; the
+others have folders that are thrown away. This process starts them, passes on that it was asked to stop, sends
+what was saved where it belongs, and ends all of them as soon as one fails. torch's own launcher would restart
+them by rules of its own, and Ray Train needs Ray, which `--local` does without.
 """
 
 import contextlib
@@ -99,8 +99,8 @@ def _refuse_too_few_gpus(size: int) -> None:
     gpus = torch.cuda.device_count()
     if 0 < gpus < size:
         raise InputError(
-            f"processes: {size} needs a GPU for each, and this job has {gpus}; lower processes, or give it more "
-            "(suite run --gpus-per-job)"
+            f"processes: {size} needs a GPU for each, and this job has {gpus}; lower processes, or give it "
+            "more (suite run --gpus-per-job)"
         )
 
 

@@ -39,7 +39,7 @@ def processes_of(settings: Config) -> int:
 
 
 def gpus_of(settings: Config, given: float) -> float:
-    """The GPUs of a job where a job gets so many: each process of a training has one, however many are given."""
+    """The GPUs of a job where a job gets so many: each process of a training has one, whatever is given."""
     processes = processes_of(settings)
     return float(processes) if given and processes > 1 else given
 
@@ -52,8 +52,8 @@ def refuse_gpus(given: float | None, jobs: Iterable[Config]) -> None:
     processes = max(map(processes_of, jobs))
     if 0 < given < processes:
         raise InputError(
-            f"processes: {processes} needs a GPU for each, and --gpus-per-job is {given:g}; leave it out, or give "
-            f"{processes}"
+            f"processes: {processes} needs a GPU for each, and --gpus-per-job is {given:g}; leave it out, or "
+            f"give {processes}"
         )
     if given > max(map(most_gpus, jobs)):
         raise InputError(
