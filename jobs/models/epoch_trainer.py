@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -181,12 +183,20 @@ class EpochTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         """Whole batches in every process, of which `MicroBatches` takes a share."""
-        loader = super().get_train_dataloader()
-        if sharding.group().size > 1:
-            # accelerate would deal them out, and fill up the last of an epoch.
-            batches = loader.batch_sampler
-            batches.num_processes, batches.process_index, batches.even_batches = 1, 0, False
-        return loader
+        if sharding.group().size == 1:
+            return super().get_train_dataloader()
+        loader = DataLoader(
+            self.train_dataset,
+            batch_size=self._train_batch_size,
+            sampler=self._get_train_sampler(),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # As for one process: for several, accelerate would deal out batches, and fill up the last of an epoch.
+        one = {"num_processes": 1, "process_index": 0}
+        return prepare_data_loader(
+            loader, self.args.device, **one, put_on_device=True, use_seedable_sampler=True
+        )
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         best = self.best and self.best.whole(self.model)  # as it is now: a better one is another object
