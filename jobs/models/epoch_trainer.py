@@ -192,7 +192,7 @@ class EpochTrainer(Trainer):
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        # As for one process: for several, accelerate would deal out batches, and fill up the last of an epoch.
+        # As for one process: for several, accelerate would deal out batches and fill up the last of an epoch.
         one = {"num_processes": 1, "process_index": 0}
         return prepare_data_loader(
             loader, self.args.device, **one, put_on_device=True, use_seedable_sampler=True
