@@ -157,7 +157,7 @@ class _Watch:
         try:
             message = connection.recv()
         except EOFError:
-            self._connections.remove(connection)
+            self._connections = [other for other in self._connections if other is not connection]
             return None
         if isinstance(message, _Saved):
             self._staging.send_progress(message.paths)

@@ -50,7 +50,7 @@ def refuse_gpus(given: float | None, jobs: Iterable[Config]) -> None:
     if given is None or not jobs:
         return
     processes = max(map(processes_of, jobs))
-    if 0 < given < processes:
+    if processes > 1 and 0 < given < processes:
         raise InputError(
             f"processes: {processes} needs a GPU for each, and --gpus-per-job is {given:g}; leave it out, or "
             f"give {processes}"
