@@ -78,8 +78,8 @@ def evaluate(
             logits = model(**{k: v.to(device) for k, v in batch.items()}).logits
         if objective == "clm":
             logits, targets = logits[:, :-1], targets[:, 1:]
-        chosen = targets != IGNORED
-        logits, targets = logits[chosen].float(), targets[chosen]
+        counted = targets != IGNORED
+        logits, targets = logits[counted].float(), targets[counted]
         loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
         right += int((logits.argmax(-1) == targets).sum())
         count += len(targets)

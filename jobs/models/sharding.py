@@ -10,6 +10,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def member_of(joined: Group, rendezvous: Path) -> Iterator[None]:
         init_method=f"file://{rendezvous}",
         rank=joined.rank,
         world_size=joined.size,
+        timeout=timedelta(hours=2),  # the others wait while the first sends a state away
     )
     _group = joined
     try:

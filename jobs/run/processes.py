@@ -85,6 +85,7 @@ def run_in_processes(job: AnyJob, store: Store, staging: Staging, size: int) -> 
         with tempfile.TemporaryDirectory(prefix="microtome-processes-") as folder, stopping.held():
             failed = _attempt(job, store, staging, size, halvings, Path(folder))
         if failed is None:
+            staging.provenance["processes"] = size
             return
         if failed.pieces <= 1:
             sys.stderr.write(failed.text)

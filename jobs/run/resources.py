@@ -76,26 +76,26 @@ def what_nobody_has(waiting: Iterable[Demand], nodes: Iterable[Mapping[str, floa
     """A line for each demand that none of the nodes can ever meet: how many jobs wait for what."""
     nodes = list(nodes)
     lines = []
-    for asked, count in Counter(waiting).items():
-        if any(_fits(asked, node) for node in nodes):
+    for wanted, count in Counter(waiting).items():
+        if any(_fits(wanted, node) for node in nodes):
             continue
         jobs = f"{count} job waits" if count == 1 else f"{count} jobs wait"
-        lines.append(f"{jobs} for {_in_words(asked, nodes)}")
+        lines.append(f"{jobs} for {_in_words(wanted, nodes)}")
     return lines
 
 
-def _fits(asked: Demand, node: Mapping[str, float]) -> bool:
-    return all(node.get(name, 0) >= amount for name, amount in asked.as_resources().items())
+def _fits(wanted: Demand, node: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0) >= amount for name, amount in wanted.as_resources().items())
 
 
-def _in_words(asked: Demand, nodes: list[Mapping[str, float]]) -> str:
+def _in_words(wanted: Demand, nodes: list[Mapping[str, float]]) -> str:
     """The first resource that no node has enough of; if each is somewhere, all of them on one node."""
-    for name, amount in asked.as_resources().items():
+    for name, amount in wanted.as_resources().items():
         most = max((node.get(name, 0) for node in nodes), default=0)
         if most < amount:
             has = f"no node has more than {_amount(name, most)}" if most else "the cluster has none"
             return f"{_amount(name, amount)}; {has}"
-    all_of_them = " and ".join(_amount(name, amount) for name, amount in asked.as_resources().items())
+    all_of_them = " and ".join(_amount(name, amount) for name, amount in wanted.as_resources().items())
     return f"{all_of_them}; no node has them together"
 
 

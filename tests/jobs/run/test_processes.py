@@ -51,6 +51,7 @@ def test_a_fine_tuning_in_two_processes_is_that_of_one(bench, model, tmp_path):
     assert [row["metric"] for row in read_rows(made)] == [row["metric"] for row in read_rows(alone)]
     assert made.manifest["outputs"]["training_examples"] == alone.manifest["outputs"]["training_examples"]
     assert made.manifest["provenance"]["device"] == "cpu"
+    assert made.manifest["provenance"]["processes"] == 2
     assert {path.name for path in made.path.iterdir()} == {path.name for path in alone.path.iterdir()}
     log = bench.store.log_path(job.request).read_text()
     assert log.count("training examples") == 1  # of the first process alone
