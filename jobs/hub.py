@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,9 +26,9 @@ from microtome.jobs.hub_cache import (
 from microtome.jobs.hub_errors import HubDownError, first_line, not_written, retried, with_retries
 from microtome.store.errors import InputError, MissingError, model_packages
 
-MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # no pickles, no code
+MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "chat_template.jinja"]  # no pickles, no code
 CONVERTED = "refs/convert/parquet"  # where the hub puts the Parquet files that it makes of datasets
-SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+SHARD = re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")
 
 
 def weight_files(names: Iterable[str]) -> set[str]:
@@ -36,7 +37,19 @@ def weight_files(names: Iterable[str]) -> set[str]:
     safe = {name for name in names if name.endswith(".safetensors")}
     if "model.safetensors" in safe:
         return {"model.safetensors"}
-    return {name for name in safe if SHARD.fullmatch(name)} or safe
+    parts: dict[str, set[str]] = defaultdict(set)
+    for name in safe:
+        match = SHARD.fullmatch(name)
+        if match:
+            parts[match[1]].add(name)
+    # An upload with another number of parts may have left some behind: of several sets the fullest.
+    return max(parts.values(), key=_completeness, default=safe)
+
+
+def _completeness(names: set[str]) -> float:
+    """The share that is there of weights in parts, which are named by their number."""
+    match = SHARD.fullmatch(min(names))
+    return len(names) / max(1, int(match[1])) if match else 0.0
 
 
 def model_files(names: Collection[str]) -> list[str]:

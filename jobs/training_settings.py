@@ -53,6 +53,22 @@ class TrainingSettings(Config):
         "third more time, and the same weights",
     )
 
+    processes: int = runtime(
+        1,
+        "over which weights, gradients and the optimiser's averages are sharded (FSDP), each with a GPU of "
+        "its own if there are any; they share every batch, and the checkpoint is an ordinary one",
+        ge=1,
+    )
+
+    @model_validator(mode="after")
+    def _each_process_has_examples(self) -> Self:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"{self.processes} processes cannot share the {self.batch_size} examples of a step "
+                "(batch_size): some would have nothing to do"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if self.warmup and self.warmup_steps is not None:

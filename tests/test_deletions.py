@@ -117,6 +117,9 @@ GUARDS_BY_FILE = {
         ("StateWriter._write", "remove", "checkpoint-N in the job's own scratch, once a newer is complete"),
         ("_copy_of_state.write", "replace", "a file of its own, onto the name that says it is complete"),
     ],
+    "jobs/run/processes.py": [
+        ("run_in_processes", "TemporaryDirectory", "a new folder of the system's"),
+    ],
     "jobs/run/content.py": [
         ("content_in_place", "TemporaryDirectory", "a new folder of the system's"),
     ],

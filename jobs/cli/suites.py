@@ -21,6 +21,7 @@ from microtome.jobs.run.local_runner import LocalRunner
 from microtome.jobs.run.order import expected_seconds
 from microtome.jobs.run.progress import Screen
 from microtome.jobs.run.remaining import RemainingTime
+from microtome.jobs.run.resources import refuse_gpus
 from microtome.jobs.suite.cost import plan_cost
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
@@ -123,8 +124,8 @@ def suite_status(suite: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--gpus-per-job",
     type=Number(0, 8),
-    help="below 1, jobs share a GPU; more than one is for jobs with device_map: auto. Given, jobs wait for "
-    "it; else 1 if there is any",
+    help="below 1, jobs share a GPU; more than one is for jobs with device_map: auto, or processes. Given, "
+    "jobs wait for it; else 1, or one for each process, if there is any",
 )
 @click.option("--cpus-per-job", type=click.IntRange(1), default=1, show_default=True, help="of a Ray task")
 @click.option(
@@ -172,6 +173,7 @@ def suite_run(
     if all(job.id in blocked for job in jobs):
         _print_missing(plan, out)
         raise MissingError(f"none of these jobs can run: {blocked[jobs[0].id]}")
+    refuse_gpus(gpus_per_job, [job.config for job in jobs])
     store.check_writable()
     store.remember(plan.identities)
     runner: Runner

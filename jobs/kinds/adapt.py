@@ -84,6 +84,10 @@ class AdaptConfig(TrainingSettings):
     def _consistent(self) -> "AdaptConfig":
         if self.new is not None and self.lora is not None:
             raise ValueError("an adapter needs a base model; a new one is trained whole")
+        if self.lora is not None and self.processes > 1:
+            raise ValueError(
+                "processes is for training all weights; an adapter is trained by one (processes: 1)"
+            )
         if self.objective == "clm" and self.mask_share != type(self).model_fields["mask_share"].default:
             raise ValueError("mask_share has no effect on objective: clm, which masks nothing")
         return self
@@ -160,10 +164,12 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     """Train on the corpus without its held-out documents; score those before, on the way and after."""
     import transformers
 
-    from microtome.jobs.models import language, loading, lora, training
+    from microtome.jobs.models import language, loading, lora, quantised, sharding, training
     from microtome.jobs.models.finite import check_scores
 
     config, base, corpus = job.config, job.sources.base, job.sources.corpus.spec
+    weights = config.lora.base if config.lora is not None else "float32"
+    quantised.refuse_where_it_cannot_be(weights)
     if corpus_identity(corpus, store.digests) != job.inputs["corpus"]:
         raise InputError("the corpus has changed since the plan; plan again")
     _refuse_an_empty_side(config, corpus)
@@ -184,13 +190,14 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
         for side, held_out in (("heldout", True), ("training", False))
     }
     auto, use = language.AUTO[config.objective], DeviceUse()
-    dtype = config.lora.base if config.lora is not None else "float32"
-    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id, dtype)
+    options = quantised.loading_options(weights, config.precision)
+    model, untrained = loading.load_language_model(folder, auto, tokenizer.pad_token_id, **options)
     if untrained:
         log_progress(f"this checkpoint has no trained {', '.join(untrained)}: they start from nothing")
     if config.lora is not None:
         model = lora.attach(model, config.lora, config.objective, untrained)
-    model.to(loading.best_device())
+    if not quantised.is_quantised(model):
+        model.to(loading.best_device())
     trained, parameters = lora.trainable(model)
     log_progress(
         f"{len(blocks['training'])} blocks to train on, {trained} of {parameters} parameters are trained"
@@ -236,7 +243,7 @@ def adapt(job: AdaptJob, store: Store, staging: Staging) -> None:
     checkpoint = staging.path / CHECKPOINT
     tokenizer.save_pretrained(checkpoint)
     if config.lora is None:
-        model.save_pretrained(checkpoint)
+        sharding.save_model(model, checkpoint)
     else:
         lora.save_adapter(model, checkpoint)
         size = (checkpoint / "adapter_model.safetensors").stat().st_size

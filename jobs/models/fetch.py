@@ -18,6 +18,7 @@ from microtome.store.files.permissions import settle
 PICKLED = "pytorch_model.bin"
 CONFIG = "config.json"
 INDEX = f"{PICKLED}.index.json"
+SAFE_INDEX = "model.safetensors.index.json"
 PICKLES = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin")
 
 
@@ -52,9 +53,13 @@ def _from_hub(reference: str) -> Path:
 def _copy(source: Path, folder: Path) -> None:
     if not isinstance(read_json(source / "config.json"), dict):
         raise InputError(f"{source / 'config.json'}: expected a JSON object")
-    for name in model_files([path.name for path in source.iterdir()]):
-        if name != INDEX:
+    names = model_files([path.name for path in source.iterdir()])
+    indices = {INDEX, SAFE_INDEX} if "model.safetensors" in names else {INDEX}
+    for name in names:
+        if name not in indices:
             _copy_file(source / name, folder / name)
+    if (folder / SAFE_INDEX).is_file():
+        _refuse_missing_parts(source / SAFE_INDEX, folder)
     if not any(folder.glob("*.safetensors")):
         _convert(source, folder / "model.safetensors")
     for path in folder.glob("*.safetensors"):
@@ -80,6 +85,15 @@ def _refuse_damaged(path: Path, source: Path) -> None:
         raise InputError(f"{source}: holds no weights")
 
 
+def _refuse_missing_parts(index: Path, folder: Path) -> None:
+    """InputError unless all files that an index names are in a folder."""
+    missing = [name for name in _indexed_files(index) if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{index} names {missing[0]}, which is not there; get the file, or the whole model again"
+        )
+
+
 def _convert(source: Path, out: Path) -> None:
     """Write the tensors of a pickled checkpoint as safetensors, shared ones once each."""
     from safetensors.torch import save_file
@@ -96,28 +110,31 @@ def _unpickled(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes can make the unpickler raise anything
         raise InputError(f"{path}: no weights of torch, or damaged ({_first_line(error)})") from None
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
         raise InputError(f"{path}: expected tensors by name, found something else")
-    return found
+    return tensors
 
 
 def _pickles(source: Path) -> list[Path]:
     index = source / INDEX
-    names = {PICKLED}
-    if index.is_file():
-        found = read_json(index)
-        parts = found.get("weight_map") if isinstance(found, dict) else None
-        if not isinstance(parts, dict) or not parts or not all(map(_is_file_name, parts.values())):
-            raise InputError(f"{index}: expected a weight_map of parameters to files beside it")
-        names = set(parts.values())
-    paths = [source / name for name in sorted(names)]
+    names = _indexed_files(index) if index.is_file() else [PICKLED]
+    paths = [source / name for name in names]
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise MissingError(f"{source} has neither safetensors nor {absent[0].name}")
     return paths
+
+
+def _indexed_files(index: Path) -> list[str]:
+    """The files that an index names as those of the weights."""
+    content = read_json(index)
+    files = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not files or not all(map(_is_file_name, files.values())):
+        raise InputError(f"{index}: expected a weight_map of parameters to files beside it")
+    return sorted(set(files.values()))
 
 
 def _is_file_name(value: Any) -> bool:

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from microtome.jobs.models.sharding import own_part
 from microtome.store.errors import MicrotomeError
 
 
 def check_weights(model: Any, when: str) -> None:
     """MicrotomeError in one line if a parameter or buffer of the model is not finite; `when` says of which
     moment."""
-    tensors = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    parts = {name: own_part(value) for name, value in model.state_dict().items()}
+    tensors = {name: value for name, value in parts.items() if value.is_floating_point()}
     wrong = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if wrong:
         value = tensors[wrong[0]]
-        found = float(value[~torch.isfinite(value)].flatten()[0])
+        first = float(value[~torch.isfinite(value)].flatten()[0])
         raise MicrotomeError(
             f"{len(wrong)} of {len(tensors)} tensors are not finite {when}, the first of them {wrong[0]} "
-            f"({found}); such weights are of no use, so nothing is kept"
+            f"({first}); such weights are of no use, so nothing is kept"
         )
 
 
@@ -35,8 +37,8 @@ def check_logits(logits: Sequence[np.ndarray]) -> None:
     """MicrotomeError in one line if a model's answer is not finite: [classes] or [tokens, classes] each."""
     for number, values in enumerate(logits):
         if not np.isfinite(values).all():
-            found = values[~np.isfinite(values)].flat[0]
+            first = values[~np.isfinite(values)].flat[0]
             raise MicrotomeError(
-                f"the model answers example {number + 1} of {len(logits)} with {found}: its weights, or what "
+                f"the model answers example {number + 1} of {len(logits)} with {first}: its weights, or what "
                 "they make of this text, are beyond what numbers can hold"
             )

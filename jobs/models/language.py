@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from microtome.jobs.models import loading
 from microtome.jobs.models.batching import length_sorted_batches, padded
 from microtome.jobs.models.precision import autocast
+from microtome.jobs.models.sharding import without_gradients
 from microtome.jobs.models.training import IGNORED
 from microtome.jobs.training_settings import Precision
 from microtome.store.errors import InputError, MicrotomeError
@@ -57,7 +58,6 @@ def masked(block: Sequence[int], tokenizer: Any, share: float, rng: np.random.Ge
     return ids, targets
 
 
-@torch.inference_mode()
 def evaluate(
     model: Any, rows: Sequence[Row], objective: str, pad_token_id: int, precision: Precision = "auto"
 ) -> dict[str, float]:
@@ -74,12 +74,12 @@ def evaluate(
     for indices in length_sorted_batches([len(ids) for ids, _ in rows], tokens):
         batch = _batch([rows[i] for i in indices], pad_token_id)
         targets = batch.pop("labels").to(device)
-        with autocast(precision, device):
+        with without_gradients(model), autocast(precision, device):
             logits = model(**{k: v.to(device) for k, v in batch.items()}).logits
         if objective == "clm":
             logits, targets = logits[:, :-1], targets[:, 1:]
-        chosen = targets != IGNORED
-        logits, targets = logits[chosen].float(), targets[chosen]
+        counted = targets != IGNORED
+        logits, targets = logits[counted].float(), targets[counted]
         loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
         right += int((logits.argmax(-1) == targets).sum())
         count += len(targets)

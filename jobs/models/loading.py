@@ -90,12 +90,12 @@ def load_backbone(
 
 
 def load_language_model(
-    folder: Path, auto: Any, pad_token_id: int, dtype: str = "float32", device_map: DeviceMap = "one"
+    folder: Path, auto: Any, pad_token_id: int, *, device_map: DeviceMap = "one", **options: Any
 ) -> tuple[Any, list[str]]:
     """The model with its language-modelling head, and the parameters that the checkpoint lacks, which were
-    drawn by torch's seed; `auto` is the masked or the causal auto class."""
-    options = {"pad_token_id": pad_token_id, "output_loading_info": True}
-    loader = functools.partial(load, auto, folder, getattr(torch, dtype), **options)
+    drawn by torch's seed; `auto` is the masked or the causal auto class, `options` are those of `load`."""
+    options |= {"pad_token_id": pad_token_id, "output_loading_info": True}
+    loader = functools.partial(load, auto, folder, **options)
     model, info = load_spread(loader, device_map)
     return model, sorted(info["missing_keys"])
 

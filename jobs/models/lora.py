@@ -27,9 +27,10 @@ class Lora(Config):
 
     rank: int = Field(8, ge=1, description="of the added matrices")
     alpha: float = Field(16, gt=0, description="the product is scaled by alpha / rank")
-    base: Literal["float32", "bfloat16"] = Field(
+    base: Literal["float32", "bfloat16", "8bit", "4bit"] = Field(
         "float32",
-        description="dtype of the weights that stay as they are, in training: bfloat16 takes half the memory",
+        description="dtype of the weights that stay as they are, in training: bfloat16 takes half the "
+        "memory, 8bit a quarter and 4bit an eighth, both on a GPU with bitsandbytes (microtome[quantised])",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of what goes into the adapter, in training")
     targets: tuple[str, ...] = Field(
@@ -45,6 +46,9 @@ def attach(model: Any, lora: Lora, objective: str, untrained: Sequence[str] = ()
     trained is in float32, whatever the rest is in."""
     from peft import LoraConfig, get_peft_model
 
+    from microtome.jobs.models.quantised import prepared_for_training
+
+    model = prepared_for_training(model)
     targets = list(lora.targets or _targets(model))
     names = [name for name, _ in model.named_modules()]
     for target in targets:

@@ -4,7 +4,6 @@ A copy in main memory takes a small part of the time that writing does. The file
 Trainer reads when it resumes; `trainer_state.json` comes last, and a folder with it is complete.
 """
 
-import copy
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from microtome.jobs.models import sharding
 from microtome.store.errors import InputError
 from microtome.store.files.removal import remove
 
@@ -62,7 +62,8 @@ class StateWriter:
         self._last = time.monotonic()
         self._pause = self._last - began
         self.waited += self._pause
-        self._under_way = self._thread.submit(self._write, write, folder)
+        if sharding.group().rank == 0:  # which has what the others sent
+            self._under_way = self._thread.submit(self._write, write, folder)
 
     def wait(self) -> None:
         """Until what is under way is written."""
@@ -102,13 +103,15 @@ def _copy_of_state(trainer: Trainer, folder: Path, beside: Write) -> Write:
     meanwhile. The small files are written at once."""
     trainer.store_flos()
     copies: dict[Any, torch.Tensor] = {}
-    weights = _copied(trainer.model.state_dict(), copies)
-    optimizer = _copied(trainer.optimizer.state_dict(), copies)
+    weights = sharding.whole_on_first(trainer.model.state_dict(), copies)
+    optimizer = sharding.whole_on_first(trainer.optimizer.state_dict(), copies)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
-    trainer._save_scaler(str(folder))
-    trainer._save_rng_state(str(folder))
-    trainer.state.save_to_json(str(folder / f".{STATE}"))
+    trainer._save_rng_state(str(folder))  # of each process under a name of its own
+    if sharding.group().rank == 0:
+        torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
+        trainer._save_scaler(str(folder))
+        trainer.state.save_to_json(str(folder / f".{STATE}"))
+    sharding.any_process(False)  # all have written theirs before the first says that the folder is complete
 
     def write(folder: Path) -> None:
         beside(folder)
@@ -117,17 +120,3 @@ def _copy_of_state(trainer: Trainer, folder: Path, beside: Write) -> Write:
         (folder / f".{STATE}").replace(folder / STATE)
 
     return write
-
-
-def _copied(value: Any, copies: dict[Any, torch.Tensor]) -> Any:
-    """A copy in main memory; tensors that share their values, as tied weights do, share their copy."""
-    if isinstance(value, torch.Tensor):
-        key = value.device, value.data_ptr(), value.shape, value.stride(), value.dtype
-        if not value.numel() or key not in copies:
-            copies[key] = value.detach().to("cpu", copy=True)
-        return copies[key]
-    if isinstance(value, dict):
-        return {name: _copied(item, copies) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_copied(item, copies) for item in value)
-    return copy.deepcopy(value)

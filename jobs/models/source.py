@@ -22,6 +22,7 @@ WEIGHTS = (".safetensors",)
 IDENTITY_FILES = (
     *("*.safetensors", "config.json"),
     *("vocab*", "merges.txt", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    "chat_template.jinja",
 )
 CHECKPOINT_KINDS = ("adapt", "finetune", "randomise")
 ADAPTER = "adapter_config.json"  # in a checkpoint that holds a LoRA adapter in place of weights

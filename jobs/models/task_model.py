@@ -17,6 +17,7 @@ from microtome.jobs.models.batching import takes_segments
 from microtome.jobs.models.finite import check_weights
 from microtome.jobs.models.losses import Loss, loss_of_classes, loss_of_sets
 from microtome.jobs.models.placement import DeviceMap, input_device, is_spread
+from microtome.jobs.models.sharding import save_model
 from microtome.jobs.models.windows import joined_windows, mean_of_windows
 from microtome.jobs.tasks import Recipe
 from microtome.jobs.tasks.types.task_type import TaskType
@@ -165,7 +166,7 @@ class TaskModel:
         """Write a plain Hugging Face folder: safetensors, config and tokenizer. MicrotomeError if a weight
         is not finite."""
         check_weights(self.model, "in the end")
-        self.model.save_pretrained(folder)
+        save_model(self.model, folder)
         self.tokenizer.save_pretrained(folder)
 
 

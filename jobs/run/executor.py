@@ -16,6 +16,8 @@ from microtome.jobs.kinds.shared_runs import Making, RunPass
 from microtome.jobs.process import stopping
 from microtome.jobs.process.logs import log_progress, logged_to
 from microtome.jobs.run.order import longest_first
+from microtome.jobs.run.processes import run_in_processes
+from microtome.jobs.run.resources import processes_of
 from microtome.store.artifacts.job_logs import fetch_log, send_log
 from microtome.store.artifacts.store import Store
 from microtome.store.errors import MicrotomeError, model_packages
@@ -110,7 +112,10 @@ def _made(job: AnyJob, store: Store, run_pass: RunPass | None) -> Failure:
         with store.begin(job.request, resumable=kind.resumable, shared=kind.shared) as staging:
             if not staging.overtaken:
                 with model_packages(f"a job of kind {job.kind}"):
-                    if run_pass is None:
+                    processes = processes_of(job.config)
+                    if run_pass is None and processes > 1:
+                        run_in_processes(job, store, staging, processes)
+                    elif run_pass is None:
                         kind.run(job, store, staging)
                     else:
                         run_pass([Making(job, staging)], store)

@@ -7,6 +7,7 @@ downloaded, counts as nothing beyond what every process takes.
 from microtome.jobs.kinds import kind_named
 from microtome.jobs.kinds.job import AnyJob
 from microtome.jobs.models.source import ModelSource
+from microtome.jobs.run.resources import processes_of
 from microtome.store.artifacts.store import Artifact, Store
 from microtome.store.cache.description import CacheDescription
 from microtome.store.errors import MicrotomeError
@@ -27,7 +28,8 @@ def expected_memory(job: AnyJob, store: Store) -> int:
     try:
         if model is not None:
             copies = TRAINING if kind.stage == "training" else RUNNING
-            size = PROCESS + copies * weights_bytes(model, store)
+            more = processes_of(job.config) - 1  # which all load the model before they keep their parts
+            size = PROCESS * (1 + more) + (copies + RUNNING * more) * weights_bytes(model, store)
         elif kind.stage == "analysis":
             size = ANALYSIS + sum(WIDENED * _layer(store.open(need)) for need in job.needs)
         else:

@@ -28,7 +28,7 @@ from microtome.jobs.run.executor import Failure, Finished, one_line
 from microtome.jobs.run.memory import expected_memory
 from microtome.jobs.run.node_check import Expected, node_fault, reply_to
 from microtome.jobs.run.one_process import run_jobs
-from microtome.jobs.run.resources import Demand, demand, most_gpus, what_nobody_has
+from microtome.jobs.run.resources import Demand, demand, gpus_of, most_gpus, what_nobody_has
 from microtome.jobs.run.worker import environment_for_workers, limited_threads, use_settings
 from microtome.store.artifacts.job_logs import fetch_log
 from microtome.store.artifacts.saved_work import saved_work
@@ -127,7 +127,7 @@ class RayRunner:
 
     def submit(self, *jobs: AnyJob) -> None:
         kind = kind_named(jobs[0].kind)
-        gpus = self._gpus if kind.needs_gpu else 0.0
+        gpus = gpus_of(jobs[0].config, self._gpus) if kind.needs_gpu else 0.0
         most = max(most_gpus(job.config) for job in jobs)
         asked = demand(gpus=gpus, cpus=self._cpus, memory=max(map(self._memory, jobs)), most=most)
         running = _Running(jobs, asked, set(), [])

@@ -92,7 +92,7 @@ class Workloads:
         scored = splits["dev"].times(scorings) + splits["test"]
         half = recipe.precision != "float32"
         flops = TRAINING_PASSES * shape.forward_flops(trained) + shape.forward_flops(scored)
-        memory = shape.training_bytes(recipe.batch_size, recipe.max_length, half=half)
+        memory = shape.training_bytes(recipe.batch_size, recipe.max_length, half=half) // recipe.processes
         return Workload((trained + scored).tokens, flops, half, memory, 4 * shape.parameters)
 
     def _adapt(self, job: AdaptJob, model: ModelSource, _: int | None) -> Workload:
@@ -112,6 +112,7 @@ class Workloads:
         memory = shape.training_bytes(
             config.batch_size, length, half=half, trained=share, predicts_tokens=True
         )
+        memory //= config.processes
         return Workload((trained + scored).tokens, flops, half, memory, 4 * shape.parameters * share)
 
     def _extract(self, job: ExtractJob, model: ModelSource, cache_bytes: int | None) -> Workload | None:

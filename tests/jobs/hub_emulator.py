@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from tests.jobs.hub_uploads import LARGE, Uploads
 
+AGREED = "hf_agreed"  # the token of an account that has agreed to the terms of all gated repositories
 INFO = re.compile(r"/api/(models|datasets)/(?P<repo>[^/]+/[^/]+)(/revision/(?P<revision>.+))?")
 TREE = re.compile(r"/api/(models|datasets)/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
 FILE = re.compile(r"/(datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
@@ -42,7 +43,7 @@ class Repo:
     folder: Path
     commit: str = "c" * 40
     revisions: dict[str, str] = field(default_factory=dict)
-    gated: bool = False
+    gated: bool = False  # its files are for who has a token and has agreed, as AGREED has
     private: bool = False
     card: dict[str, str] = field(default_factory=dict)  # the metadata of its page
     announced: dict[str, tuple[int, str]] = field(default_factory=dict)  # files without bytes: size, sha256
@@ -137,7 +138,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             self.refuse(401, "RepoNotFound")
         elif revision is not None and revision not in repo.commits():
             self.refuse(404, "RevisionNotFound")
-        elif repo.gated and files:
+        elif repo.gated and files and self.headers.get("Authorization") != f"Bearer {AGREED}":
             self.refuse(403, "GatedRepo")
         else:
             return True

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from microtome.jobs.kinds.adapt import AdaptConfig, adapt_job
-from microtome.jobs.models import loading, lora, training
+from microtome.jobs.models import epoch_trainer, loading, lora, training
 from microtome.jobs.models.source import ADAPTER, CHECKPOINT, find_model
 from microtome.jobs.run.executor import run_job
 from microtome.store.errors import InputError, MissingError
@@ -181,13 +181,13 @@ def test_a_corpus_of_which_nothing_falls_on_one_side_is_refused(bench, tiny_mode
 
 @pytest.mark.parametrize("warmup", [{"warmup": 1.0}, {"warmup_steps": 1}])
 def test_a_share_of_the_steps_warms_up_or_a_count(bench, tiny_models, monkeypatch, warmup):
-    real, rates = training.Trainer.training_step, []
+    real, rates = epoch_trainer.Trainer.training_step, []
 
     def training_step(self, *args, **kwargs):
         rates.append(self.optimizer.param_groups[0]["lr"] / self.args.learning_rate)
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.Trainer, "training_step", training_step)
+    monkeypatch.setattr(epoch_trainer.Trainer, "training_step", training_step)
     bench.run(job(bench, "a", tiny_models / "gpt2", objective="clm", **warmup))
     steps = len(rates)
     rising = steps if "warmup" in warmup else 1
@@ -213,14 +213,14 @@ def test_training_that_diverged_leaves_nothing(bench, tiny_models, name, objecti
 
 
 def _run_and_die(job, root, step):
-    real = training.Trainer.training_step
+    real = epoch_trainer.Trainer.training_step
 
     def training_step(self, *args, **kwargs):
         if self.state.global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, *args, **kwargs)
 
-    training.Trainer.training_step = training_step
+    epoch_trainer.Trainer.training_step = training_step
     save_after_every_step()
     run_job(job, root)
 
@@ -251,13 +251,13 @@ def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert other.store.find(wanted.request) is None
-    real, seen = training.Trainer.training_step, []
+    real, seen = epoch_trainer.Trainer.training_step, []
 
     def training_step(self, *args, **kwargs):
         seen.append(self.state.global_step)
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.Trainer, "training_step", training_step)
+    monkeypatch.setattr(epoch_trainer.Trainer, "training_step", training_step)
     resumed = other.run(wanted)
     assert seen == list(range(steps + steps // 2, 2 * steps))
     log = other.store.log_path(wanted.request).read_text()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
 from microtome.jobs.kinds.finetune import finetune_job
-from microtome.jobs.models import training
+from microtome.jobs.models import epoch_trainer, training
 from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
 from microtome.jobs.models.source import CHECKPOINT, find_model
 from microtome.jobs.run.executor import run_job
@@ -110,14 +110,14 @@ def _weights(artifact):
 
 
 def _run_and_die(job, root, epoch):
-    real = training._LogProgress.on_log
+    real = training.LogProgress.on_log
 
     def on_log(self, args, state, control, logs=None, **more):
         if state.epoch is not None and state.epoch > epoch and "loss" in (logs or {}):
             os.kill(os.getpid(), signal.SIGKILL)
         real(self, args, state, control, logs=logs, **more)
 
-    training._LogProgress.on_log = on_log
+    training.LogProgress.on_log = on_log
     save_after_every_step()
     run_job(job, root)
 
@@ -148,7 +148,7 @@ def test_a_killed_run_resumes_in_the_middle_of_an_epoch_and_ends_the_same(
 def steps_of(monkeypatch, memory=float("inf")):
     """Notes (optimisation step, examples) of every piece that goes through a model on a device that holds
     `memory` examples."""
-    real, seen = training.Trainer.training_step, []
+    real, seen = epoch_trainer.Trainer.training_step, []
 
     def step(self, model, inputs, *args, **kwargs):
         size = len(inputs["input_ids"])
@@ -157,7 +157,7 @@ def steps_of(monkeypatch, memory=float("inf")):
         seen.append((self.state.global_step, size))
         return real(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(training.Trainer, "training_step", step)
+    monkeypatch.setattr(epoch_trainer.Trainer, "training_step", step)
     return seen
 
 
@@ -197,13 +197,13 @@ def test_training_that_diverged_leaves_nothing(bench, tiny_models, fraction):
 
 @pytest.mark.parametrize(("warmup", "rising"), [({"warmup": 1.0}, 16), ({"warmup_steps": 1}, 1)])
 def test_a_share_of_the_steps_warms_up_or_a_count(bench, tiny_models, monkeypatch, warmup, rising):
-    real, rates = training.Trainer.training_step, []
+    real, rates = epoch_trainer.Trainer.training_step, []
 
     def step(self, *args, **kwargs):
         rates.append(self.optimizer.param_groups[0]["lr"] / self.args.learning_rate)
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.Trainer, "training_step", step)
+    monkeypatch.setattr(epoch_trainer.Trainer, "training_step", step)
     bench.run(bench.finetune("nli", tiny_models / "bert", **warmup))
     expected = [i / rising if i < rising else (16 - i) / (16 - rising) for i in range(16)]
     assert rates == pytest.approx(expected)

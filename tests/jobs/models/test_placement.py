@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from transformers import AutoModel
+import torch
+from transformers import AutoModel, BertForTokenClassification
 
 from microtome.jobs.kinds.generate import GenerateConfig, generate
 from microtome.jobs.models import loading, placement
@@ -90,3 +91,28 @@ def test_a_job_whose_model_is_spread_takes_the_gpus_that_it_is_given(bench, tiny
     assert demand(gpus=4, cpus=1, memory=0, most=most_gpus(one.config)).gpus == MOST_GPUS
     assert demand(gpus=4, cpus=1, memory=0, most=most_gpus(several.config)).gpus == 4
     assert most_gpus(GenerateConfig(device_map="auto")) == float("inf")
+
+
+def test_what_a_checkpoint_lacks_is_not_looked_for_on_disk(tiny_models, tmp_path, little_memory):
+    """The base of a BERT for tokens has a pooler, of which its checkpoint has no weights."""
+    tagger = BertForTokenClassification.from_pretrained(tiny_models / "bert")
+    tagger.save_pretrained(tmp_path)
+    wanted = loading.load_backbone(tmp_path, torch.device("cpu"))
+    spread = loading.load_backbone(tmp_path, torch.device("cpu"), device_map="auto")
+    assert "disk" in little_memory[-1]
+    assert spread.hf_device_map["pooler.dense"] == "cpu"
+    ids = torch.arange(1, 9)[None]
+    with torch.inference_mode():
+        states, expected = (model(input_ids=ids).last_hidden_state for model in (spread, wanted))
+    torch.testing.assert_close(states, expected)
+
+
+def test_only_what_is_lacking_leaves_the_disk():
+    model = torch.nn.ModuleDict(
+        {"block": torch.nn.ModuleDict({"one": torch.nn.Linear(2, 2), "two": torch.nn.Linear(2, 2)})}
+    )
+    places = {"block": "disk"}
+    placement._keep_in_memory("block.two.bias", model, places)
+    assert places == {"block.one": "disk", "block.two": "cpu"}
+    placement._keep_in_memory("block.two.weight", model, places)
+    assert places == {"block.one": "disk", "block.two": "cpu"}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from microtome.jobs.models import saving
+from microtome.jobs.models import saving, sharding
 from microtome.jobs.models.saving import STATE, StateWriter
 from microtome.store.errors import InputError
 
@@ -114,7 +114,7 @@ def test_a_state_that_takes_long_to_copy_is_saved_the_more_seldom(training, tmp_
 
 def test_tied_weights_are_copied_once():
     weight = torch.ones(3)
-    copies = saving._copied({"a": weight, "b": weight, "c": [weight, (torch.zeros(0), 5)]}, {})
+    copies = sharding.whole_on_first({"a": weight, "b": weight, "c": [weight, (torch.zeros(0), 5)]}, {})
     assert copies["a"] is copies["b"] is copies["c"][0]
     assert copies["a"].data_ptr() != weight.data_ptr()
 

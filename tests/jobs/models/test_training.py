@@ -15,7 +15,7 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from microtome.jobs.models import language, training
+from microtome.jobs.models import epoch_trainer, language, training
 from microtome.jobs.models.losses import loss_of_classes, loss_of_sets
 from microtome.jobs.training_settings import TrainingSettings
 from microtome.store.errors import MicrotomeError
@@ -110,7 +110,7 @@ def trained(case, plan, folder, monkeypatch, memory=math.inf):
     make, target, collator, loss = CASES[case]
     torch.manual_seed(0)
     model = make().double()  # so that what differs is not rounding
-    real, seen, sizes = training.Trainer.training_step, [], []
+    real, seen, sizes = epoch_trainer.Trainer.training_step, [], []
 
     def step(self, model, inputs, *args, **kwargs):
         size = len(inputs["input_ids"])
@@ -125,7 +125,7 @@ def trained(case, plan, folder, monkeypatch, memory=math.inf):
         return real(self, model, inputs, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "training_step", step)
+        patch.setattr(epoch_trainer.Trainer, "training_step", step)
         training.train(
             model, features(target), collator, lambda: {"loss": 1.0}, plan, folder, lambda text: None, loss
         )
@@ -202,14 +202,14 @@ def test_a_loss_that_is_not_finite_ends_training_with_its_step(tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_ends_training_with_its_step(tmp_path, monkeypatch):
-    real = training.Trainer._clip_grad_norm
+    real = epoch_trainer.Trainer._clip_grad_norm
 
     def overflowing(self, model):
         if self.state.global_step == 3:
             next(model.parameters()).grad[0, 0] = math.inf
         return real(self, model)
 
-    monkeypatch.setattr(training.Trainer, "_clip_grad_norm", overflowing)
+    monkeypatch.setattr(epoch_trainer.Trainer, "_clip_grad_norm", overflowing)
     assert diverges(PLAN, tmp_path).startswith("training diverged: the gradient norm of step 4 is")
 
 

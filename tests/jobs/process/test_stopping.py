@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from microtome.jobs.models import training
+from microtome.jobs.models import epoch_trainer, training
 from microtome.jobs.models.source import CHECKPOINT
 from microtome.jobs.process import stopping
 from microtome.jobs.run.executor import execute, run_job
@@ -152,7 +152,7 @@ def test_ray_may_be_stopped_while_it_starts(small_tasks, tiny_models, tmp_path, 
 
 def _stopped_at(job, root, step, when):
     """Run a job that is sent SIGTERM before (or after) its optimisation step `step`."""
-    real = training.Trainer.training_step
+    real = epoch_trainer.Trainer.training_step
 
     def training_step(self, *args, **kwargs):
         if when == "step" and self.state.global_step == step:
@@ -164,8 +164,8 @@ def _stopped_at(job, root, step, when):
             os.kill(os.getpid(), signal.SIGTERM)
         return scored(self, *args, **kwargs)
 
-    scored = training._EpochTrainer.evaluate
-    training.Trainer.training_step, training._EpochTrainer.evaluate = training_step, evaluate
+    scored = training.EpochTrainer.evaluate
+    epoch_trainer.Trainer.training_step, training.EpochTrainer.evaluate = training_step, evaluate
     with stopping.listening():
         try:
             run_job(job, root)
