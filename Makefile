@@ -20,7 +20,7 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough check bench cluster-check report image-gpu image-cpu clean
+.PHONY: help setup demo test test-thorough families check bench cluster-check report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
@@ -48,6 +48,9 @@ test: setup  ## the tests; those on real corpora run if MICROTOME_DATA is set
 
 test-thorough: setup  ## the tests with every point that a job is killed at, and every case like another
 	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal --thorough
+
+families: setup  ## what each architecture can be used for: the tests of them, and a table
+	@$(VENV)/bin/python -m pytest tests/jobs/models/test_families.py --family-table
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .

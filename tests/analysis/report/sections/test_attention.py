@@ -44,6 +44,20 @@ def test_all_measures_of_change_are_drawn_and_the_first_is_open(results):
     assert section.figures[0].steps == []
 
 
+def test_captions_say_what_is_measured_from_parts_of_the_maps(results):
+    rows = [row | {"basis": "16 rows"} for row in change_rows([100])]
+    rows += [row | {"basis": "patterns"} for row in pattern_rows()]
+    captions = [figure.caption for figure in attention_section(results(rows)).figures]
+    assert all(caption.endswith("an estimate from 16 rows of each map.") for caption in captions[:3])
+    assert all("patterns were computed with the model" in caption for caption in captions[3:])
+    for row in rows:
+        row["basis"] = "top 64" if row["model"] == "two" else None
+    captions = [figure.caption for figure in attention_section(results(rows)).figures]
+    assert "the 64 largest weights were kept" in captions[0]
+    assert captions[0].endswith("This holds of some of the models.")
+    assert not any("kept" in caption for caption in captions[3:])
+
+
 def test_of_many_fractions_the_reader_may_choose_one_and_sees_all_at_first(results, written, tmp_path):
     rows = change_rows([10, 30, 100])
     figure = attention_section(results(rows)).figures[0]
