@@ -27,6 +27,7 @@ from microtome.analysis.attention.sources import (
     basis_of_change,
     basis_of_patterns,
     described,
+    refuse_without_patterns,
     refuse_without_rows,
     rows_in_common,
 )
@@ -113,6 +114,9 @@ def compare_attention(
     stages = {"before": before} if same else {"before": before, "after": after}
     if config.measures and not same:
         refuse_without_rows(list(stages.values()), config.measures)
+    if config.patterns:
+        names = [kept_name(name, config.special, config.invisible) for name in config.patterns]
+        refuse_without_patterns(list(stages.values()), names)
     for description in dict.fromkeys(described(cache) for cache in stages.values()):
         log_progress(f"attentions are {description}")
     facts = TokenFacts.of(before, causal=before.causal and config.invisible == "mask")

@@ -53,9 +53,9 @@ def rows_in_common(sources: Sequence[Attention]) -> tuple[list[np.ndarray], np.n
 
 
 def refuse_without_rows(caches: Sequence[ActivationCache], measures: Sequence[str]) -> None:
-    """InputError if one of these keeps no rows, or other rows than another, of which measures are computed."""
+    """InputError if one of these keeps no rows, of which measures are computed, or others than another."""
     of_patterns = [cache for cache in caches if cache.layout.attention_patterns is not None]
-    counts = {cache.layout.attention_rows for cache in of_patterns}
+    counts = {cache.layout.attention_rows or 0 for cache in of_patterns}
     without = [cache for cache in of_patterns if not cache.layout.attention_rows]
     named = " and ".join(cache.path.name for cache in without or of_patterns)
     if without:
@@ -64,10 +64,23 @@ def refuse_without_rows(caches: Sequence[ActivationCache], measures: Sequence[st
             "measures: [] for patterns alone, or extract with attention_rows above 0"
         )
     if len(counts) > 1:
+        numbers = " and ".join(map(str, sorted(counts)))
         raise InputError(
-            f"{named} keep rows of other queries ({' and '.join(map(str, sorted(map(int, counts))))} of each "
-            "map). Extract both with the same attention_rows, or set measures: []"
+            f"{named} keep rows of other queries ({numbers} of each map). Extract both with the same "
+            "attention_rows, or set measures: []"
         )
+
+
+def refuse_without_patterns(caches: Sequence[ActivationCache], names: Sequence[str]) -> None:
+    """InputError if one of these was made before there were such patterns."""
+    for cache in caches:
+        kept = cache.layout.attention_patterns
+        missing = [name for name in names if kept is not None and name not in kept]
+        if missing:
+            raise InputError(
+                f"{cache.path.name} does not keep the pattern '{missing[0]}'. Extract again, or leave it out of "
+                "patterns"
+            )
 
 
 def described(cache: ActivationCache) -> str:

@@ -278,7 +278,7 @@ def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None
     groups: dict[tuple[str, str, str], list[AnyJob]] = {}
     for job in plan.jobs:
         if job.id in predicted:
-            key = str(job.labels["task"]), job.config.split, " + ".join(job.config.extract.keep)
+            key = str(job.labels["task"]), job.config.split, job.config.extract.kept
             groups.setdefault(key, []).append(job)
     rows = []
     for (task, split, keep), jobs in groups.items():

@@ -24,8 +24,8 @@ from microtome.store.cache.token_rows import tokens_refusal
 from microtome.store.errors import InputError
 
 SINKS = (
-    "attention sinks take a share of each row of attention: rows sum to less than 1 and are kept as they are; "
-    "a comparison has the share as to_sink, and compares the rest"
+    "attention sinks take a share of each row of attention: rows sum to less than 1 and are kept as they "
+    "are; a comparison has the share as to_sink, and compares the rest"
 )
 
 

@@ -19,8 +19,8 @@ def kept_queries(example: int, length: int, rows: int) -> np.ndarray:
     They are at equal distances from a start that differs from example to example, so that over many examples
     every query is as likely to be kept as any other (systematic sampling).
     """
-    if rows >= length:
-        return np.arange(length)
+    if not 0 < rows < length:
+        return np.arange(min(rows, length))
     start = example * STEP % 1
     places = np.floor((np.arange(rows) + start) * (length / rows)).astype(np.int64)
     return np.minimum(places, length - 1)

@@ -6,8 +6,9 @@ Dims: l layer, r row, d dim, h head, p query-key pair, s sequence length. No pad
                            them (token_rows.py)
     attention  [l, h, p]   p runs over the s*s pairs of each example, or over the s*(s+1)/2 visible
                            pairs of a causal model, row by row; or over the largest weights of each row and
-                           the positions of their keys (attention_topk.py); or over some rows (attention_rows.py)
-    attention_patterns     [l, h, p]   p runs over the patterns of each example's map (attention_rows.py)
+                           the positions of their keys (attention_topk.py); or over the keys of some rows of
+                           each map (attention_rows.py)
+    attention_patterns  [l, h, p]   p runs over the patterns of each example's map (attention_rows.py)
     a site     [l, r, d]   as `hidden`, under the name of the site; d is its heads side by side
 """
 

@@ -266,8 +266,8 @@ class ActivationCache:
         return {name: values_ehp[..., number] for number, name in enumerate(names)}
 
     def iter_attention_rows(self, layer: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(example, rows [heads, n, T], positions of their queries, int64 [n]) in order, of a cache that keeps
-        patterns and some rows of each map. MissingError if it keeps maps, or no rows."""
+        """(example, rows [heads, n, T], positions of their queries, int64 [n]) in order, of a cache that
+        keeps patterns and some rows of each map. MissingError if it keeps maps, or no rows."""
         self._refuse_with_maps()
         for example, packed in self._iter_packed(ATTENTION, layer):
             length = self._length(example)

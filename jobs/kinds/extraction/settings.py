@@ -60,8 +60,8 @@ class ExtractConfig(Config):
     attention_rows: int = Field(
         ATTENTION_ROWS,
         ge=0,
-        description="rows that attention_keep: patterns keeps of each map, those of the same queries for every "
-        "model; with 0 no measure of change can be had",
+        description="rows that attention_keep: patterns keeps of each map, those of the same queries for "
+        "every model; with 0 no measure of change can be had",
     )
     attention_topk: int | None = Field(
         None,
@@ -122,6 +122,12 @@ class ExtractConfig(Config):
         if self.tokens != "all" and set(self.keep) == {"attention"}:
             raise ValueError("tokens has no effect, as attentions are kept of all tokens")
         return self
+
+    @property
+    def kept(self) -> str:
+        """What is kept, in words for a table."""
+        form = "patterns" if self.keeps_patterns else f"top {self.attention_topk}" if self.attention_topk else ""
+        return " + ".join(f"{name} ({form})" if name == "attention" and form else name for name in self.keep)
 
     @property
     def keeps_patterns(self) -> bool:
