@@ -13,6 +13,7 @@ from microtome.store.cache.attention_rows import ABSENT, kept_queries
 from microtome.store.cache.layout import ATTENTION, PATTERNS, Layout
 from microtome.store.cache.writer import PartBuffer
 
+PAIRS_AT_A_TIME = 1 << 22  # of queries and keys: what is computed from them takes a few times their memory
 NEVER_ABSENT = KEPT_PATTERNS.index("to_sink")  # so that what is not a number there is an error
 
 
@@ -61,10 +62,13 @@ class PatternFill:
 
     def _patterns(self, patterns: MapPatterns, square: torch.Tensor) -> torch.Tensor:
         """float32 [heads, patterns]; ABSENT is what the example, or a head, does not have."""
+        heads = max(1, PAIRS_AT_A_TIME // square[0].numel())
+        values = torch.cat([self._columns(patterns, some) for some in square.split(heads)])
+        stored = torch.nan_to_num(values, nan=ABSENT)
+        stored[:, NEVER_ABSENT] = values[:, NEVER_ABSENT]
+        return stored
+
+    def _columns(self, patterns: MapPatterns, square: torch.Tensor) -> torch.Tensor:
         measured = patterns.measure(square.numpy() if self._device is None else square)
         absent = torch.full((len(square),), ABSENT, device=square.device)
-        columns = [torch.as_tensor(measured.get(name, absent)) for name in KEPT_PATTERNS]
-        values = torch.stack(columns, dim=1)
-        known = torch.nan_to_num(values, nan=ABSENT)
-        known[:, NEVER_ABSENT] = values[:, NEVER_ABSENT]
-        return known
+        return torch.stack([torch.as_tensor(measured.get(name, absent)) for name in KEPT_PATTERNS], dim=1)

@@ -41,9 +41,10 @@ def compared(caches, **settings):
     return {tuple(row.get(key) for key in keys): row["value"] for row in rows}, rows
 
 
-def assert_equal_values(found, wanted):
-    assert found.keys() == wanted.keys()
-    np.testing.assert_allclose(list(found.values()), list(wanted.values()), rtol=0, atol=1e-6)
+def assert_equal_values(values, wanted):
+    assert values.keys() == wanted.keys()
+    aligned = [values[key] for key in wanted]
+    np.testing.assert_allclose(aligned, list(wanted.values()), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
