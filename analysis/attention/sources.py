@@ -78,8 +78,8 @@ def refuse_without_patterns(caches: Sequence[ActivationCache], names: Sequence[s
         missing = [name for name in names if kept is not None and name not in kept]
         if missing:
             raise InputError(
-                f"{cache.path.name} does not keep the pattern '{missing[0]}'. Extract again, or leave it out of "
-                "patterns"
+                f"{cache.path.name} does not keep the pattern '{missing[0]}'. Extract again, or leave it out "
+                "of patterns"
             )
 
 
@@ -88,8 +88,8 @@ def described(cache: ActivationCache) -> str:
     layout, name = cache.layout, cache.path.name
     if layout.attention_patterns is not None:
         return (
-            f"patterns, computed with the model, and {layout.attention_rows} rows of each map in {name}; what "
-            "is measured between two models is an estimate from these rows"
+            f"patterns, computed with the model, and {layout.attention_rows} rows of each map in {name}; "
+            "what is measured between two models is an estimate from these rows"
         )
     if layout.attention_topk is None:
         return f"whole maps in {name}"

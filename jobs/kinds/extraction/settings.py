@@ -126,7 +126,9 @@ class ExtractConfig(Config):
     @property
     def kept(self) -> str:
         """What is kept, in words for a table."""
-        form = "patterns" if self.keeps_patterns else f"top {self.attention_topk}" if self.attention_topk else ""
+        form = (
+            "patterns" if self.keeps_patterns else f"top {self.attention_topk}" if self.attention_topk else ""
+        )
         return " + ".join(f"{name} ({form})" if name == "attention" and form else name for name in self.keep)
 
     @property

@@ -153,7 +153,11 @@ def test_numbers_that_are_none_are_never_taken_for_a_pattern_that_is_absent():
     part.put_attention(0, torch.full((1, HEADS, 7, 7), float("nan")))
     with pytest.raises(MicrotomeError, match="attention_patterns of layer 1, example 3, is not a finite"):
         refuse_non_finite(
-            buffer.arrays["attention_patterns"], "attention_patterns", of, buffer.begin["attention_patterns"], 0
+            buffer.arrays["attention_patterns"],
+            "attention_patterns",
+            of,
+            buffer.begin["attention_patterns"],
+            0,
         )
 
 

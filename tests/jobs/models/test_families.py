@@ -1,6 +1,6 @@
 """Every family of architectures goes one way: what is cached is what a direct pass returns, it is fine-tuned
-on texts and on words, takes an adapter, and goes on writing if it is causal. With --family-table a table says of
-each family what is equal, or why not."""
+on texts and on words, takes an adapter, and goes on writing if it is causal. With --family-table a table says
+of each family what is equal, or why not."""
 
 from itertools import pairwise
 from pathlib import Path

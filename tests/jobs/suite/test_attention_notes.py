@@ -39,7 +39,9 @@ def notes(path, tmp_path):
 
 def test_sinks_are_said_and_rows_are_kept_as_they_are(suite, tmp_path):
     [(note, models)] = notes(suite({}), tmp_path).items()
-    assert note.startswith("attention sinks take a share of each row of attention: rows sum to less than 1 and")
+    assert note.startswith(
+        "attention sinks take a share of each row of attention: rows sum to less than 1 and"
+    )
     assert models == ["sinking"]
 
 
@@ -56,8 +58,8 @@ def test_measures_that_cannot_be_had_are_refused_when_it_is_planned(suite, tmp_p
     with pytest.raises(InputError) as error:
         notes(path, tmp_path)
     assert str(error.value) == (
-        "attention of view 'seen': cosine, jensen_shannon, l1 are computed from rows of attention, of which it "
-        "keeps none. Set options: {measures: []} for patterns alone, or attention_rows of the view above 0"
+        "attention of view 'seen': cosine, jensen_shannon, l1 are computed from rows of attention, of which "
+        "it keeps none. Set options: {measures: []} for patterns alone, or attention_rows of the view above 0"
     )
 
 
