@@ -120,7 +120,7 @@ def compare_attention(
     for description in dict.fromkeys(described(cache) for cache in stages.values()):
         log_progress(f"attentions are {description}")
     facts = TokenFacts.of(before, causal=before.causal and config.invisible == "mask")
-    bases = {None: basis_of_change(list(stages.values()))}
+    bases: dict[str | None, str] = {None: basis_of_change(list(stages.values()))}
     bases |= {stage: basis_of_patterns(cache) for stage, cache in stages.items()}
     rows = []
     for layer in select_layers(config.layers, before.layout.attention_layers, before):
