@@ -20,7 +20,8 @@ INSTALLED = $(VENV)/.installed
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough kill-check check bench cluster-check report image-gpu image-cpu clean
+.PHONY: help setup demo test test-thorough kill-check families check bench cluster-check
+.PHONY: report image-gpu image-cpu clean
 .PHONY: finetune-all extract-all analyse-all probe-all attention-all similarity-all
 
 help:  ## list the targets
@@ -51,6 +52,9 @@ test-thorough: setup  ## the tests with every point that a job is killed at, and
 
 kill-check: setup  ## kill jobs, commits, pushes and pulls at every point; a table of what was done twice
 	@$(VENV)/bin/python -m pytest -m kills -n $(WORKERS) --dist worksteal --thorough
+
+families: setup  ## what each architecture can be used for: the tests of them, and a table
+	@$(VENV)/bin/python -m pytest tests/jobs/models/test_families.py --family-table
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .

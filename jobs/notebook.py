@@ -90,7 +90,7 @@ def compare_attention(
     chosen = _config(AttentionConfig, config, settings)
     changed = _cache(after)
     rows = compare.compare_attention(chosen, _cache(before), changed)
-    return _frame(rows, changed, ("stage", "layer", "head"))
+    return _frame(rows, changed, ("stage", "layer", "head", "basis"))
 
 
 def compare_similarity(

@@ -56,7 +56,7 @@ def recompute(artifact: Artifact, folder: Path, *, share: float, seed: int) -> C
     """Compare about `share` of a cache's examples, at least one, with the model in `folder`."""
     cache = ActivationCache(artifact.path)
     read: dict[str, Callable[[int, int], np.ndarray]] = {HIDDEN: cache.hidden}
-    if cache.layout.attention_topk is None:
+    if cache.layout.attention_topk is None and cache.layout.map_layers:
         read[ATTENTION] = cache.attention
     computed = TOLERANCE_COMPUTED[cache.description.compute]
     chosen = sample(cache.examples, max(1, round(share * cache.examples)), seed)

@@ -32,6 +32,7 @@ COLUMNS = {
     "predicted_label": "string",  # of a row that counts how often `label` is predicted as this
     "metric": "string",
     "name": "string",  # of the metric, in full
+    "basis": "string",  # what an attention is measured from, if not whole maps: top 64, 16 rows, patterns
     "value": "Float64",
     "low": "Float64",  # a 95 % bootstrap interval of the value, where it has one
     "high": "Float64",

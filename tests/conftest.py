@@ -18,6 +18,19 @@ ARCHITECTURES = ("bert", "gpt2", "biogpt")
 
 def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="take every point and case, not a part of them")
+    parser.addoption(
+        "--family-table", action="store_true", help="print what each architecture can be used for"
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The table of families, where its tests ran and it is asked for."""
+    table = getattr(
+        config, "family_table", "it needs all tests of tests/jobs/models/test_families.py to pass"
+    )
+    if config.getoption("--family-table"):
+        terminalreporter.section("architectures")
+        terminalreporter.write_line(table)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -9,14 +9,27 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from microtome.analysis.attention.divergence import cosine, jensen_shannon, l1
+from microtome.analysis.attention.kept_patterns import kept_name
 from microtome.analysis.attention.patterns import (
     PATTERNS,
     ExamplePatterns,
     Pattern,
     TokenFacts,
+    Tokens,
     mean_over_rows,
     share_of_sink,
     share_of_special,
+)
+from microtome.analysis.attention.rows import Places, distributions, tokens_to_compare
+from microtome.analysis.attention.sources import (
+    Attention,
+    attentions,
+    basis_of_change,
+    basis_of_patterns,
+    described,
+    refuse_without_patterns,
+    refuse_without_rows,
+    rows_in_common,
 )
 from microtome.analysis.cache_checks import require_same_tokens, same_cache, select_layers
 from microtome.analysis.numerics.half_precision import to_float32
@@ -26,10 +39,10 @@ from microtome.store.errors import InputError
 
 Measure = Literal["cosine", "jensen_shannon", "l1", "cosine_whole"]
 USUAL: tuple[Measure, ...] = ("cosine", "jensen_shannon", "l1")
-LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
 LEAST_SINK = 0.01  # share of attention that goes to no token; less than this is rounding
 BETWEEN_SEEDS = "between seeds"  # the stage of rows about two seeds of the same fine-tuning
 Z = 1.96  # a 95 % interval of a mean over examples
+Distributions = tuple[np.ndarray, np.ndarray]  # rows that sum to one, and their masses
 PerExample = dict[tuple[str | None, str], list[np.ndarray]]  # (stage, metric) -> [heads] of each example
 
 
@@ -81,6 +94,11 @@ def compare_attention(
 ) -> list[dict[str, Any]]:
     """Mean over examples per layer and head, and `<metric>_std`, its spread; each layer is read once.
 
+    Of caches that keep patterns in place of maps, patterns are exact, as they were computed from every row.
+    No measure of change can be had from patterns: all of them are estimates from the rows that are kept
+    beside them, which are of the same queries in both caches; their intervals over examples hold what the
+    choice of rows adds, and so does their spread. A row's `basis` says what it comes of, if not whole maps.
+
     Measures of change have no stage, and a 95 % interval over examples; patterns have the stages "before" and
     "after". A row of a map counts by its mass, the share of its attention that masking leaves, so that a row
     that nearly all went to special tokens hardly counts. A cache compared with itself
@@ -93,15 +111,22 @@ def compare_attention(
             f"nothing to measure of {before.path.name}: give patterns, or two caches and measures"
         )
     _refuse_mismatch(before, after)
-    for form in dict.fromkeys(_form(cache) for cache in (before, after)):
-        log_progress(f"attentions are {form}")
     stages = {"before": before} if same else {"before": before, "after": after}
-    facts = TokenFacts(before, causal=before.causal and config.invisible == "mask")
-    split = before.description.split
+    if config.measures and not same:
+        refuse_without_rows(list(stages.values()), config.measures)
+    if config.patterns:
+        names = [kept_name(name, config.special, config.invisible) for name in config.patterns]
+        refuse_without_patterns(list(stages.values()), names)
+    for description in dict.fromkeys(described(cache) for cache in stages.values()):
+        log_progress(f"attentions are {description}")
+    facts = TokenFacts.of(before, causal=before.causal and config.invisible == "mask")
+    bases: dict[str | None, str] = {None: basis_of_change(list(stages.values()))}
+    bases |= {stage: basis_of_patterns(cache) for stage, cache in stages.items()}
     rows = []
     for layer in select_layers(config.layers, before.layout.attention_layers, before):
         for (stage, metric), per_example in _examples(config, stages, facts, layer).items():
-            about = {"split": split, "layer": layer} | ({"stage": stage} if stage else {})
+            about = {"split": before.split, "layer": layer} | ({"stage": stage} if stage else {})
+            about |= {"basis": bases[stage]} if bases[stage] else {}
             if metric != "to_sink" or np.max(per_example) >= LEAST_SINK:
                 rows += _head_rows(about, metric, np.stack(per_example))
         log_progress(f"layer {layer}")
@@ -113,55 +138,68 @@ def _examples(
 ) -> PerExample:
     """Every metric of every example in one layer."""
     values: PerExample = defaultdict(list)
-    for numbered in zip(*(cache.iter_attention(layer) for cache in stages.values()), strict=True):
+    changes = bool(config.measures) and len(stages) == 2
+    for numbered in zip(*(attentions(cache, layer, rows=changes) for cache in stages.values()), strict=True):
         tokens = facts.example(numbered[0][0])
-        selected = _tokens_to_compare(tokens.special, config.special)
-        maps = [_distributions(raw, selected) for _, raw in numbered]
-        if len(maps) == 2:
-            (old, old_mass), (new, new_mass) = maps
-            mass = np.minimum(old_mass, new_mass)
-            for name in config.measures:
-                if name == "cosine_whole":
-                    whole_maps = (to_float32(raw) for _, raw in numbered)
-                    values[None, name].append(cosine(*whole_maps))
-                else:
-                    values[None, name].append(_MEASURES[name](old, new, mass))
-        if not config.patterns:
-            continue
-        patterns = ExamplePatterns(config.patterns, tokens.only(selected))
-        for stage, (_, whole), (attention, mass) in zip(stages, numbered, maps, strict=True):
-            measured = patterns.measure(attention, mass)
-            if "to_special" in config.patterns:
-                measured["to_special"] = share_of_special(whole, tokens.special)
-            if "to_sink" in config.patterns:
-                measured["to_sink"] = share_of_sink(whole)
-            for pattern, per_head in measured.items():
-                values[stage, pattern].append(per_head)
+        compared = tokens_to_compare(tokens.special, config.special)
+        sources = [source for _, source in numbered]
+        whole = [_of_whole_map(source, compared) for source in sources]
+        if changes:
+            for name, per_head in _changes(config, sources, whole, tokens).items():
+                values[None, name].append(per_head)
+        if config.patterns:
+            patterns = ExamplePatterns(config.patterns, tokens.only(compared))
+            for stage, source, of_map in zip(stages, sources, whole, strict=True):
+                for name, per_head in _patterns(config, source, of_map, patterns, tokens).items():
+                    values[stage, name].append(per_head)
     return values
 
 
-def _tokens_to_compare(special: np.ndarray, mode: str) -> slice | np.ndarray:
-    """Which tokens count: a slice where they are neighbours, because it cuts a map without an index."""
-    if mode == "keep":
-        return slice(None)
-    own = np.flatnonzero(~special)
-    if len(own) and own[-1] - own[0] + 1 == len(own):
-        return slice(int(own[0]), int(own[-1]) + 1)
-    return own
+def _of_whole_map(source: Attention, compared: Places) -> Distributions | None:
+    """Rows and their masses, of the whole map; None where it is not there."""
+    whole = source.rows is not None and source.queries is None
+    return distributions(source.rows, compared, compared) if whole else None
 
 
-def _distributions(maps: np.ndarray, selected: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [heads, queries, keys] of the selected tokens, and the mass of each row, [heads, queries]: the
-    share of its attention that goes to them.
+def _changes(
+    config: AttentionConfig, sources: list[Attention], whole: list[Distributions | None], tokens: Tokens
+) -> dict[str, np.ndarray]:
+    """Every measure of change of one example, from the rows that both sources have."""
+    both_rows, queries = rows_in_common(sources)
+    if queries is None:
+        pair = [of_map for of_map in whole if of_map is not None]
+    else:
+        compared = tokens_to_compare(tokens.special[queries], config.special)
+        keys = tokens_to_compare(tokens.special, config.special)
+        pair = [distributions(rows, compared, keys) for rows in both_rows]
+    (old, old_mass), (new, new_mass) = pair
+    mass = np.minimum(old_mass, new_mass)
+    return {
+        name: cosine(*map(to_float32, both_rows))
+        if name == "cosine_whole"
+        else _MEASURES[name](old, new, mass)
+        for name in config.measures
+    }
 
-    Rows sum to one, which half-precision storage, masking and sinks undo; those of mass zero are zero.
-    """
-    cut = maps[:, selected, selected] if isinstance(selected, slice) else maps[:, selected[:, None], selected]
-    attention = to_float32(cut)
-    mass = attention @ np.ones(attention.shape[-1], np.float32)
-    mass = np.where(mass > LEAST_MASS, mass, 0)
-    attention /= np.where(mass > 0, mass, np.inf)[..., None]
-    return attention, mass
+
+def _patterns(
+    config: AttentionConfig,
+    source: Attention,
+    of_map: Distributions | None,
+    patterns: ExamplePatterns,
+    tokens: Tokens,
+) -> dict[str, np.ndarray]:
+    """Every pattern that one example has, as it was kept, or else from its map."""
+    if source.patterns is not None:
+        names = {name: kept_name(name, config.special, config.invisible) for name in config.patterns}
+        return {name: source.patterns[kept] for name, kept in names.items()}
+    assert of_map is not None
+    measured = patterns.measure(*of_map)
+    if "to_special" in config.patterns:
+        measured["to_special"] = share_of_special(source.rows, tokens.special)
+    if "to_sink" in config.patterns:
+        measured["to_sink"] = share_of_sink(source.rows)
+    return measured
 
 
 def _flat_cosine(old: np.ndarray, new: np.ndarray, mass: np.ndarray) -> np.ndarray:
@@ -208,14 +246,3 @@ def _refuse_mismatch(before: ActivationCache, after: ActivationCache) -> None:
     if (before.layers, before.heads, before.causal) != (after.layers, after.heads, after.causal):
         raise InputError(f"{names} are of different architectures")
     require_same_tokens(before, after)
-
-
-def _form(cache: ActivationCache) -> str:
-    """What the maps of a cache are made of."""
-    k = cache.layout.attention_topk
-    if k is None:
-        return f"whole maps in {cache.path.name}"
-    return (
-        f"the {k} largest weights of each row in {cache.path.name}, what is left of a row being spread "
-        "evenly over its other keys"
-    )

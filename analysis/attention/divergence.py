@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from microtome.analysis.numerics.arrays import Array, row_sums, x_log_x
+
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Jensen-Shannon divergence of rows in nats, between 0 and ln 2: [..., keys] -> [...].
@@ -9,17 +11,22 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     Half KL(p||m) + half KL(q||m) with m the mean. A key that neither row sees adds nothing.
     """
     p, q = _floats(p, q)
-    total = _x_log_x(p)
-    total += _x_log_x(q)
+    total = x_log_x(p)
+    total += x_log_x(q)
     total *= 0.5
-    total -= _x_log_x(0.5 * (p + q))
-    return np.maximum(_row_sums(total), 0)
+    total -= x_log_x(0.5 * (p + q))
+    return np.maximum(row_sums(total), 0)
 
 
 def l1(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Sum of absolute differences of rows, 0 to 2, twice the total variation: [..., keys] -> [...]."""
     p, q = _floats(p, q)
-    return _row_sums(np.abs(p - q))
+    return row_sums(np.abs(p - q))
+
+
+def entropy(p: Array) -> Array:
+    """Entropy of rows in nats: [..., keys] -> [...]. `p` is of numpy or of torch."""
+    return (-row_sums(x_log_x(p))).clip(min=0)
 
 
 def normalised_entropy(p: np.ndarray, visible: np.ndarray | None = None) -> np.ndarray:
@@ -30,8 +37,12 @@ def normalised_entropy(p: np.ndarray, visible: np.ndarray | None = None) -> np.n
     """
     (p,) = _floats(p)
     counts = np.asarray(p.shape[-1] if visible is None else np.asarray(visible).sum(-1))
-    scale = np.where(counts > 1, 1 / np.log(np.maximum(counts, 2)), 0).astype(p.dtype)
-    return np.maximum(-_row_sums(_x_log_x(p)), 0) * scale
+    return entropy(p) * entropy_scale(counts).astype(p.dtype)
+
+
+def entropy_scale(visible: np.ndarray) -> np.ndarray:
+    """What the entropy of a row is multiplied by so that it is 1 where so many keys are attended to alike."""
+    return np.where(visible > 1, 1 / np.log(np.maximum(visible, 2)), 0)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -47,15 +58,3 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _floats(*rows: np.ndarray) -> list[np.ndarray]:
     dtype = np.result_type(*rows, np.float32)
     return [np.asarray(x, dtype) for x in rows]
-
-
-def _row_sums(x: np.ndarray) -> np.ndarray:
-    """x.sum(-1); a product is several times faster where rows are short."""
-    return x @ np.ones(x.shape[-1], x.dtype)
-
-
-def _x_log_x(x: np.ndarray) -> np.ndarray:
-    logs = np.maximum(x, np.finfo(x.dtype).tiny)
-    np.log(logs, out=logs)
-    logs *= x
-    return logs

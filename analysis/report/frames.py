@@ -17,6 +17,7 @@ TEXTS = (
     "label",
     "predicted_label",
     "metric",
+    "basis",
     "published_model",
     "source",
     "artifact",

@@ -26,7 +26,7 @@ from microtome.jobs.suite.cost import plan_cost
 from microtome.jobs.suite.cut_texts import cut_texts, worth_saying
 from microtome.jobs.suite.disk import cache_bytes
 from microtome.jobs.suite.gpus import GPUS
-from microtome.jobs.suite.plan import Plan, make_plan
+from microtome.jobs.suite.plan import Plan, make_plan, notes_by_text
 from microtome.jobs.suite.suite import load_suite
 from microtome.jobs.tasks import Recipe
 from microtome.store.artifacts.job_logs import log_reference
@@ -83,6 +83,7 @@ def suite_plan(
         ]
         recipes = {name: plan.suite.task(name).recipe.model_dump() for name in plan.suite.tasks}
         listed = {"suite": plan.suite.name, "recipes": recipes, "jobs": rows}
+        listed["notes"] = [{"note": note, "models": models} for note, models in notes_by_text(plan).items()]
         listed["cut_texts"] = [texts.row() for texts in cut_texts(plan, store)]
         listed["cost"] = cost_values(cost, price_per_hour)
         click.echo(json.dumps(listed, indent=1, allow_nan=False))
@@ -91,6 +92,8 @@ def suite_plan(
     _print_recipes(plan, out)
     _print_cut_texts(plan, store, out)
     _print_caches(plan, done, predicted, out)
+    for note, models in notes_by_text(plan).items():
+        out.print(f"{', '.join(models)}: {note}", soft_wrap=True)
     print_cost(cost, out, price_per_hour)
     _print_missing(plan, out)
 
@@ -277,7 +280,7 @@ def _print_caches(plan: Plan, done: set[str], predicted: Mapping[str, int | None
     groups: dict[tuple[str, str, str], list[AnyJob]] = {}
     for job in plan.jobs:
         if job.id in predicted:
-            key = str(job.labels["task"]), job.config.split, " + ".join(job.config.extract.keep)
+            key = str(job.labels["task"]), job.config.split, job.config.extract.kept
             groups.setdefault(key, []).append(job)
     rows = []
     for (task, split, keep), jobs in groups.items():

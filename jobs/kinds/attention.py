@@ -8,12 +8,14 @@ from pydantic import Field
 from microtome.analysis.attention.compare import BETWEEN_SEEDS, AttentionConfig, compare_attention
 from microtome.jobs.data.examples import Split
 from microtome.jobs.kinds.caches import CachePair, open_pair
+from microtome.jobs.kinds.extraction.settings import ExtractConfig, View
 from microtome.jobs.kinds.job import Job
 from microtome.jobs.kinds.kind import Kind
 from microtome.jobs.kinds.planning import CacheUse, Checkpoint, Planning, Step
 from microtome.jobs.process.logs import log_progress
 from microtome.jobs.process.provenance import provenance
 from microtome.store.artifacts.store import Staging, Store
+from microtome.store.errors import InputError
 from microtome.store.results import write_rows
 
 
@@ -48,6 +50,8 @@ def attention_job(
 def plan(planning: Planning) -> None:
     """Every checkpoint with the one that it comes of."""
     steps = planning.suite.steps(AttentionStep)
+    for step in steps:
+        _refuse_without_rows(step, planning.suite.named_steps(View)[step.view].options)
     for before, after in planning.compared(KIND.name) if steps else ():
         for step in steps:
             key = step.view, step.split
@@ -62,6 +66,16 @@ def plan(planning: Planning) -> None:
                 options = step.options.model_copy(update={"patterns": ()})
                 slug, labels = f"{one.slug}.next", {**one.labels, "stage": BETWEEN_SEEDS}
                 planning.add(attention_job(slug, one.caches[key], other.caches[key], options, labels))
+
+
+def _refuse_without_rows(step: AttentionStep, kept: ExtractConfig) -> None:
+    """InputError if measures are asked for that cannot be had from what a view keeps."""
+    if step.options.measures and kept.keeps_patterns and kept.attention_rows == 0:
+        raise InputError(
+            f"attention of view '{step.view}': {', '.join(step.options.measures)} are computed from rows of "
+            "attention, of which it keeps none. Set options: {measures: []} for patterns alone, or "
+            "attention_rows of the view above 0"
+        )
 
 
 def _between_seeds(checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[Checkpoint, Checkpoint]]:
@@ -88,7 +102,7 @@ KIND = Kind(
     name="attention",
     title="comparison of attentions",
     stage="analysis",
-    version=3,
+    version=4,
     settings=AttentionConfig,
     sources=CachePair,
     run=attention,

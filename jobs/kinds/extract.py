@@ -23,6 +23,11 @@ from microtome.store.cache.attention_topk import LONGEST
 from microtome.store.cache.token_rows import tokens_refusal
 from microtome.store.errors import InputError
 
+SINKS = (
+    "attention sinks take a share of each row of attention: rows sum to less than 1 and are kept as they "
+    "are; a comparison has the share as to_sink, and compares the rest"
+)
+
 
 def extract_job(
     task: Task,
@@ -54,6 +59,7 @@ def extract_job(
         "separate" if segments == "separate" else "",
         settled.tokens if settled.tokens != "all" else "",
         f"top{settled.attention_topk}" if settled.attention_topk else "",
+        "patterns" if settled.keeps_patterns else "",
     )
     view = ".".join(filter(None, parts))
     return KIND.job(
@@ -65,6 +71,7 @@ def extract_job(
         labels={**labels, "task": task.name},
         private=task.credentialed or checkpoint.private,
         refused=_refusal(settled, model) if model else "",
+        notes=_notes(settled, model),
     )
 
 
@@ -79,6 +86,30 @@ def _refusal(settled: ExtractConfig, model: Architecture) -> str:
     if settled.attention_topk is not None and length > LONGEST:
         return f"attention_topk fits sequences of at most {LONGEST:,} tokens, and max_length is {length:,}"
     return model.refusal(keep=settled.keep, length=length)
+
+
+def _notes(settled: ExtractConfig, model: Architecture | None) -> tuple[str, ...]:
+    """What a user should know of attentions before they are kept."""
+    if "attention" not in settled.keep:
+        return ()
+    notes = []
+    if model is not None and model.sinks:
+        notes.append(SINKS)
+    if settled.keeps_patterns and settled.attention_rows:
+        notes.append(
+            "patterns of attention and no maps are kept: patterns are exact, every measure of change is an "
+            f"estimate from {settled.attention_rows} rows of each map"
+        )
+    elif settled.keeps_patterns:
+        notes.append(
+            "patterns of attention and no maps are kept: patterns are exact, no measure of change can be had"
+        )
+    if settled.attention_topk is not None:
+        notes.append(
+            f"of each row of attention the {settled.attention_topk} largest weights are kept: patterns and "
+            "measures take the rest of a row as spread evenly"
+        )
+    return tuple(notes)
 
 
 def _tokens_refusal(task: Task, tokens: str, segments: str) -> str:

@@ -48,7 +48,8 @@ class Job(Generic[SettingsT, SourcesT]):
 
     `needs` are the ids of the artifacts that must be there first. `labels` name the row of a table. What a
     `private` job makes is for its owner alone: it comes of data under an agreement. `refused` says why this
-    cannot be done by anyone, where that is known. `Kind.job` makes jobs.
+    cannot be done by anyone, where that is known, and `notes` what to know of its result before it is made.
+    `Kind.job` makes jobs.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Job(Generic[SettingsT, SourcesT]):
     labels: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
     refused: str = ""
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def request(self) -> Request:

@@ -49,6 +49,7 @@ class Kind(Generic[SettingsT, SourcesT]):
         labels: Mapping[str, Any] | None = None,
         private: bool = False,
         refused: str = "",
+        notes: tuple[str, ...] = (),
     ) -> Job[SettingsT, SourcesT]:
         """A job of this kind."""
         return Job(
@@ -62,4 +63,5 @@ class Kind(Generic[SettingsT, SourcesT]):
             labels=labels or {},
             private=private,
             refused=refused,
+            notes=notes,
         )

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
+from microtome.analysis.attention.patterns import TokenFacts
+from microtome.jobs.models.pattern_fill import PatternFill
 from microtome.jobs.models.rounding import RoundingErrors, as_torch, put_rows
 from microtome.jobs.models.row_selection import RowSelection
 from microtome.jobs.models.strongest import KeptMass, mass_of, strongest
-from microtome.store.cache.layout import ATTENTION, Layout
+from microtome.store.cache.layout import ATTENTION, OF_ATTENTION, Layout
 from microtome.store.cache.writer import PartBuffer
 from microtome.store.errors import MicrotomeError
 
@@ -34,9 +36,18 @@ class Piece:
 class HostPart:
     """Fills the arrays of a part in host memory."""
 
-    def __init__(self, buffer: PartBuffer, layout: Layout, errors: RoundingErrors, mass: KeptMass) -> None:
+    def __init__(
+        self,
+        buffer: PartBuffer,
+        layout: Layout,
+        errors: RoundingErrors,
+        mass: KeptMass,
+        *,
+        facts: TokenFacts | None = None,
+    ) -> None:
         self._arrays = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
         self._layout, self._errors, self._mass = layout, errors, mass
+        self._patterns = PatternFill(buffer, layout, facts, None) if facts is not None else None
         self._causality = _Causality(layout)
         self._rows: Sequence[Piece] = ()
         self._selection: RowSelection | None = None
@@ -45,6 +56,8 @@ class HostPart:
         """What is put from now on are the activations of these; `selection` is what is kept of their tokens,
         if that is not all."""
         self._rows, self._selection = rows, selection
+        if self._patterns is not None:
+            self._patterns.next_batch([row.example for row in rows])
 
     def put_rows(self, name: str, index: int, states: torch.Tensor) -> None:
         """The [batch, S, d] of the layer that is number `index` of those kept in array `name`."""
@@ -60,6 +73,9 @@ class HostPart:
     def put_attention(self, index: int, maps: torch.Tensor) -> None:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
         self._causality.look_at(index, maps)
+        if self._patterns is not None:
+            self._patterns.put(self._arrays, index, maps)
+            return
         if self._layout.attention_topk is not None:
             self._put_strongest(index, strongest(maps, self._layout.attention_topk))
             return
@@ -96,12 +112,15 @@ class DevicePart:
         errors: RoundingErrors,
         mass: KeptMass,
         device: torch.device,
+        *,
+        facts: TokenFacts | None = None,
     ) -> None:
         self._host = {name: as_torch(v, layout.dtype_of(name)) for name, v in buffer.arrays.items()}
         self._arrays = {name: torch.empty_like(v, device=device) for name, v in self._host.items()}
         self._layout, self._errors, self._mass = layout, errors, mass
         self._causality = _Causality(layout)
         self._device = device
+        self._patterns = PatternFill(buffer, layout, facts, device) if facts is not None else None
 
     def next_batch(self, rows: Sequence[Piece], selection: RowSelection | None = None) -> None:
         """What is put from now on are the activations of these; `selection` is what is kept of their tokens,
@@ -113,10 +132,12 @@ class DevicePart:
         longest = max(row.length for row in rows)
         if selection is not None:
             self._selection = selection.to(self._device)
-        elif any(name != ATTENTION for name in self._arrays):
+        elif any(name not in OF_ATTENTION for name in self._arrays):
             row, position = self._spread(lengths, sum(r.length for r in rows))
             self._selection = RowSelection(row * longest + position, tokens[row] + position)
-        if ATTENTION in self._arrays:
+        if self._patterns is not None:
+            self._patterns.next_batch([row.example for row in rows])
+        elif ATTENTION in self._arrays:
             topk = self._layout.attention_topk
             causal = self._causality.expected and topk is None
             columns = lengths if topk is None else torch.full_like(lengths, 2 * topk)
@@ -152,6 +173,9 @@ class DevicePart:
     def put_attention(self, index: int, maps: torch.Tensor) -> None:
         """The [batch, heads, S, S] of the layer that is number `index` of those kept."""
         self._causality.look_at(index, maps)
+        if self._patterns is not None:
+            self._patterns.put(self._arrays, index, maps)
+            return
         part = self._arrays[ATTENTION]
         if self._layout.attention_topk is not None:
             maps = strongest(maps, self._layout.attention_topk)

@@ -5,28 +5,35 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from microtome.analysis.attention.patterns import TokenFacts
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.models.activation_copy import DevicePart, HostPart, Piece
 from microtome.jobs.models.rounding import RoundingErrors
 from microtome.jobs.models.row_selection import RowSelection, select_rows
 from microtome.jobs.models.strongest import KeptMass
-from microtome.store.cache.layout import ATTENTION, Layout, starts
+from microtome.store.cache.layout import ATTENTION, OF_ATTENTION, PATTERNS, Layout, starts
 from microtome.store.cache.token_rows import TokenRows
 from microtome.store.cache.writer import PartBuffer
 
 
 class CacheFill:
-    """`rows` are what the cache keeps of the tokens, if not all. `errors` has how far rounding to int8 has
-    moved the values so far, `mass` how much of the attentions was kept."""
+    """`rows` are what the cache keeps of the tokens, if not all; `facts`, which patterns of attention need,
+    are of its examples. `errors` has how far rounding to int8 has moved the values so far, `mass` how much of
+    the attentions was kept."""
 
-    def __init__(self, layout: Layout, rows: TokenRows | None = None) -> None:
+    def __init__(
+        self, layout: Layout, rows: TokenRows | None = None, facts: TokenFacts | None = None
+    ) -> None:
         self.layout = layout
         self.rows = rows
+        self.facts = facts
         self.errors = RoundingErrors()
         self.mass = KeptMass(layout.attention_topk or 0)
         self.indices = {
             name: {layer: index for index, layer in enumerate(layout.kept(name))} for name in layout.names()
         }
+        if PATTERNS in self.indices:  # they come of the maps, also where no row of these is kept
+            self.indices[ATTENTION] = self.indices[PATTERNS]
 
     def part(self, buffer: PartBuffer, encodings: Sequence[Encoding], device: torch.device) -> "PartFill":
         """The buffer of a part, to be filled by what a model on a device computes."""
@@ -41,12 +48,12 @@ class PartFill:
     ) -> None:
         self.pieces = _pieces(encodings, buffer)
         self._fill, self._buffer, self._device = fill, buffer, device
-        self._array = next((name for name in fill.layout.names() if name != ATTENTION), None)
+        self._array = next((name for name in fill.layout.names() if name not in OF_ATTENTION), None)
         self._begin = starts(np.array([len(encoding.input_ids) for encoding in encodings], np.int64))
         self._part = (
-            HostPart(buffer, fill.layout, fill.errors, fill.mass)
+            HostPart(buffer, fill.layout, fill.errors, fill.mass, facts=fill.facts)
             if device.type == "cpu"
-            else DevicePart(buffer, fill.layout, fill.errors, fill.mass, device)
+            else DevicePart(buffer, fill.layout, fill.errors, fill.mass, device, facts=fill.facts)
         )
 
     def next_batch(self, indices: Sequence[int]) -> None:
@@ -81,7 +88,7 @@ class PartFill:
 
 def _pieces(encodings: Sequence[Encoding], buffer: PartBuffer) -> list[Piece]:
     """Everything of a part that goes through the model on its own."""
-    array = next((name for name in buffer.begin if name != ATTENTION), None)
+    array = next((name for name in buffer.begin if name not in OF_ATTENTION), None)
     pieces = []
     for example in buffer.examples:
         start = 0

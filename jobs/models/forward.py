@@ -99,6 +99,8 @@ def layout_of_all(layouts: Sequence[Layout]) -> Layout:
         heads=max(layout.heads for layout in layouts),
         hidden_layers=layers(lambda each: each.hidden_layers),
         attention_layers=layers(lambda each: each.attention_layers),
+        attention_patterns=None,  # the model makes maps, whatever is kept of them
+        attention_rows=None,
         sites=tuple(sites.values()),
     )
 

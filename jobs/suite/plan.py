@@ -80,3 +80,14 @@ def _refused(jobs: Iterable[AnyJob]) -> list[Absence]:
     """What no job can do with a model of the suite, once for each model and reason."""
     reasons = dict.fromkeys((str(job.labels["model"]), job.refused) for job in jobs if job.refused)
     return [Absence("model", model, why, "change that, or leave the model out") for model, why in reasons]
+
+
+def notes_by_text(plan: Plan) -> dict[str, list[str]]:
+    """What to know of the results of a plan's jobs -> the models that it is said of."""
+    models: dict[str, list[str]] = {}
+    for job in plan.jobs:
+        for note in job.notes:
+            named = models.setdefault(note, [])
+            if job.labels["model"] not in named:
+                named.append(str(job.labels["model"]))
+    return models

@@ -6,7 +6,9 @@ Dims: l layer, r row, d dim, h head, p query-key pair, s sequence length. No pad
                            them (token_rows.py)
     attention  [l, h, p]   p runs over the s*s pairs of each example, or over the s*(s+1)/2 visible
                            pairs of a causal model, row by row; or over the largest weights of each row and
-                           the positions of their keys (attention_topk.py)
+                           the positions of their keys (attention_topk.py); or over the keys of some rows of
+                           each map (attention_rows.py)
+    attention_patterns  [l, h, p]   p runs over the patterns of each example's map (attention_rows.py)
     a site     [l, r, d]   as `hidden`, under the name of the site; d is its heads side by side
 """
 
@@ -19,11 +21,18 @@ from microtome.store.errors import DtypeOverflowError, InputError, MicrotomeErro
 
 HIDDEN = "hidden"
 ATTENTION = "attention"
+PATTERNS = "attention_patterns"
+OF_ATTENTION = (ATTENTION, PATTERNS)  # the other arrays have rows that are tokens, or means of some
 # Places in a block besides what it hands on, in the order of the pass. Queries, keys and values are as they
 # are projected: before positions are rotated into them, and before they are normalised.
 PER_HEAD_SITES = ("query", "key", "value", "head_output")
 SITES = (*PER_HEAD_SITES, "attention_output", "mlp_output")
-RAGGED_AXIS = {HIDDEN: 1, ATTENTION: 2, **dict.fromkeys(SITES, 1)}  # the axis that examples are laid along
+RAGGED_AXIS = {
+    HIDDEN: 1,
+    ATTENTION: 2,
+    PATTERNS: 2,
+    **dict.fromkeys(SITES, 1),
+}  # the axis that examples are laid along
 PART_BYTES = 256 << 20
 CHECK_BLOCK = 1 << 17  # values
 
@@ -45,8 +54,9 @@ class Layout:
     `hidden_layers` are among 0..layers (0 is the embedding output), `attention_layers` among
     0..layers-1 (attention l reads hidden l and makes hidden l+1), as are those of `sites`. Empty means not
     kept. `dtype` is that of hidden states and sites; attentions, which are never large, are float16 unless it
-    is float32. With `attention_topk` so many weights are kept of each row of them. `tokens` says what is kept
-    of the tokens: one of TOKENS in token_rows.py.
+    is float32. With `attention_topk` so many weights are kept of each row of them; with `attention_patterns`
+    these numbers are kept of each map in its place, and `attention_rows` of its rows. `tokens` says what is
+    kept of the tokens: one of TOKENS in token_rows.py.
     """
 
     layers: int
@@ -58,12 +68,14 @@ class Layout:
     attention_layers: tuple[int, ...]
     tokens: str = "all"
     attention_topk: int | None = None
+    attention_patterns: tuple[str, ...] | None = None
+    attention_rows: int | None = None
     sites: tuple[SiteLayout, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dtype not in STORED:
             raise InputError(f"dtype '{self.dtype}' is not one of {', '.join(STORED)}")
-        for name in (HIDDEN, ATTENTION, *(site.name for site in self.sites)):
+        for name in (HIDDEN, *OF_ATTENTION, *(site.name for site in self.sites)):
             last = self.last_layer(name)
             outside = [layer for layer in self.kept(name) if not 0 <= layer <= last]
             if outside:
@@ -75,14 +87,23 @@ class Layout:
         """The shape of a site, if it is kept."""
         return next((site for site in self.sites if site.name == name), None)
 
+    @property
+    def map_layers(self) -> tuple[int, ...]:
+        """The layers whose attention maps can be read, whole or from the largest weights of each row."""
+        return self.attention_layers if self.attention_patterns is None else ()
+
     def last_layer(self, name: str) -> int:
         """The last layer that the model has of array `name`."""
         return self.layers if name == HIDDEN else self.layers - 1
 
     def kept(self, name: str) -> tuple[int, ...]:
         """The layers stored in array `name`."""
-        if name in (HIDDEN, ATTENTION):
-            return self.hidden_layers if name == HIDDEN else self.attention_layers
+        if name == HIDDEN:
+            return self.hidden_layers
+        if name == PATTERNS:
+            return () if self.attention_patterns is None else self.attention_layers
+        if name == ATTENTION:
+            return () if self.attention_rows == 0 else self.attention_layers
         site = self.site(name)
         return site.layers if site else ()
 
@@ -92,6 +113,8 @@ class Layout:
 
     def dtype_of(self, name: str) -> str:
         """The dtype of array `name`, one of STORED."""
+        if name == PATTERNS:
+            return "float32"
         narrow = self.dtype != "float32" or self.attention_topk is not None
         return "float16" if name == ATTENTION and narrow else self.dtype
 
@@ -106,14 +129,18 @@ class Layout:
         tokens, `rows` what is kept of them, if that is less."""
         if name == ATTENTION and self.attention_topk is not None:
             return lengths.astype(np.int64) * 2 * self.attention_topk
+        if name == ATTENTION and self.attention_rows is not None:
+            return np.minimum(lengths, self.attention_rows).astype(np.int64) * lengths
         if name == ATTENTION:
             return pairs(lengths, self.causal)
+        if name == PATTERNS:
+            return np.full(len(lengths), len(self.attention_patterns or ()), np.int64)
         return (lengths if rows is None else rows).astype(np.int64)
 
     def shape(self, name: str, extent: int) -> tuple[int, int, int]:
         """The shape of array `name` in a part with `extent` rows or pairs, as it is stored."""
-        if name == ATTENTION:
-            return len(self.attention_layers), self.heads, extent
+        if name in OF_ATTENTION:
+            return len(self.kept(name)), self.heads, extent
         site = self.site(name)
         width = site.heads * site.dim if site else self.dim
         return len(self.kept(name)), extent, stored_width(self.dtype, width)

@@ -16,6 +16,7 @@ import numpy as np
 
 from microtome.store.artifacts.shared_catalogue import split_reference
 from microtome.store.artifacts.store import Store, read_artifact
+from microtome.store.cache.attention_rows import ABSENT, kept_queries
 from microtome.store.cache.attention_topk import as_maps, unpacked
 from microtome.store.cache.checked_parts import CheckedPart
 from microtome.store.cache.conversions import (
@@ -31,6 +32,7 @@ from microtome.store.cache.examples import Examples
 from microtome.store.cache.layout import (
     ATTENTION,
     HIDDEN,
+    PATTERNS,
     PER_HEAD_SITES,
     SITES,
     starts,
@@ -233,13 +235,15 @@ class ActivationCache:
         """Attention probabilities [heads, T, T] of one example; rows are queries and sum to one.
 
         Of a cache that keeps the largest weights of each row (`layout.attention_topk`), what is left of a row
-        is spread evenly over its other keys.
+        is spread evenly over its other keys. MissingError if patterns are kept in place of maps.
         """
+        self._refuse_without_maps()
         return self._maps(self._read(ATTENTION, self._index(ATTENTION, layer), example), example)
 
     def attention_topk(self, layer: int, example: int) -> tuple[np.ndarray, np.ndarray]:
         """The largest weights of each row, float16 [heads, T, k], and the positions of their keys, int64
         [heads, T, k]; their sum is the mass that is kept. MissingError if whole rows are kept."""
+        self._refuse_without_maps()
         if self.layout.attention_topk is None:
             raise MissingError(f"{self.path.name} keeps whole rows of attention: read them with attention()")
         packed = self._read(ATTENTION, self._index(ATTENTION, layer), example)
@@ -247,14 +251,28 @@ class ActivationCache:
 
     def iter_attention(self, layer: int) -> Iterator[tuple[int, np.ndarray]]:
         """(example, [heads, T, T]) in order. One part's layer is in memory at a time."""
-        index = self._index(ATTENTION, layer)
-        begin = self._starts[ATTENTION]
-        for number, part in enumerate(self._parts):
-            first = int(begin[part.start])
-            packed = self._open(number).read(ATTENTION, index, 0, int(begin[part.stop]) - first)
-            for example in part:
-                window = slice(int(begin[example]) - first, int(begin[example + 1]) - first)
-                yield example, self._maps(packed[:, window], example)
+        self._refuse_without_maps()
+        for example, packed in self._iter_packed(ATTENTION, layer):
+            yield example, self._maps(packed, example)
+
+    def attention_patterns(self, layer: int) -> dict[str, np.ndarray]:
+        """What is kept of each map in its place, by name: float32 [examples, heads], NaN where a head or an
+        example does not have the pattern. MissingError if maps are kept."""
+        self._refuse_with_maps()
+        packed = [values for _, values in self._iter_packed(PATTERNS, layer)]
+        names = self.layout.attention_patterns or ()
+        values_ehp = np.array(packed, np.float32).reshape(self.examples, self.heads, len(names))
+        values_ehp = np.where(values_ehp == ABSENT, np.nan, values_ehp)
+        return {name: values_ehp[..., number] for number, name in enumerate(names)}
+
+    def iter_attention_rows(self, layer: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(example, rows [heads, n, T], positions of their queries, int64 [n]) in order, of a cache that
+        keeps patterns and some rows of each map. MissingError if it keeps maps, or no rows."""
+        self._refuse_with_maps()
+        for example, packed in self._iter_packed(ATTENTION, layer):
+            length = self._length(example)
+            queries = kept_queries(example, length, self.layout.attention_rows or 0)
+            yield example, packed.reshape(self.heads, len(queries), length), queries
 
     def to_torch(self, layer: int, example: int | None = None) -> "Tensor":
         """`hidden` as a tensor of the same dtype and dims; PackageError if torch is not installed."""
@@ -280,7 +298,7 @@ class ActivationCache:
         if example is None:
             more = label_variables(self.example_data, self.unit, self.classes)
         else:
-            attention_layers = self.layout.attention_layers
+            attention_layers = self.layout.map_layers
             maps = [self.attention(layer, example) for layer in attention_layers]
             more = attention_variables(maps, attention_layers)
         coordinates |= token_coordinates(self.example_data, example) | more[1]
@@ -328,6 +346,27 @@ class ActivationCache:
         first = int(begin[self._parts[number].start])
         window = int(begin[example]) - first, int(begin[example + 1]) - first
         return self._open(number).read(name, index, *window)
+
+    def _iter_packed(self, name: str, layer: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(example, what a layer of an array has of it, [heads, p]) in order."""
+        index = self._index(name, layer)
+        begin = self._starts[name]
+        for number, part in enumerate(self._parts):
+            first = int(begin[part.start])
+            packed = self._open(number).read(name, index, 0, int(begin[part.stop]) - first)
+            for example in part:
+                yield example, packed[:, int(begin[example]) - first : int(begin[example + 1]) - first]
+
+    def _refuse_without_maps(self) -> None:
+        if self.layout.attention_patterns is not None:
+            raise MissingError(
+                f"{self.path.name} keeps patterns of attention and no maps: read them with "
+                "attention_patterns(), and rows of maps with iter_attention_rows()"
+            )
+
+    def _refuse_with_maps(self) -> None:
+        if self.layout.attention_patterns is None:
+            raise MissingError(f"{self.path.name} keeps maps of attention: read them with attention()")
 
     def _maps(self, packed: np.ndarray, example: int) -> np.ndarray:
         length = self._length(example)

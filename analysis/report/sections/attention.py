@@ -12,6 +12,7 @@ from microtome.analysis.report.canvas import Layout, Picture, picture, slug
 from microtome.analysis.report.frames import ITEM, metric_name, numbers, percent
 from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid, map_height
 from microtome.analysis.report.section import Figure, Section
+from microtome.analysis.report.sections.attention_basis import basis_sentences
 from microtome.analysis.report.sections.patterns import pattern_figures
 from microtome.analysis.report.sections.results import ATTENTION_MEASURES, Results, adapted_rows, fine_tuned
 from microtome.analysis.report.tables import Table, as_table, estimates
@@ -111,7 +112,8 @@ def _changes(
     )
     return Figure(
         title=title,
-        caption=CAPTION.format(compared=compared, unit=UNITS[measure]),
+        caption=CAPTION.format(compared=compared, unit=UNITS[measure])
+        + basis_sentences(results.rows, [measure]),
         pictures=attention_maps(heads, results.models_in(heads), measure, ident),
         table=as_table(frame, f"table-{ident}", f"{title}, by layer and head"),
         folded=folded,

@@ -35,6 +35,7 @@ from microtome.analysis.report.frames import (
 )
 from microtome.analysis.report.heatmaps import HeatMap, Scale, cell_matrix, chunks, map_grid, map_height
 from microtome.analysis.report.section import Figure
+from microtome.analysis.report.sections.attention_basis import basis_sentences
 from microtome.analysis.report.sections.results import Results
 from microtome.analysis.report.tables import as_table, estimates
 
@@ -59,13 +60,14 @@ def pattern_figures(results: Results) -> list[Figure]:
     if heads.empty:
         return []
     share = " or ".join(percent(fraction) for fraction in numbers(heads["fraction"]))
+    basis = basis_sentences(results.rows, PATTERNS)
     models = results.models_in(heads)
     by_layer = heads.groupby([*ITEM, "metric", "layer"], sort=False)[["before", "after"]].mean().reset_index()
     by_layer["change"] = by_layer["after"] - by_layer["before"]
     return [
         Figure(
             title="Attention patterns before and after",
-            caption=LINES.format(share=share),
+            caption=LINES.format(share=share) + basis,
             pictures=pattern_lines(by_layer, models),
             table=as_table(
                 _by_fraction(results.rows), "table-patterns", "Attention patterns, mean over heads, by layer"
@@ -73,7 +75,7 @@ def pattern_figures(results: Results) -> list[Figure]:
         ),
         Figure(
             title="Change of attention patterns, head by head",
-            caption=MAPS.format(share=share),
+            caption=MAPS.format(share=share) + basis,
             pictures=pattern_maps(heads, models),
             table=as_table(
                 _by_head(heads), "table-pattern-changes", "Change of attention patterns, by layer and head"

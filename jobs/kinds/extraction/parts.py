@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from microtome.analysis.attention.patterns import TokenFacts
 from microtome.jobs.data.encoding import Encoding
 from microtome.jobs.process.logs import log_progress
 from microtome.store.cache.writer import BUFFERS, CacheWriter
@@ -30,9 +31,11 @@ def compute_parts(
     model: Any,
     tokenizer: Any,
     batch_tokens: int | None,
+    facts: Sequence[TokenFacts | None],
 ) -> None:
     """Fill and write every part that nobody else does, of caches that have the same examples and parts: one
-    pass is for all of them. A part is written while the next is computed."""
+    pass is for all of them. A part is written while the next is computed. `facts` are of the examples of each
+    cache that keeps patterns of attention."""
     import torch
 
     from microtome.jobs.models.batching import takes_segments
@@ -40,7 +43,7 @@ def compute_parts(
     from microtome.jobs.models.forward import ForwardPass
 
     tokens = batch_tokens or tokens_that_fit(writers, encodings, model)
-    fills = [CacheFill(writer.layout, writer.rows) for writer in writers]
+    fills = [CacheFill(w.layout, w.rows, each) for w, each in zip(writers, facts, strict=True)]
     forward = ForwardPass(
         model,
         fills,

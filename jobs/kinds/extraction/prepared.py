@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from microtome.analysis.attention.kept_patterns import KEPT_PATTERNS
+from microtome.analysis.attention.patterns import TokenFacts
 from microtome.jobs.data.encoding import Encoder, Encoding
 from microtome.jobs.data.examples import Example, document_numbers, text_numbers
 from microtome.jobs.data.fractions import sample
@@ -31,6 +33,7 @@ class Prepared:
     rows: TokenRows | None  # what is kept of the tokens; None where all are
     tokenizer: Any
     sinks: bool  # whether rows of attention sum to less than one
+    facts: TokenFacts | None = None  # of the examples, where patterns of attention are kept
 
     def bytes(self) -> int:
         """What the cache will take on disk, uncompressed; a few kB of headers per part aside."""
@@ -66,7 +69,8 @@ def prepare_all(jobs: Sequence[ExtractJob], folder: Path, name: str) -> list[Pre
     encoder.encode_words(examples)
     encode = encoder.encode_separately if options.segments == "separate" else encoder.encode
     encodings = [encode(example) for example in examples]
-    labels = task_type.cached_labels(examples, task_type.classes(config.labels))
+    classes = task_type.classes(config.labels)
+    labels = task_type.cached_labels(examples, classes)
     documents = np.array(document_numbers(rows))[kept_rows]
     table = example_table(examples, encodings, labels, kept_rows, documents)
     causal, sinks = loading.is_causal(model_config), architecture_of(model_config.to_dict()).sinks
@@ -78,6 +82,7 @@ def prepare_all(jobs: Sequence[ExtractJob], folder: Path, name: str) -> list[Pre
             None if kept.tokens == "all" else token_rows(table, kept.tokens, task_type.unit),
             tokenizer,
             "attention" in kept.keep and sinks,
+            TokenFacts(table, task_type.unit, classes, causal=causal) if kept.keeps_patterns else None,
         )
         for kept in (job.config.extract for job in jobs)
     ]
@@ -99,6 +104,8 @@ def cache_layout(model_config: Any, options: ExtractConfig, causal: bool) -> Lay
         attention_layers=attention if "attention" in options.keep else (),
         tokens=options.tokens,
         attention_topk=options.attention_topk if "attention" in options.keep else None,
+        attention_patterns=KEPT_PATTERNS if options.keeps_patterns else None,
+        attention_rows=options.attention_rows if options.keeps_patterns else None,
         sites=site_layouts(model_config, options.keep, blocks),
     )
 

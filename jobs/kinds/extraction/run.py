@@ -96,7 +96,8 @@ def _compute(caches: Sequence[_Cache], backbone: LoadedBackbone) -> None:
         batch_tokens = min((each.batch_tokens for each in options if each.batch_tokens), default=None)
         first = group[0].prepared
         writers = [cache.writer for cache in group]
-        compute_parts(writers, first.encodings, model, first.tokenizer, batch_tokens)
+        facts = [cache.prepared.facts for cache in group]
+        compute_parts(writers, first.encodings, model, first.tokenizer, batch_tokens, facts)
 
 
 def _writers(makings: Sequence[Making], prepared: Sequence[Prepared], device: Any) -> list[CacheWriter]:

@@ -21,6 +21,7 @@ Keep = Literal[
     "hidden", "attention", "query", "key", "value", "head_output", "attention_output", "mlp_output"
 ]
 Tokens = Literal["all", "words", "first_subwords", "last_subwords", "labelled", "mean", "cls", "last"]
+ATTENTION_ROWS = 16  # of each map
 
 
 class ExtractConfig(Config):
@@ -48,6 +49,19 @@ class ExtractConfig(Config):
         min_length=1,
         json_schema_extra={"any_order": True},
         description="attention layers from 0; all if unset",
+    )
+    attention_keep: Literal["maps", "patterns"] = Field(
+        "maps",
+        description="patterns: in place of each map of attention, where its head attends (entropy, distance, "
+        "shares of some kinds of tokens), computed with the model from every row, and attention_rows of the "
+        "rows. A comparison has the same patterns as from maps; measures of change are estimates from these "
+        "rows",
+    )
+    attention_rows: int = Field(
+        ATTENTION_ROWS,
+        ge=0,
+        description="rows that attention_keep: patterns keeps of each map, those of the same queries for "
+        "every model; with 0 no measure of change can be had",
     )
     attention_topk: int | None = Field(
         None,
@@ -99,9 +113,28 @@ class ExtractConfig(Config):
             raise ValueError(f"site_layers has no effect, as keep has none of {', '.join(SITES)}")
         if self.attention_topk is not None and "attention" not in self.keep:
             raise ValueError("attention_topk has no effect, as keep leaves out attention")
+        if self.attention_keep != "maps" and "attention" not in self.keep:
+            raise ValueError("attention_keep has no effect, as keep leaves out attention")
+        if self.attention_topk is not None and self.attention_keep == "patterns":
+            raise ValueError("attention_topk is of maps, which attention_keep: patterns does not keep")
+        if self.attention_rows != ATTENTION_ROWS and self.attention_keep != "patterns":
+            raise ValueError("attention_rows has no effect without attention_keep: patterns")
         if self.tokens != "all" and set(self.keep) == {"attention"}:
             raise ValueError("tokens has no effect, as attentions are kept of all tokens")
         return self
+
+    @property
+    def kept(self) -> str:
+        """What is kept, in words for a table."""
+        form = (
+            "patterns" if self.keeps_patterns else f"top {self.attention_topk}" if self.attention_topk else ""
+        )
+        return " + ".join(f"{name} ({form})" if name == "attention" and form else name for name in self.keep)
+
+    @property
+    def keeps_patterns(self) -> bool:
+        """Whether patterns of attention are kept in place of maps."""
+        return "attention" in self.keep and self.attention_keep == "patterns"
 
 
 class View(Step):

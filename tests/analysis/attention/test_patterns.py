@@ -99,12 +99,12 @@ def test_facts_of_a_cache_are_those_of_its_examples(make_cache):
     more = {"words_per_example": [2, 3]}  # the last word was cut off
     hidden = np.zeros((1, 9, 2), np.float32)
     cache = make_cache("ner", hidden, [5, 4], words=words, **labelled, **more)
-    facts = TokenFacts(cache, causal=False)
+    facts = TokenFacts.of(cache, causal=False)
     assert facts.example(0).entities.tolist() == [False, False, False, True, False]
     assert facts.example(1).entities.tolist() == [False, False, True, False]
     assert facts.example(1).special.tolist() == [True, False, False, True]
     assert facts.example(1).positions.tolist() == [0, 1, 2, 3]
 
     texts = make_cache("nli", hidden, [5, 4], words=words, labels=[0, 1], classes=["no", "yes"], unit="text")
-    assert TokenFacts(texts, causal=True).example(0).entities is None
-    assert TokenFacts(texts, causal=True).example(0).causal
+    assert TokenFacts.of(texts, causal=True).example(0).entities is None
+    assert TokenFacts.of(texts, causal=True).example(0).causal

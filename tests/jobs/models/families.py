@@ -91,6 +91,19 @@ def make_family(kind, folder, tokenizer, auto=None, **changes):
     return folder
 
 
+def make_changed(folder, target, scale=0.02):
+    """A copy of a model folder whose weights are moved at random; the folder."""
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model = _auto(config.model_type).from_pretrained(folder, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+    model.save_pretrained(target)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    return target
+
+
 def _auto(kind):
     return transformers.AutoModelForCausalLM if kind in CAUSAL else transformers.AutoModel
 

@@ -1,5 +1,6 @@
 """Every family of architectures goes one way: what is cached is what a direct pass returns, it is fine-tuned
-on texts and on words, takes an adapter, and goes on writing if it is causal. The last test prints a table."""
+on texts and on words, takes an adapter, and goes on writing if it is causal. With --family-table a table says
+of each family what is equal, or why not."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -224,13 +225,15 @@ def test_causal_models_go_on_writing(family, kind):
 
 
 def test_the_table_of_families(request):
-    """Printed with -s; jobs/README.md holds the same rows, which each test above compares its cell with."""
+    """jobs/README.md holds the same rows, which each test above compares its cell with."""
     if request.session.testsfailed or any(set(TABLE.get(kind, ())) != set(COLUMNS) for kind in FAMILIES):
         pytest.skip("the table is that of all tests of this file, run in one process")
+    header = ["family", "hidden states", "attentions", "text task", "word task", "LoRA", "generate"]
+    cells = [[kind, *(TABLE[kind][column] for column in COLUMNS)] for kind in FAMILIES]
+    assert "\n".join(f"| {' | '.join(row)} |" for row in cells) in README
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     lines = [
-        f"| {kind} | " + " | ".join(TABLE[kind][column] for column in COLUMNS) + " |" for kind in FAMILIES
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *cells]
     ]
-    print("\n| family | hidden states | attentions | text task | word task | LoRA | generate |")
-    print("|---|---|---|---|---|---|---|")
-    print("\n".join(lines))
-    assert "\n".join(lines) in README
+    request.config.family_table = "\n".join(lines)

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from microtome.analysis.report.sections.attention import attention_section
+from microtome.analysis.report.sections.attention_basis import basis_sentences
 
 
 def change_rows(fractions, models=("one", "two")):
@@ -42,6 +43,26 @@ def test_all_measures_of_change_are_drawn_and_the_first_is_open(results):
         ("Attention change: L1 distance", True),
     ]
     assert section.figures[0].steps == []
+
+
+def test_captions_say_what_is_measured_from_parts_of_the_maps(results):
+    rows = [row | {"basis": "16 rows"} for row in change_rows([100], models=["one"])]
+    rows += [row | {"basis": "patterns"} for row in pattern_rows(fractions=[100])]
+    captions = [figure.caption for figure in attention_section(results(rows)).figures]
+    assert all(caption.endswith("an estimate from 16 rows of each map.") for caption in captions[:3])
+    assert all("patterns were computed with the model" in caption for caption in captions[3:])
+
+
+def test_a_basis_of_some_models_is_said_to_be_that(results):
+    rows = change_rows([100])
+    assert basis_sentences(results(rows).rows, ["cosine"]) == ""
+    for row in rows:
+        row["basis"] = "top 64, 8 rows" if row["model"] == "two" else None
+    assert basis_sentences(results(rows).rows, ["cosine"]) == (
+        " Of each row of attention the 64 largest weights were kept; the rest of it counts as spread evenly. "
+        "Maps were not kept: each value is an estimate from 8 rows of each map. "
+        "This holds of some of the models."
+    )
 
 
 def test_of_many_fractions_the_reader_may_choose_one_and_sees_all_at_first(results, written, tmp_path):
