@@ -1,13 +1,12 @@
 """What every figure shares: theme, panel grid, looks, legend, and the way to SVG text or a file."""
 
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import matplotlib
 import matplotlib.style
@@ -20,6 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from microtome.analysis.report.frames import spread
+from microtome.analysis.report.svg import compact_svg, svg_address
 from microtome.store.files.outputs import whole_file
 
 INK, MUTED, GRID, EMPTY = "#1d232b", "#5f6975", "#e3e6ea", "#f1f3f5"
@@ -55,6 +55,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it is anyway; left to itself, matplotlib measures all ticks to find that out
     "axes.titlecolor": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
@@ -106,26 +107,23 @@ Draw = Callable[[Layout], Figure]
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawing of a figure as SVG, with the line above it (a task, or nothing).
+    """One drawing of a figure as SVG (see svg.py), with the line above it (a task, or nothing).
 
-    `ident` is its name as a file and what the ids of the SVG start with; `narrow` is the same for a narrow
-    window. Of pictures with a `step`, the reader may choose to see one step alone.
+    `ident` is its name as a file; `narrow` is the same for a narrow window. Of pictures with a `step`, the
+    reader may choose to see one step alone.
     """
 
     ident: str
     heading: str
-    svg: Markup
-    narrow: Markup
-    file: str
-    figure: Figure
+    svg: str
+    narrow: str
+    draw: Draw
     step: str = ""
 
     @property
     def href(self) -> Markup:
-        """The SVG file as a data: address, which has no character that HTML would escape."""
-        return Markup("data:image/svg+xml;charset=utf-8,") + Markup(
-            quote(self.file, safe=" ;:/=(),.-_!*?@$+~")
-        )
+        """The SVG file as a data: address."""
+        return svg_address(self.svg)
 
 
 @contextmanager
@@ -135,6 +133,19 @@ def style(ident: str) -> Iterator[None]:
     with matplotlib.rc_context(), matplotlib.style.context(["default", STYLE]):
         matplotlib.rcParams["svg.hashsalt"] = ident
         yield
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Garbage is left alone while a figure is drawn: matplotlib makes so many objects that looking through
+    all that there are, again and again, would take a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def panels(
@@ -213,6 +224,13 @@ def width_of(axis: Axes) -> float:
     return float(axis.get_position().width * figure.get_figwidth())  # type: ignore[union-attr]
 
 
+def height_of(axis: Axes) -> float:
+    """The height of a panel in inches."""
+    figure = axis.get_figure()
+    assert figure is not None
+    return float(axis.get_position().height * figure.get_figheight())  # type: ignore[union-attr]
+
+
 def short(name: str, longest: int) -> str:
     """A name cut in its middle to at most `longest` characters."""
     if len(name) <= longest:
@@ -255,21 +273,14 @@ def curve(axis: Axes, line: pd.DataFrame, x: str, look: Mapping[str, Any], *, ba
 
 def picture(draw: Draw, ident: str, heading: str = "", step: str = "") -> Picture:
     """What `draw` makes of the wide and of the narrow layout, in the report's own style."""
-    with style(f"{ident}-narrow"):
-        narrow = draw(NARROW)
-        narrow_svg = svg(narrow, drawn(narrow), f"{ident}-narrow")
-    with style(ident):
-        figure = draw(WIDE)
-        elements = drawn(figure)
-    return Picture(
-        ident, heading, svg(figure, elements, ident), narrow_svg, svg_file(figure, elements), figure, step
-    )
+    with style(ident), no_collection():
+        return Picture(ident, heading, compact_svg(draw(WIDE)), compact_svg(draw(NARROW)), draw, step)
 
 
 def save(picture: Picture, folder: Path, form: Form) -> None:
     """Write a picture as `folder/<ident>.<form>`, on white, the same bytes for the same picture."""
     with style(picture.ident), whole_file(folder / f"{picture.ident}.{form}") as staged:
-        picture.figure.savefig(staged, format=form, dpi=DPI, facecolor="white", metadata=OMITTED[form])
+        picture.draw(WIDE).savefig(staged, format=form, dpi=DPI, facecolor="white", metadata=OMITTED[form])
 
 
 def theme(colours: Iterable[str]) -> str:
@@ -277,46 +288,9 @@ def theme(colours: Iterable[str]) -> str:
     return " ".join(f"{_property(light)}: {colour};" for light, colour in zip(LIGHT, colours, strict=True))
 
 
-def svg(figure: Figure, elements: str, ident: str) -> Markup:
-    """The figure as an <svg> element of an HTML page: no prolog, no address, ids that start with `ident`."""
-    text = elements
-    text = re.sub(r' id="', f' id="{ident}-', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{ident}-", text)
-    text = re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})", _themed, text)
-    return Markup(f'<svg role="img" {_size(figure)}>{text}</svg>')
-
-
-def svg_file(figure: Figure, elements: str) -> str:
-    """The figure as an SVG file of its own, on white, in the colours of the light theme."""
-    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    white = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    return f'<svg {names} {_size(figure)} font-family="sans-serif">{white}{elements}</svg>'
-
-
-def _size(figure: Figure) -> str:
-    width, height = (round(size * 96) for size in figure.get_size_inches())
-    box = f"0 0 {figure.get_figwidth() * 72:g} {figure.get_figheight() * 72:g}"
-    return f'viewBox="{box}" width="{width}" height="{height}"'
-
-
-def drawn(figure: Figure) -> str:
-    """What stands within the <svg> element of a figure, without what says no more than which library drew."""
-    stream = StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg") : text.rindex("</svg>")]
-    text = text[text.index(">") + 1 :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    return re.sub(r"\n\s*", "\n", text).rstrip()
-
-
-def _themed(match: re.Match[str]) -> str:
+def themed(colour: str) -> str:
     """A colour of the light theme as a custom property that the dark theme sets anew."""
-    name, colour = match.groups()
-    return f"{name}var({_property(colour)}, {colour})" if colour in LIGHT else f"{name}{colour}"
+    return f"var({_property(colour)},{colour})" if colour in LIGHT else colour
 
 
 def _property(colour: str) -> str:

@@ -1,6 +1,7 @@
 """Tidy result rows as frames of means: over seeds, with their intervals, long or wide."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,13 @@ def plain(rows: pd.DataFrame, texts: Sequence[str] = TEXTS, numbers: Sequence[st
     frame = pd.DataFrame(index=pd.RangeIndex(len(rows)))
     for name in texts:
         column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
-        frame[name] = [str(cell) if pd.notna(cell) else "" for cell in column]
+        present = column.notna().to_numpy()
+        cells = column.to_numpy(dtype=object)
+        texts_of_column = [
+            str(cell) if is_present else "" for cell, is_present in zip(cells, present, strict=True)
+        ]
+        # Not the text type of pandas: on columns of this size it takes several times as long.
+        frame[name] = pd.Series(texts_of_column, index=frame.index, dtype=object)
     for name in numbers:
         column = rows[name] if name in rows else pd.Series([None] * len(rows), dtype=object)
         frame[name] = pd.to_numeric(column, errors="coerce").astype("float64").to_numpy()
@@ -153,17 +160,34 @@ def _rank(column: pd.Series) -> pd.Series:
 def pivoted(
     frame: pd.DataFrame, index: list[str], column: str, order: Sequence[str | float], value: str = "mean"
 ) -> pd.DataFrame:
-    """A frame with one row per `index` and one column of `value` per value of `column`, orders kept."""
-    cells = {
-        name: part.drop_duplicates(index).set_index(index)[value]
-        for name, part in frame.groupby(column, sort=False)
-    }
+    """A frame with one row per `index` and one column of `value` per value of `column`, orders kept; of
+    several values for one cell, the first."""
     wide = frame[index].drop_duplicates().reset_index(drop=True)
-    keys = pd.MultiIndex.from_frame(wide)
+    row = frame.groupby(index, sort=False, dropna=False).ngroup().to_numpy()
+    codes, names = pd.factorize(frame[column])
+    place_of = {name: place for place, name in enumerate(names)}
+    places = np.full((len(place_of) + 1, len(wide)), -1)  # of the value of each cell; last, what has no name
+    places[codes[::-1], row[::-1]] = np.arange(len(frame))[::-1]
+    values = frame[value].to_numpy()
     for name in order:
-        if name in cells:
-            wide[name] = cells[name].reindex(keys if len(index) > 1 else wide[index[0]]).to_numpy()
+        if name in place_of:
+            wide[name] = _taken(values, places[place_of[name]])
     return wide
+
+
+def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values at some places, NaN where the place is negative."""
+    missing = places < 0
+    if not missing.any():
+        return values[places]
+    taken = values.astype(np.float64 if values.dtype.kind in "iuf" else object)[places]
+    taken[missing] = np.nan
+    return taken
+
+
+def same(frame: pd.DataFrame, row: Mapping[Any, Any], keys: Sequence[str]) -> np.ndarray:
+    """Which rows of the frame have the values of `row` under all of these keys."""
+    return np.logical_and.reduce([frame[key].to_numpy() == row[key] for key in keys])
 
 
 def stacked(parts: list[pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:

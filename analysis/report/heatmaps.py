@@ -13,15 +13,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from microtome.analysis.report.canvas import EMPTY, MUTED, Layout, hide, panels, title, width_of
+from microtome.analysis.report.canvas import (
+    EMPTY,
+    MUTED,
+    Layout,
+    height_of,
+    hide,
+    panels,
+    title,
+    width_of,
+)
 
 RING = "#e8000b"
 RING_ROOM = 0.09  # inches from the left edge of a cell to the middle of its ring, beside the value
 VALUE_ROOM = (0.42, 0.13)  # inches that a value needs
 LABEL_HEIGHT = 0.115
+LABEL_PAD = 3.5  # points between a map and its labels
+NAME_ROOM = 0.09  # inches from the edge of the figure to the middle of the name of the rows
+BELOW = 0.27  # inches from a map to the name of its columns
 LEFT, GAP, BAR_ROOM = 0.45, 0.34, 0.55
 NAME_CHARACTER = 0.058  # inches of a name beside a row
 LONGEST_NAME = 22  # characters that are shown
@@ -100,32 +113,32 @@ def map_grid(
     )
     for line, maps in zip(axes, grid, strict=True):
         for place, (axis, one) in enumerate(zip(line, maps, strict=False)):
-            _draw(axis, one, one.scale or scale, lines)
+            # Names that are the same as at its left stand there, where there is room for them.
+            named = place == 0 or not one.names or one.names != maps[place - 1].names
+            _draw(axis, one, one.scale or scale, lines, name_rows=named)
             is_last = place + 1 == len(maps) or maps[place + 1].scale != one.scale
             if one.scale is not None and is_last and one.cells.size:
                 _bar_beside(axis, one.scale)
-            if place > 0 and one.names and one.names == maps[place - 1].names:
-                axis.tick_params(labelleft=False)  # the same as at its left, where there is room for them
         hide(line[len(maps) :])
-        line[0].set_ylabel(labels[0])
+        _name_axis(line[0], labels[0], left, upward=True)
     for column in range(columns):
         lowest = axes[[len(maps) > column for maps in grid], column][-1]
-        lowest.set_xlabel(labels[1])
+        _name_axis(lowest, labels[1], BELOW, upward=False)
     if scale:
         _bar_above(figure, scale)
     return figure
 
 
-def _draw(axis: Axes, one: HeatMap, scale: Scale | None, note_lines: int) -> None:
-    """One map; gaps stay grey."""
+def _draw(axis: Axes, one: HeatMap, scale: Scale | None, note_lines: int, *, name_rows: bool) -> None:
+    """One map; gaps are grey. A map has neither ticks nor a grid, which take most of the time of a drawing:
+    its labels are texts."""
     title(axis, one.title, pad=4 + 10 * note_lines)
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
+    axis.set_axis_off()
     if not one.cells.size or scale is None:
-        axis.set(xticks=[], yticks=[])
         axis.text(0.5, 0.5, "no result", color=MUTED, ha="center", va="center", transform=axis.transAxes)
         return
-    axis.set_facecolor(EMPTY)
+    if np.isnan(one.cells).any():
+        axis.add_patch(Rectangle((0, 0), 1, 1, transform=axis.transAxes, facecolor=EMPTY, linewidth=0))
     axis.imshow(
         one.cells,
         cmap=scale.colours,
@@ -145,19 +158,34 @@ def _draw(axis: Axes, one: HeatMap, scale: Scale | None, note_lines: int) -> Non
         note, (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points",
         fontsize=7.2, color=MUTED, va="bottom",
     )  # fmt: skip
-    _label_cells(axis, one)
+    _label_cells(axis, one, name_rows=name_rows)
 
 
-def _label_cells(axis: Axes, one: HeatMap) -> None:
+def _name_axis(axis: Axes, name: str, away: float, *, upward: bool) -> None:
+    """What the rows or the columns of a map are; `away` is the room for it and the labels, in inches."""
+    place = (-(away - NAME_ROOM) / width_of(axis), 0.5) if upward else (0.5, -away / height_of(axis))
+    axis.text(
+        *place, name, transform=axis.transAxes, rotation=90 if upward else 0, rotation_mode="anchor",
+        ha="center", va="center", color=MUTED, label="axis",
+    )  # fmt: skip
+
+
+def _label_cells(axis: Axes, one: HeatMap, *, name_rows: bool) -> None:
     """A name or number for each row and column; for every second or third where they are too narrow."""
     width, height = cell_size(axis, one.cells)
     rows, columns = one.cells.shape
     longest = max((len(_shown(name)) for name in one.names), default=2)
     x = range(0, columns, max(1, math.ceil((0.07 + 0.06 * longest) / width)))
     y = range(0, rows, max(1, math.ceil(LABEL_HEIGHT / height)))
-    axis.set_xticks(x, [_shown(one.names[at]) if one.names else str(at) for at in x])
-    axis.set_yticks(y, [_shown(one.names[at]) if one.names else str(at) for at in y])
-    axis.tick_params(labelsize=7)
+    transform, va, ha = axis.get_xaxis_text1_transform(LABEL_PAD)
+    look = {"fontsize": 7, "color": MUTED}
+    for at in x:
+        name = _shown(one.names[at]) if one.names else str(at)
+        axis.text(at, 0, name, transform=transform, va=va, ha=ha, label="column", **look)
+    transform, va, ha = axis.get_yaxis_text1_transform(LABEL_PAD)
+    for at in y if name_rows else ():
+        name = _shown(one.names[at]) if one.names else str(at)
+        axis.text(0, at, name, transform=transform, va=va, ha=ha, label="row", **look)
 
 
 def _shown(name: str) -> str:
@@ -166,10 +194,7 @@ def _shown(name: str) -> str:
 
 def cell_size(axis: Axes, cells: NDArray[Any]) -> tuple[float, float]:
     """The width and the height of a cell in inches."""
-    figure = axis.get_figure()
-    assert figure is not None
-    height = axis.get_position().height * figure.get_figheight()  # type: ignore[union-attr]
-    return width_of(axis) / cells.shape[1], height / cells.shape[0]
+    return width_of(axis) / cells.shape[1], height_of(axis) / cells.shape[0]
 
 
 def _write_values(axis: Axes, cells: NDArray[Any], scale: Scale) -> None:

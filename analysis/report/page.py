@@ -1,6 +1,6 @@
 """The page: its sections written as one HTML file, and on request every figure as a file beside it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import humanize
@@ -26,6 +26,7 @@ from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.similarity import similarity_section
 from microtome.analysis.report.sections.summary import summary_section
 from microtome.analysis.report.stamp import stamped
+from microtome.analysis.report.svg import Classes
 from microtome.analysis.report.tables import Table, as_table
 from microtome.store.errors import InputError
 from microtome.store.files.outputs import write_whole
@@ -67,6 +68,8 @@ def write_report(
     sections = _sections(results)
     methods = corpora_section(results, corpora, settings)
     sections += [methods] if methods else []
+    pictures = [one for section in sections for figure in section.figures for one in figure.pictures]
+    looks, drawings = _drawings(pictures)
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         suite=suite,
@@ -77,14 +80,14 @@ def write_report(
         provenance=dict(provenance),
         costs=None if costs is None or costs.empty else _costs(costs),
         artifacts=_artifacts(rows),
+        looks=looks,
+        drawings=drawings,
         light=Markup(canvas.theme(canvas.LIGHT)),
         dark=Markup(canvas.theme(canvas.DARK)),
     )
     if figures is not None:
-        for section in sections:
-            for figure in section.figures:
-                for picture in figure.pictures:
-                    canvas.save(picture, out / FIGURES, figures)
+        for picture in pictures:
+            canvas.save(picture, out / FIGURES, figures)
     return _put(stamped(page, sources) if sources else page, out / "index.html")
 
 
@@ -117,6 +120,16 @@ def measurements_section(results: Results) -> Section | None:
         return None
     table = as_table(frame, "table-measurements", "Rows by kind, metric and split")
     return Section(ident="measurements", title="What was measured", lead=MEASUREMENTS, more=[table])
+
+
+def _drawings(pictures: Sequence[canvas.Picture]) -> tuple[Markup, dict[str, Markup]]:
+    """The style sheet of all drawings, and each of them by its name, with ids that no other has."""
+    svgs: dict[str, str] = {}
+    for picture in pictures:
+        svgs |= {picture.ident: picture.svg, f"{picture.ident}-narrow": picture.narrow}
+    classes = Classes(svgs.values())
+    drawings = {name: classes.applied(svg, f"d{at}-") for at, (name, svg) in enumerate(svgs.items())}
+    return Markup(classes.rules(canvas.themed)), drawings
 
 
 def _costs(costs: pd.DataFrame) -> Table:

@@ -23,7 +23,7 @@ def with_nested(row: Mapping[str, Any], named: Mapping[str, Columns], where: str
     paths = [path for path in paths if path not in row]
     if not paths:
         return row
-    values = _nested(row) | dict(row)
+    values = nested_values(row) | dict(row)
     for path in paths:
         whole = path.removesuffix(PARTS)
         if whole != path and whole in values:
@@ -31,13 +31,14 @@ def with_nested(row: Mapping[str, Any], named: Mapping[str, Columns], where: str
     return values
 
 
-def _nested(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def nested_values(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """What lies in the objects of a row, by its path: the title in the object context is context.title."""
     values: dict[str, Any] = {}
     for name, value in row.items():
         if before:
             values[f"{before}{name}"] = value
         if isinstance(value, dict):
-            values |= _nested(value, f"{before}{name}.")
+            values |= nested_values(value, f"{before}{name}.")
     return values
 
 

@@ -5,7 +5,7 @@ _TEXTS = (
     *("columns.id", "columns.text_a", "columns.text_b", "columns.label", "columns.document"),
     "split_columns",
 )
-_LABELS = ("label_map", "target", "marks")
+_LABELS = ("label_map", "target", "classes_joined_by", "decimal", "marks")
 _TABLE = (*_TEXTS, *_LABELS, "encoding", "delimiter", "header")
 _JSON = (*_TEXTS, "columns.words", *_LABELS, "encoding", "scheme")
 _STANDOFF = ("label_map", "annotations", "pairs")
@@ -41,7 +41,18 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "xml": (*_TEXTS, *_LABELS, "record"),
 }
 OPTIONAL = (
-    *("columns", "split_columns", "label_map", "target", "quoting", "entity", "marks", "encoding"),
+    *(
+        "columns",
+        "split_columns",
+        "label_map",
+        "target",
+        "classes_joined_by",
+        "decimal",
+        "quoting",
+        "entity",
+        "marks",
+        "encoding",
+    ),
     *("delimiter", "header", "scheme", "document_mark", "record", "annotations", "pairs"),
 )
 DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}

@@ -9,6 +9,7 @@ from typing import Any
 
 from microtome.jobs.data.examples import Example, Label
 from microtome.jobs.data.readers.columns import TEXTS, columns_of, with_nested
+from microtome.jobs.data.readers.formats import DELIMITERS
 from microtome.jobs.data.readers.marks import marked, marks_that_fit
 from microtome.jobs.data.readers.parsing import text_of, texts_of
 from microtome.jobs.data.readers.spec import DataSpec
@@ -68,11 +69,10 @@ def _label(published: Any, spec: DataSpec, where: str) -> Label:
     if spec.target == "class":
         return spec.label(published, where)
     if isinstance(published, str):
-        published = [name.strip() for name in published.split(",")] if published.strip() else []
+        names_in_text = published.split(DELIMITERS[spec.classes_joined_by]) if published.strip() else []
+        published = [name.strip() for name in names_in_text]
     if not isinstance(published, list):
-        raise InputError(
-            f"{where}: expected classes joined by commas, or a list of them, found {published!r:.40}"
-        )
+        raise InputError(f"{where}: expected classes in one text, or a list of them, found {published!r:.40}")
     kept = [name for name in published if spec.label_map.get(str(name)) != OUTSIDE]
     names = tuple(spec.label(name, where) for name in kept)
     if len(set(names)) < len(names):

@@ -42,8 +42,12 @@ class DataSpec(Config):
     )
     target: Literal["class", "classes", "number"] = Field(
         "class",
-        description="what the label column holds: a class, several (joined by commas or listed), or a number",
+        description="what the label column holds: a class, several (in one text, or listed), or a number",
     )
+    classes_joined_by: Literal["comma", "semicolon", "pipe"] = Field(
+        "comma", description="what parts several classes in one text"
+    )
+    decimal: Literal["point", "comma"] = Field("point", description="how a number in a text is written")
     quoting: Literal["none", "csv"] = Field(
         "none",
         description="of a tsv: none takes a double quote as it stands; csv takes it off quoted cells",
@@ -243,6 +247,8 @@ class DataSpec(Config):
         """The task's name for a published label; an absent one is an InputError."""
         if published is None or published != published or published == "":
             raise InputError(f"{where}: no label")
+        if isinstance(published, float) and published.is_integer():
+            published = int(published)  # what tables make of whole numbers in a column that has gaps
         if isinstance(published, bool) or not isinstance(published, str | int):
             raise InputError(f"{where}: expected a label, found {type(published).__name__} {published!r:.40}")
         return self.label_map.get(str(published), str(published))
@@ -253,6 +259,8 @@ class DataSpec(Config):
             raise InputError(
                 f"{where}: expected a number, found {type(published).__name__} {published!r:.40}"
             )
+        if self.decimal == "comma" and isinstance(published, str):
+            published = published.replace(",", ".")
         try:
             value = float(published)
         except (ValueError, OverflowError):

@@ -1,14 +1,22 @@
 """Which column of a table is the id, a text or the label, by its values and, failing these, its name."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from microtome.jobs.data.readers.marks import MARKS, marked
+from microtome.jobs.tasks.drafting.values import (
+    Row,
+    are_numbers,
+    are_whole,
+    classes_joined_by,
+    has_decimal_comma,
+    have_a_point,
+    values_of,
+)
 from microtome.store.errors import InputError
 
-Row = Mapping[str, Any]
 OPEN = "?"  # stands for a value that only a person can give
 MOST_CLASSES = 60
 FEWEST_WORDS = 2.5  # on average, of a column of texts
@@ -29,8 +37,9 @@ class Belief:
     remarks: dict[str, str] = field(default_factory=dict)
 
 
-def believe(rows: Sequence[Row], wanted: str | None) -> Belief:
-    """The roles of the columns and the type of the task; `wanted` is the type if a person has said it."""
+def believe(rows: Sequence[Row], wanted: str | None, label: str | None = None) -> Belief:
+    """The roles of the columns and the type of the task; `wanted` is the type, and `label` the column of the
+    label, if a person has said it."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     words = _word_columns(rows, names)
     if words is not None and wanted in (None, "ner"):
@@ -39,14 +48,17 @@ def believe(rows: Sequence[Row], wanted: str | None) -> Belief:
     rest = [name for name in names if name != id]
     texts = [name for name in rest if _is_text(rows, name)]
     belief = Belief(wanted, {"id": id} if id is not None else {})
-    classes = [n for n in rest if n not in texts and _is_class(rows, n)]
-    numbers = [n for n in rest if n not in texts and n not in classes and _is_number(rows, n)]
-    lists = [n for n in rest if n not in texts and _is_list(rows, n)]
+    others = [name for name in rest if name not in texts and label in (None, name)]
+    joined = [n for n in others if wanted in (None, "multi-label") and classes_joined_by(values_of(rows, n))]
+    classes = [n for n in others if n not in joined and _is_class(rows, n, scored=len(texts) > 1)]
+    numbers = [n for n in others if n not in classes and _is_number(rows, n)]
+    lists = [n for n in others if n in joined or _is_list(rows, n)]
     if wanted == "similarity":
         numbers += [n for n in classes if _is_number(rows, n)]
         classes = []
     _believe_texts(belief, texts, wanted)
     _believe_label(belief, classes, numbers, lists, wanted)
+    _believe_values(belief, values_of(rows, belief.columns["label"]))
     if belief.type is None:
         belief.type = _type_of(belief, rows)
     if belief.type == "relation" and "marks" not in belief.settings:
@@ -109,6 +121,18 @@ def _believe_label(
     belief.remarks["data.columns.label"] = "QUESTION: which column has the label? none looks like it"
 
 
+def _believe_values(belief: Belief, labels: Sequence[Any]) -> None:
+    """How the labels are written, where this is not the usual way."""
+    target = belief.settings.get("target")
+    joined_by = classes_joined_by(labels) if target == "classes" else None
+    if joined_by is not None:
+        belief.remarks["data.target"] = "several classes in a cell; class, if each cell is one class"
+    if joined_by not in (None, "comma"):
+        belief.settings["classes_joined_by"] = joined_by
+    if target == "number" and has_decimal_comma(labels):
+        belief.settings["decimal"] = "comma"
+
+
 _PAIRS = ("pair-classification", "similarity", "question-answering")
 
 
@@ -145,40 +169,37 @@ def _marks(rows: Sequence[Row], column: str) -> str | None:
     return None
 
 
-def _values(rows: Sequence[Row], name: str) -> list[Any]:
-    return [row[name] for row in rows if row.get(name) not in (None, "")]
-
-
 def _unique(rows: Sequence[Row], name: str) -> bool:
-    values = _values(rows, name)
+    values = values_of(rows, name)
     return len(values) == len(rows) and len(set(map(str, values))) == len(rows)
 
 
 def _is_number(rows: Sequence[Row], name: str) -> bool:
-    try:
-        return bool([float(value) for value in _values(rows, name) if not isinstance(value, bool)])
-    except (ValueError, TypeError):
-        return False
+    return are_numbers(values_of(rows, name))
 
 
 def _is_text(rows: Sequence[Row], name: str) -> bool:
-    values = _values(rows, name)
+    values = values_of(rows, name)
     if not values or not all(isinstance(value, str) for value in values) or _is_number(rows, name):
         return False
     long = sum(len(value.split()) for value in values) / len(values) >= FEWEST_WORDS
     return long and (len(set(values)) > MOST_CLASSES or len(set(values)) > 0.2 * len(values))
 
 
-def _is_class(rows: Sequence[Row], name: str) -> bool:
-    values = _values(rows, name)
-    if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
+def _is_class(rows: Sequence[Row], name: str, *, scored: bool) -> bool:
+    """Whether the values look like classes. Numbers do if they are whole; where there are pairs, which may be
+    `scored`, more than two numbers with a point do not."""
+    values = values_of(rows, name)
+    if not all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values):
         return False
-    whole = not _is_number(rows, name) or all(re.fullmatch(r"-?\d+", str(value)) for value in values)
-    return whole and 2 <= len(set(values)) <= min(MOST_CLASSES, max(2, len(values) // 2))
+    distinct = len(set(values))
+    if are_numbers(values) and (not are_whole(values) or (scored and distinct > 2 and have_a_point(values))):
+        return False
+    return 2 <= distinct <= min(MOST_CLASSES, max(2, len(values) // 2))
 
 
 def _is_list(rows: Sequence[Row], name: str) -> bool:
-    values = _values(rows, name)
+    values = values_of(rows, name)
     return bool(values) and all(
         isinstance(v, list) and all(isinstance(i, str | int) for i in v) for v in values
     )

@@ -13,13 +13,15 @@ from microtome.jobs.data.examples import Example
 from microtome.jobs.data.readers import read_examples
 from microtome.jobs.data.readers.spec import DEV_SHARE, DataSpec
 from microtome.jobs.data.readers.standoff import NO_RELATION
-from microtome.jobs.tasks.drafting.columns import OPEN, Belief, believe
+from microtome.jobs.tasks.drafting.columns import LABEL_NAMES, OPEN, Belief, believe
 from microtome.jobs.tasks.drafting.hub_files import HubFiles
 from microtome.jobs.tasks.drafting.sniffing import Sniffed, scheme_of, sniff
+from microtome.jobs.tasks.drafting.values import Row, values_of
 from microtome.jobs.tasks.types import TASK_TYPES
 from microtome.store.errors import InputError
 
 NEGATIVES = (NO_RELATION, "none", "no_relation", "no relation", "no", "na", "n/a", "negative", "other", "0")
+HIDDEN = (None, "", -1, "-1")  # in place of a label that is not published
 TOKENS_PER_WORD = 1.6
 LENGTHS = (128, 256, 512)
 
@@ -93,8 +95,9 @@ def _describe_columns(
     columns: Mapping[str, str],
 ) -> None:
     """Type, columns and what goes with them; the columns of dev and test where theirs have other names."""
-    beliefs = {split: believe(sniffed.rows, type) for split, sniffed in seen.items() if split != "test"}
-    belief = beliefs["train"]
+    rows = seen["train"].rows
+    belief = believe(rows, type, columns.get("label"))
+    _refuse_one_class(rows, columns.get("label"), belief)
     draft.values["type"] = belief.type
     draft.remarks |= belief.remarks
     for role, column in columns.items():
@@ -107,11 +110,24 @@ def _describe_columns(
     data |= belief.settings
     if "words" in belief.columns:
         column = belief.columns["label"]
-        scheme = scheme_of([str(tag) for row in seen["train"].rows for tag in row[column]])
+        scheme = scheme_of([str(tag) for row in rows for tag in row[column]])
         data |= {"scheme": scheme} if scheme != "iob2" else {}
     for split, sniffed in seen.items():
         if split != "train" and not numbered:
             _describe_split(draft, data, split, sniffed, belief, type)
+
+
+def _refuse_one_class(rows: Sequence[Row], named: str | None, belief: Belief) -> None:
+    """InputError where what looks like the label, or is said to be it, is the same in every row."""
+    if belief.columns.get("label") != OPEN:
+        return
+    names = [named] if named else [name for name in rows[0] if name.lower() in LABEL_NAMES]
+    for name in names:
+        values = set(map(str, values_of(rows, name)))
+        if len(values) == 1:
+            raise InputError(
+                f"column {name}: every row has the same value, '{values.pop()}': a task needs two classes"
+            )
 
 
 def _describe_split(
@@ -120,7 +136,7 @@ def _describe_split(
     names = {name for row in sniffed.rows for name in row}
     absent = {role: name for role, name in belief.columns.items() if name != OPEN and name not in names}
     label = belief.columns.get("label", OPEN)
-    if split == "test" and label in names and not any(row.get(label) for row in sniffed.rows):
+    if split == "test" and label in names and all(row.get(label) in HIDDEN for row in sniffed.rows):
         absent = {"label": label}
     if not absent:
         return
@@ -160,6 +176,8 @@ def _describe_labels(draft: Draft, files: Mapping[str, Path], folder: Path) -> N
     for split, path in files.items():
         rows = read_examples(path, spec.for_split(split), labels=split not in spec.unlabelled)
         counts.append(f"{split} {len(rows)}")
+        if split == "train":
+            _refuse_few_documents(rows, spec, path)
         examples += rows if split not in spec.unlabelled else []
     values["labels"] = _labels(draft, examples)
     draft.remarks["data.files"] = f"examples: {', '.join(counts)}"
@@ -171,6 +189,16 @@ def _describe_labels(draft: Draft, files: Mapping[str, Path], folder: Path) -> N
         f"tokens; 99 % of the examples have up to {usual} words, the longest {lengths[-1]}; "
         "task check FILE --model NAME counts tokens"
     )
+
+
+def _refuse_few_documents(examples: Sequence[Example], spec: DataSpec, path: Path) -> None:
+    documents = {example.document or example.id for example in examples}
+    if spec.hold_out and len(documents) <= len(spec.hold_out):
+        held_out = " and ".join(spec.hold_out)
+        raise InputError(
+            f"{path}: {len(documents)} document in all, and {held_out} would be held out by document; give "
+            "files for them, or take out the lines that mark where a document begins"
+        )
 
 
 def _labels(draft: Draft, examples: Sequence[Example]) -> list[str]:

@@ -1,6 +1,5 @@
 """The format of a file, and the settings that its reader needs, from a look at what is in it."""
 
-import csv
 import gzip
 import itertools
 import re
@@ -11,16 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from microtome.jobs.data.readers.columns import nested_values
 from microtome.jobs.data.readers.conll import DOCUMENT_MARKS
 from microtome.jobs.data.readers.formats import DELIMITERS
 from microtome.jobs.data.readers.opening import encoded_as, reading
 from microtome.jobs.data.readers.parquet import named_rows
 from microtome.jobs.data.readers.parsing import json_rows, read_json, table_rows, xml_root
-from microtome.jobs.tasks.drafting.columns import OPEN, Row
+from microtome.jobs.tasks.drafting.cells import has_header, quoted_as_csv, width_of
+from microtome.jobs.tasks.drafting.columns import OPEN
+from microtome.jobs.tasks.drafting.values import Row
 from microtome.store.errors import InputError
 
 TAG = re.compile(r"O|[BIESUL](-\S+)?")
 LOOKED_AT = 5_000  # lines or rows
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how files of Excel begin, and other zip archives
 MOST_FILES = 20_000  # of a corpus in a folder
 
 
@@ -41,9 +44,10 @@ def sniff(path: Path, wanted: str | None) -> Sniffed:
     if path.is_dir():
         return _folder(path, wanted)
     if path.suffix == ".parquet":
-        return Sniffed("parquet", rows=named_rows(path, LOOKED_AT))
+        return _parquet(path)
     with reading(path):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    _refuse_other_programs(path, data)
     encoding = _encoding(data)
     text = data.decode(encoding).removeprefix("\ufeff")
     if not text.strip():
@@ -54,6 +58,30 @@ def sniff(path: Path, wanted: str | None) -> Sniffed:
         sniffed.settings["encoding"] = encoding
         sniffed.remarks["data.encoding"] = "not UTF-8; check that accents and symbols are right"
     return sniffed
+
+
+def _parquet(path: Path) -> Sniffed:
+    rows = [_flattened(row) for row in named_rows(path, LOOKED_AT)]
+    if not rows:
+        raise InputError(f"{path}: has no rows")
+    return Sniffed("parquet", rows=rows)
+
+
+def _flattened(row: Row) -> dict[str, Any]:
+    """A row and what lies in its objects, under the paths by which a task names it."""
+    return {**nested_values(row), **row}
+
+
+def _refuse_other_programs(path: Path, data: bytes) -> None:
+    """InputError for files that are no text, where it is known what they are."""
+    if data.startswith(WORKBOOKS):
+        if path.suffix in (".xlsx", ".xlsm", ".xls", ".ods"):
+            raise InputError(f"{path}: is an Excel workbook; save the sheet as CSV")
+        raise InputError(f"{path}: is a zip archive, or the file of another program; unpack it first")
+    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(
+            f"{path}: holds a NUL; this is no text file, or one in UTF-16 without a byte-order mark"
+        )
 
 
 def _encoding(data: bytes) -> str:
@@ -69,15 +97,18 @@ def _encoding(data: bytes) -> str:
 
 
 def _text(path: Path, text: str, wanted: str | None) -> Sniffed:
+    lines = [line.rstrip("\r") for line in text.split("\n")[:LOOKED_AT]]
+    tagged = _conll(lines)  # first: its words may be brackets
+    if tagged is not None:
+        return tagged
     start = text.lstrip()[:1]
     if start == "<":
         return _xml(path, [path], wanted)
     if start == "{" and path.suffix != ".json":
-        return Sniffed("jsonl", rows=[row for _, row in json_rows(path)])
+        return Sniffed("jsonl", rows=[_flattened(row) for _, row in json_rows(path)])
     if start in "[{" and (path.suffix == ".json" or start == "["):
         return _json(path, wanted)
-    lines = [line.rstrip("\r") for line in text.split("\n")[:LOOKED_AT]]
-    return _conll(lines) or _table(path, lines)
+    return _table(path, lines)
 
 
 def _json(path: Path, wanted: str | None) -> Sniffed:
@@ -95,7 +126,7 @@ def _json(path: Path, wanted: str | None) -> Sniffed:
         value = value[lists[0]]
     if not isinstance(value, list) or not value or not all(isinstance(row, dict) for row in value):
         raise InputError(f"{path}: no list of objects in it")
-    return Sniffed("json", {"record": ".".join(keys)} if keys else {}, rows=value)
+    return Sniffed("json", {"record": ".".join(keys)} if keys else {}, rows=list(map(_flattened, value)))
 
 
 def _conll(lines: Sequence[str]) -> Sniffed | None:
@@ -157,7 +188,7 @@ def _table(path: Path, lines: Sequence[str]) -> Sniffed:
         for quoted in (False, True):
             if name != "tab" and not quoted:
                 continue
-            width = _width(lines, DELIMITERS[name], quoted)
+            width = width_of(lines[: LOOKED_AT - 1], DELIMITERS[name], quoted)
             if width is not None and width > 1 and (best is None or width > best[0]):
                 best = (width, name, quoted)
     if best is None:
@@ -166,44 +197,21 @@ def _table(path: Path, lines: Sequence[str]) -> Sniffed:
         )
     _, name, quoted = best
     sniffed = Sniffed("tsv" if name == "tab" else "csv")
+    quoted = quoted or (name == "tab" and quoted_as_csv(lines))
     if name == "tab" and quoted:
         sniffed.settings["quoting"] = "csv"
     if name not in ("tab", "comma"):
         sniffed.settings["delimiter"] = name
     rows = list(table_rows(path, DELIMITERS[name], lambda *_: None, quoted=quoted, header=False))
-    if _has_header([row for _, row in rows]):
+    if has_header([row for _, row in rows]):
+        if len(rows) == 1:
+            raise InputError(f"{path}: a header and no rows")
         names = list(rows[0][1].values())
         sniffed.rows = [dict(zip(names, row.values(), strict=True)) for _, row in rows[1:]]
     else:
         sniffed.settings["header"] = False
         sniffed.rows = [row for _, row in rows]
     return sniffed
-
-
-def _width(lines: Sequence[str], delimiter: str, quoted: bool) -> int | None:
-    """How many cells every row has, or nothing where rows differ."""
-    kept = [line for line in lines if line.strip()][: LOOKED_AT - 1]
-    if quoted:
-        try:
-            widths = {len(row) for row in csv.reader(kept, delimiter=delimiter, strict=True)}
-        except csv.Error:
-            return None
-    else:
-        widths = {line.count(delimiter) + 1 for line in kept}
-    return widths.pop() if len(widths) == 1 else None
-
-
-def _has_header(rows: Sequence[dict[str, str]]) -> bool:
-    """Whether the first row is none of the data: short, different words that no column has as a value."""
-    first = list(rows[0].values())
-    names = all(cell.strip() and len(cell.split()) <= 4 and not _numeric(cell) for cell in first)
-    if not names or len(set(first)) < len(first):
-        return False
-    return not any(row[column] == name for row in rows[1:] for column, name in rows[0].items())
-
-
-def _numeric(cell: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d+)?", cell.strip()) is not None
 
 
 def _folder(path: Path, wanted: str | None) -> Sniffed:
