@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.kill_table import note_kills, pytest_terminal_summary  # noqa: F401
+from tests.kill_table import note_kills, show_kills  # noqa: F401 (a fixture)
 
 ARCHITECTURES = ("bert", "gpt2", "biogpt")
 
@@ -24,13 +24,12 @@ def pytest_addoption(parser):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """The table of families, where its tests ran and it is asked for."""
-    table = getattr(
-        config, "family_table", "it needs all tests of tests/jobs/models/test_families.py to pass"
-    )
+    """What kills did, and the table of families where its tests ran and it is asked for."""
+    show_kills(terminalreporter)
     if config.getoption("--family-table"):
         terminalreporter.section("architectures")
-        terminalreporter.write_line(table)
+        absent = "it needs all tests of tests/jobs/models/test_families.py to pass"
+        terminalreporter.write_line(getattr(config, "family_table", absent))
 
 
 def pytest_collection_modifyitems(config, items):

@@ -19,7 +19,8 @@ def note_kills(record_property):
     return note
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
+def show_kills(terminalreporter: Any) -> None:
+    """The table, at the end of a run in which kills were noted."""
     reports = terminalreporter.getreports("passed")
     noted = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     if noted:

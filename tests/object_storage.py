@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -14,12 +15,12 @@ def serving_s3() -> Iterator[str]:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
-        def log(self, *args):
+        def log(self, *args: Any) -> None:
             pass
 
     moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
 
-    def app(environ, start_response):
+    def app(environ: Any, start_response: Any) -> Any:
         # moto looks at a condition and writes later; S3 does both at once.
         with one_at_a_time:
             return moto(environ, start_response)

@@ -178,7 +178,9 @@ class Bench:
             with CacheWriter(
                 staging.path, staging.scratch, layout, table, part_format=form, allocate=pinned
             ) as writer:
-                compute_parts([writer], encodings, self.model, self.tokenizer, self.batch_tokens)
+                compute_parts(
+                    [writer], encodings, self.model, self.tokenizer, self.batch_tokens, facts=[None]
+                )
                 description, staging.files = writer.finish(self._split)
             description.write(staging.outputs)
         artifact = self.store.find(request)

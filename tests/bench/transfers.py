@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,13 @@ def compare(objects: Objects, folder: Path, size: int) -> dict[str, tuple[float,
         files = files_of(folder, size)
         ours, bare = under("ours", files, folder), under("bare", files, folder)
         put = seconds_of_both(
-            lambda ours=ours: send(objects, "ours", ours),
-            lambda bare=bare: bare_put(objects._store, bare),
+            partial(send, objects, "ours", ours),
+            partial(bare_put, objects._store, bare),
             ours_first=bool(turn % 2),
         )
         get = seconds_of_both(
-            lambda ours=ours: receive(objects, ours),
-            lambda bare=bare: bare_get(objects._store, bare, folder),
+            partial(receive, objects, ours),
+            partial(bare_get, objects._store, bare, folder),
             ours_first=bool(turn % 2),
         )
         if turn:  # the first is a warm-up
