@@ -51,7 +51,7 @@ def document_numbers(examples: Iterable[Example]) -> list[int]:
 
 def text_numbers(examples: Iterable[Example]) -> list[int]:
     """A number of 64 bits for the texts of each example, equal where these are equal word for word."""
-    encoded = (json.dumps(example.texts, ensure_ascii=False) for example in examples)
+    encoded = (json.dumps(example.texts, ensure_ascii=False, allow_nan=False) for example in examples)
     digests = (hashlib.blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=8) for texts in encoded)
     return [int.from_bytes(digest.digest(), "big") for digest in digests]
 
