@@ -1,5 +1,6 @@
 """The `microtome` command and its groups."""
 
+import atexit
 import gc
 import os
 import sys
@@ -31,6 +32,9 @@ class _OneLineErrors(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         gc.set_threshold(ALLOCATIONS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+        # Of a process that ends nothing has to be collected: that takes a second once torch is imported.
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)
         with stopping.listening():
             return self._invoke(ctx)
 

@@ -107,3 +107,17 @@ def test_help_of_a_group_shows_every_command_and_imports_none():
 def test_an_unknown_command_is_refused_in_one_line(watched):
     assert "'prob'" in watched.refused("prob")
     assert "'lst'" in watched.refused("cache", "lst")
+
+
+def test_what_is_left_when_a_command_ends_is_not_collected():
+    program = """
+from microtome.jobs.cli import main
+class Ring:
+    def __del__(self): print("collected")
+ring = Ring()
+ring.itself = ring
+main(["suite", "ls"], standalone_mode=False)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "demo" in done.stdout
+    assert "collected" not in done.stdout
