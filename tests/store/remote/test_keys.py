@@ -60,7 +60,7 @@ def said(address, monkeypatch):
 
 
 WITHOUT_KEY = {
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or ",
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ",
 }
