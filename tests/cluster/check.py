@@ -144,8 +144,8 @@ def kill_on_the_way(
 
 
 def busy_with(nodes: list[Node], kinds: str, of_each: Mapping[str, int]) -> Node | None:
-    """A node that runs a job of one of these kinds, of which something is saved already; where half of the
-    jobs of its kind are done, on a machine too busy to see a save in time, also one that has saved nothing."""
+    """A node that runs a job of one of these kinds, of which something is saved already. Where half of the
+    jobs of its kind are done, as on a machine too busy to see a save in time, nothing need be saved."""
     running = [(node, job) for node in nodes for job in node.jobs() if job.partition(" ")[0] in kinds.split()]
     if not running:
         return None
