@@ -55,11 +55,11 @@ class Claim:
 
     def _renewed_by_another_process(self) -> str | None:
         """Processes of one machine hold a claim together: each renews it, the first to end gives it up."""
-        there = self.objects.get(self.key)
-        if there is None:
+        current = self.objects.get(self.key)
+        if current is None:
             return self.objects.put_new(self.key, self._content())
-        if _holder(there[0]) in (self.holder, ""):
-            return self.objects.put_unchanged(self.key, self._content(), there[1])
+        if _holder(current[0]) in (self.holder, ""):
+            return self.objects.put_unchanged(self.key, self._content(), current[1])
         return None
 
     def _content(self) -> bytes:
@@ -102,11 +102,11 @@ class Claims:
         key, attempts = claim_key(name), Attempts()
         tag = self._objects.put_new(key, _content(self._holder, attempts))
         if tag is None:
-            there = self._objects.get(key)
-            if there is None or not self._free(key, *there):
+            current = self._objects.get(key)
+            if current is None or not self._free(key, *current):
                 return None
-            attempts = _attempts(there[0])
-            tag = self._objects.put_unchanged(key, _content(self._holder, attempts), there[1])
+            attempts = _attempts(current[0])
+            tag = self._objects.put_unchanged(key, _content(self._holder, attempts), current[1])
         if tag is None:
             return None
         self._seen.pop(key, None)
@@ -114,8 +114,8 @@ class Claims:
 
     def holder_of(self, name: str) -> str:
         """Who holds a claim, for a message; nothing if nobody does."""
-        there = self._objects.get(claim_key(name))
-        return "" if there is None else _holder(there[0]).partition(" ")[0]
+        current = self._objects.get(claim_key(name))
+        return "" if current is None else _holder(current[0]).partition(" ")[0]
 
     def _free(self, key: str, content: bytes, tag: str) -> bool:
         if _holder(content) in (self._holder, ""):

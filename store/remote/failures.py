@@ -18,8 +18,8 @@ OWN_ROLE = re.compile(
     r"|latest/(api/token|meta-data)|169\.254\.\d+\.\d+"
 )
 HOW_TO_LOG_IN = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws configure",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run: aws configure",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_USE_AZURE_CLI=true",
 }
 NO_SPACE = ("No space left", "quota exceeded", "Disk quota", "507 ")

@@ -78,8 +78,8 @@ class Objects:
 
         try:
             with in_our_words(self.address):
-                answer = obstore.get(self._store, key)
-                return bytes(answer.bytes()), str(answer.meta["e_tag"])
+                response = obstore.get(self._store, key)
+                return bytes(response.bytes()), str(response.meta["e_tag"])
         except FileNotFoundError:
             return None
 
@@ -90,8 +90,8 @@ class Objects:
         if length == 0:
             return
         with in_our_words(self.address):
-            answer = obstore.get(self._store, key, options={"range": (start, start + length)})
-            for block in answer.stream(min_chunk_size=BLOCK):
+            response = obstore.get(self._store, key, options={"range": (start, start + length)})
+            for block in response.stream(min_chunk_size=BLOCK):
                 yield memoryview(block)
 
     def put(self, key: str, content: bytes | Path) -> None:
@@ -110,10 +110,9 @@ class Objects:
             with in_our_words(self.address):
                 return str(obstore.put(self._store, key, content, mode="create")["e_tag"])
         except (AlreadyExistsError, PreconditionError):
-            there = self.get(
-                key
-            )  # the answer to a write of our own may have been lost, and the write repeated
-            return there[1] if there is not None and there[0] == content else None
+            # The response to a write of our own may have been lost, and the write repeated.
+            current = self.get(key)
+            return current[1] if current is not None and current[0] == content else None
 
     def put_unchanged(self, key: str, content: bytes, tag: str) -> str | None:
         """Write an object if the one there still has the version `tag`; its new tag, or None if not."""
@@ -124,15 +123,15 @@ class Objects:
             with self._one_at_a_time() as compares, in_our_words(self.address):
                 if not compares:
                     return str(obstore.put(self._store, key, content, mode={"e_tag": tag})["e_tag"])
-                there = self.get(key)
-                if there is None or there[1] != tag:
+                current = self.get(key)
+                if current is None or current[1] != tag:
                     return None
                 return str(obstore.put(self._store, key, content)["e_tag"])
         except FileNotFoundError:
             return None
         except (AlreadyExistsError, PreconditionError):
-            there = self.get(key)
-            return there[1] if there is not None and there[0] == content else None
+            current = self.get(key)
+            return current[1] if current is not None and current[0] == content else None
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are not there are none of them."""

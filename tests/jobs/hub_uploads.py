@@ -60,14 +60,14 @@ class Uploads:
         self.rfile.readline()
         return b"".join(parts)
 
-    def create(self, asked: dict[str, str]) -> None:
-        name = f"{asked['organization']}/{asked['name']}"
+    def create(self, settings: dict[str, str]) -> None:
+        name = f"{settings['organization']}/{settings['name']}"
         url = {"url": f"{self.hub.address}/{name}"}
         if name in self.hub.repos:
             return self.send_body(409, json.dumps(url).encode(), {"Content-Type": "application/json"})
         folder = self.hub.place / name.replace("/", "--")
         folder.mkdir(parents=True)
-        self.hub.publish(name, folder, private=asked.get("visibility") == "private")
+        self.hub.publish(name, folder, private=settings.get("visibility") == "private")
         self.send_json(url)
 
     def preupload(self, repo: str, body: bytes) -> None:
@@ -96,9 +96,9 @@ class Uploads:
         wanted = json.loads(body)["objects"]
         objects = []
         for each in wanted:
-            known = each["oid"] in self.hub.objects
+            stored = each["oid"] in self.hub.objects
             upload = {"upload": {"href": f"{self.hub.address}/lfs/{each['oid']}"}}
-            objects.append({**each, **({} if known else {"actions": upload})})
+            objects.append({**each, **({} if stored else {"actions": upload})})
         self.send_json({"transfer": "basic", "objects": objects})
 
     def store_object(self, sha: str, body: bytes) -> None:

@@ -315,11 +315,13 @@ class Refusal(OSError):
     [
         (Refusal(401), "the hub does not know this HF_TOKEN"),
         (Refusal(403), "may not write there"),
-        (Refusal(500), r"the hub refused \(no\)"),
+        (Refusal(400), r"the hub refused \(no\)"),
+        (Refusal(500), "the hub answers 500 Internal Server Error, 5 times in a row; try again later"),
         (ConnectionError("no route\nto host"), r"the hub could not be reached \(no route\)"),
     ],
 )
-def test_what_the_hub_says_is_one_line(bench, open_model, hub, error, said):
+def test_what_the_hub_says_is_one_line(bench, open_model, hub, monkeypatch, error, said):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub(error=error)
     with pytest.raises(MissingError, match=said) as caught:
         push(open_model, bench.store, REPO, dry_run=False)

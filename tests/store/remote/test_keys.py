@@ -60,7 +60,7 @@ def said(address, monkeypatch):
 
 
 WITHOUT_KEY = {
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or ",
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ",
 }
@@ -92,14 +92,14 @@ def test_an_address_is_taken_as_it_is_written(no_keys, address):
 
 
 @contextlib.contextmanager
-def answering(answer):
-    """The address of a server that gives answer(path) -> (status, body), and the paths of its requests."""
+def serving(respond):
+    """The address of a server that gives respond(path) -> (status, body), and the paths of its requests."""
     paths = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             paths.append(self.path)
-            status, body = answer(self.path)
+            status, body = respond(self.path)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -134,7 +134,7 @@ def test_what_azure_refuses_is_one_line(no_keys, monkeypatch, status, code, mess
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
     monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
     body = f"<Error><Code>{code}</Code></Error>".encode()
-    with answering(lambda path: (status, body)) as (place, _):
+    with serving(lambda path: (status, body)) as (place, _):
         monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"http://{place}")
         with pytest.raises(StoreError, match=message) as refused:
             Objects("az://container/study", patience=timedelta(seconds=1)).put("a", b"1")
@@ -146,12 +146,12 @@ def test_the_role_of_a_machine_of_google_is_used(no_keys, monkeypatch):
     token = b'{"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"}'
     listing = b"<ListBucketResult><Name>bucket</Name></ListBucketResult>"
 
-    def answer(path):
+    def respond(path):
         if "computeMetadata" in path:
             return 200, token
         return (404, b"") if "store.json" in path else (200, listing)
 
-    with answering(answer) as (place, paths):
+    with serving(respond) as (place, paths):
         role_asked_at(monkeypatch, place)
         monkeypatch.setenv("GOOGLE_BASE_URL", f"http://{place}")
         monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
