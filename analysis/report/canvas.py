@@ -2,6 +2,7 @@
 
 import gc
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ DARK = (
 )
 
 LEGEND_HANDLE, LEGEND_CHARACTER = 0.5, 0.066  # inches that a name in a legend takes: its sign, each character
-TITLE_CHARACTER = 0.085
+TITLE_CHARACTER, NAME_CHARACTER = 0.085, 0.07
 LEGEND_LINE = 0.2
 LONGEST_NAME = 26  # characters of a name in a legend
 DPI = 200  # of figures as PNG files
@@ -157,6 +158,7 @@ def panels(
     left: float = 0.62,
     right: float = 0.12,
     top: float = 0.6,
+    bottom: float = 0.5,
     names: Iterable[str] = (),
     gap_x: float = 0.62,
     gap_y: float = 0.62,
@@ -167,7 +169,7 @@ def panels(
 
     The space above grows where a legend of `names` takes more than one line.
     """
-    bottom, across = 0.5, layout.width
+    across = layout.width
     width = (across - left - right - gap_x * (columns - 1)) / columns
     height = height if exact else max(height, width / WIDEST_PANEL)
     names = [short(name, LONGEST_NAME) for name in names]
@@ -215,6 +217,11 @@ def _legend_columns(across: float, names: Sequence[str]) -> int:
 def title(axis: Axes, text: str, **more: Any) -> None:
     """A title above a panel, cut to its width."""
     axis.set_title(short(text, max(8, int(width_of(axis) / TITLE_CHARACTER))), **more)
+
+
+def name_across(axis: Axes, text: str) -> None:
+    """What a panel shows from left to right, in as many lines as fit below it."""
+    axis.set_xlabel(textwrap.fill(text, max(12, int(width_of(axis) / NAME_CHARACTER))))
 
 
 def width_of(axis: Axes) -> float:

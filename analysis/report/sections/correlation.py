@@ -26,6 +26,7 @@ from microtome.analysis.report.canvas import (
     hide,
     legend,
     model_look,
+    name_across,
     panels,
     picture,
     short,
@@ -131,11 +132,11 @@ def scatter(all_points: pd.DataFrame, best: pd.DataFrame, models: Sequence[str])
         columns = layout.columns(len(best), most=3)
         rows = -(-len(best) // columns)
         names = [*present, *map(percent, fractions)]
-        figure, axes = panels(layout, rows, columns, height=2.6, gap_y=0.95, names=names)
+        figure, axes = panels(layout, rows, columns, height=2.6, gap_y=1.05, bottom=0.65, names=names)
         for axis, row in zip(axes.flat, best.to_dict("records"), strict=False):
             _scatter_panel(axis, _of(all_points, row), models, fractions)
             title(axis, f"{short(str(row['task']), 24)} · ρ {row['spearman']:.2f}")
-            axis.set_xlabel(_predictor(row))
+            name_across(axis, _predictor(row))
             axis.set_ylabel("downstream score")
         hide(axes.flat[len(best) :])
         _legend(figure, present, models, fractions)

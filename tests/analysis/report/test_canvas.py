@@ -13,10 +13,12 @@ from microtome.analysis.report.canvas import (
     WIDE,
     Layout,
     model_look,
+    name_across,
     panels,
     picture,
     short,
     slug,
+    style,
 )
 
 
@@ -57,6 +59,18 @@ def test_panels_fill_the_width_of_the_page_however_many_they_are(layout: Layout,
     right = max(axis.get_position().x1 for axis in axes.flat) * figure.get_figwidth()
     assert figure.get_figwidth() == layout.width
     assert right == pytest.approx(layout.width - 0.12)
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_a_long_name_below_a_panel_stays_on_the_page(layout: Layout):
+    with style("one"):
+        figure, axes = panels(layout, 1, layout.columns(3, most=3), height=1.0, bottom=0.65)
+        name_across(axes[0, 0], "attention: Jensen\N{EN DASH}Shannon divergence, mean over layers")
+        figure.draw_without_rendering()
+        box = axes[0, 0].xaxis.label.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_a_picture_is_drawn_for_a_wide_and_for_a_narrow_window():

@@ -56,6 +56,17 @@ def test_every_map_has_a_colour_bar(scale: Scale | None):
     assert len(figure.axes) == (3 if scale else 4)
 
 
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_numbers_of_a_colour_bar_beside_a_map_stay_on_the_page(layout: Layout):
+    one = HeatMap("one", np.zeros((2, 2)), scale=Scale("a", "RdBu_r", -0.0085, 0.0085))
+    with style("maps"):
+        figure = map_grid(layout, [[one]], None, height=1.0, labels=("head", "layer"))
+        figure.draw_without_rendering()
+        boxes = [tick.get_window_extent() for tick in figure.axes[-1].get_yticklabels()]
+    wider = 1.12  # a page may show the text in a wider font
+    assert all(box.x0 + wider * box.width < figure.bbox.x1 for box in boxes)
+
+
 def test_rows_of_maps_are_about_equally_long():
     assert chunks([1, 2, 3, 4, 5], 4) == [[1, 2, 3], [4, 5]]
     assert chunks([1, 2, 3, 4, 5, 6, 7], 4) == [[1, 2, 3, 4], [5, 6, 7]]

@@ -25,7 +25,13 @@ const inside = (a, b) => a.left >= b.left - slack && a.right <= b.right + slack
   && a.top >= b.top - slack && a.bottom <= b.bottom + slack;
 const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > slack
   && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > slack;
-function look(frame, width) {
+// The file behind a link, as the browser reads it: '' if it is a picture, else its name.
+const broken = link => {
+  const image = new Image();
+  image.src = link.href;
+  return image.decode().then(() => '', () => link.download);
+};
+async function look(frame, width) {
   const body = frame.contentDocument, root = body.documentElement;
   body.querySelectorAll('details').forEach(details => details.open = true);
   const cut = [], over = [], narrow = [], drawings = [...body.querySelectorAll('.drawing svg')]
@@ -49,14 +55,15 @@ function look(frame, width) {
   const scale = svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
   const sizes = drawings.flatMap(svg => [...svg.querySelectorAll('text')]
     .map(text => parseFloat(getComputedStyle(text).fontSize) * scale(svg)));
-  seen[width] = {cut, over, narrow, drawings: drawings.length, beyond: root.scrollWidth - root.clientWidth,
-    smallest: Math.min(...sizes)};
+  const files = await Promise.all([...body.querySelectorAll('a.file')].map(broken));
+  seen[width] = {cut, over, narrow, files: files.filter(Boolean), drawings: drawings.length,
+    beyond: root.scrollWidth - root.clientWidth, smallest: Math.min(...sizes)};
   frame.remove();
 }
 widths.forEach(width => {
   const frame = document.createElement('iframe');
   frame.style.width = width + 'px'; frame.style.height = '900px'; frame.style.border = 0;
-  frame.onload = () => { look(frame, width);
+  frame.onload = async () => { await look(frame, width);
     if (Object.keys(seen).length === widths.length)
       document.body.innerHTML = '<pre id="seen"></pre>',
       document.getElementById('seen').textContent = JSON.stringify(seen); };
@@ -69,14 +76,13 @@ widths.forEach(width => {
 def looked_at(page: str, folder: Path) -> dict[str, Any]:
     """What is to be said of the page at each width."""
     assert CHROMIUM is not None
-    script = LOOK.replace("PAGE", json.dumps(page).replace("</", "<\\/"), 1).replace(
-        "WIDTHS", json.dumps(WIDTHS), 1
-    )
+    as_text = json.dumps(page).replace("</", "<\\/")
+    script = LOOK.replace("WIDTHS", json.dumps(WIDTHS), 1).replace("PAGE", as_text, 1)
     (folder / "look.html").write_text(f"<!doctype html><meta charset=utf-8><body><script>{script}</script>")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
     command = [CHROMIUM, *options, "--virtual-time-budget=20000", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run(
-        [*command, (folder / "look.html").as_uri()], capture_output=True, text=True, timeout=120
+        [*command, (folder / "look.html").as_uri()], capture_output=True, text=True, timeout=300
     )
     seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert seen is not None, done.stderr[-2000:]
@@ -102,5 +108,6 @@ def test_nothing_is_cut_or_overlaps_and_figures_fill_their_panel(
     for width, seen in looked_at(written(tidy(rows), tmp_path), tmp_path).items():
         assert seen["drawings"] >= 4, width
         assert (seen["cut"], seen["over"], seen["narrow"]) == ([], [], []), width
+        assert seen["files"] == [], width
         assert seen["beyond"] <= 0, width
         assert seen["smallest"] >= 7, width  # pixels
