@@ -101,6 +101,7 @@ def test_results_say_what_each_job_took(small_suite, tmp_path, monkeypatch):
     for row in rows:
         assert row["device"] == "cpu"
         assert row["gpu"] is None
+        assert row["attempts"] is row["seconds_lost"] is None  # it was never stopped
         assert 0 < row["device_seconds"] <= row["seconds"]
         assert row["bytes"] > 0
     table = CliRunner().invoke(main, ["results", str(small_suite), "--spent"])
