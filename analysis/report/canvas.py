@@ -137,7 +137,7 @@ def style(ident: str) -> Iterator[None]:
 
 
 @contextmanager
-def no_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Garbage is left alone while a figure is drawn: matplotlib makes so many objects that looking through
     all that there are, again and again, would take a fifth of the time."""
     enabled = gc.isenabled()
@@ -219,7 +219,7 @@ def title(axis: Axes, text: str, **more: Any) -> None:
     axis.set_title(short(text, max(8, int(width_of(axis) / TITLE_CHARACTER))), **more)
 
 
-def name_across(axis: Axes, text: str) -> None:
+def set_x_label(axis: Axes, text: str) -> None:
     """What a panel shows from left to right, in as many lines as fit below it."""
     axis.set_xlabel(textwrap.fill(text, max(12, int(width_of(axis) / NAME_CHARACTER))))
 
@@ -280,7 +280,7 @@ def curve(axis: Axes, line: pd.DataFrame, x: str, look: Mapping[str, Any], *, ba
 
 def picture(draw: Draw, ident: str, heading: str = "", step: str = "") -> Picture:
     """What `draw` makes of the wide and of the narrow layout, in the report's own style."""
-    with style(ident), no_collection():
+    with style(ident), no_garbage_collection():
         return Picture(ident, heading, compact_svg(draw(WIDE)), compact_svg(draw(NARROW)), draw, step)
 
 

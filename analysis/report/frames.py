@@ -185,7 +185,7 @@ def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return taken
 
 
-def same(frame: pd.DataFrame, row: Mapping[Any, Any], keys: Sequence[str]) -> np.ndarray:
+def matches(frame: pd.DataFrame, row: Mapping[Any, Any] | pd.Series, keys: Sequence[str]) -> np.ndarray:
     """Which rows of the frame have the values of `row` under all of these keys."""
     return np.logical_and.reduce([frame[key].to_numpy() == row[key] for key in keys])
 

@@ -178,7 +178,7 @@ def _label_cells(axis: Axes, one: HeatMap, *, name_rows: bool) -> None:
     x = range(0, columns, max(1, math.ceil((0.07 + 0.06 * longest) / width)))
     y = range(0, rows, max(1, math.ceil(LABEL_HEIGHT / height)))
     transform, va, ha = axis.get_xaxis_text1_transform(LABEL_PAD)
-    look = {"fontsize": 7, "color": MUTED}
+    look: dict[str, Any] = {"fontsize": 7, "color": MUTED}
     for at in x:
         name = _shown(one.names[at]) if one.names else str(at)
         axis.text(at, 0, name, transform=transform, va=va, ha=ha, label="column", **look)

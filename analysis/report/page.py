@@ -26,7 +26,7 @@ from microtome.analysis.report.sections.scores import scores_section
 from microtome.analysis.report.sections.similarity import similarity_section
 from microtome.analysis.report.sections.summary import summary_section
 from microtome.analysis.report.stamp import stamped
-from microtome.analysis.report.svg import Classes
+from microtome.analysis.report.svg import StyleSheet
 from microtome.analysis.report.tables import Table, as_table
 from microtome.store.errors import InputError
 from microtome.store.files.outputs import write_whole
@@ -69,7 +69,7 @@ def write_report(
     methods = corpora_section(results, corpora, settings)
     sections += [methods] if methods else []
     pictures = [one for section in sections for figure in section.figures for one in figure.pictures]
-    looks, drawings = _drawings(pictures)
+    style_sheet, drawings = _drawings(pictures)
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         suite=suite,
@@ -80,7 +80,7 @@ def write_report(
         provenance=dict(provenance),
         costs=None if costs is None or costs.empty else _costs(costs),
         artifacts=_artifacts(rows),
-        looks=looks,
+        style_sheet=style_sheet,
         drawings=drawings,
         light=Markup(canvas.theme(canvas.LIGHT)),
         dark=Markup(canvas.theme(canvas.DARK)),
@@ -127,9 +127,9 @@ def _drawings(pictures: Sequence[canvas.Picture]) -> tuple[Markup, dict[str, Mar
     svgs: dict[str, str] = {}
     for picture in pictures:
         svgs |= {picture.ident: picture.svg, f"{picture.ident}-narrow": picture.narrow}
-    classes = Classes(svgs.values())
-    drawings = {name: classes.applied(svg, f"d{at}-") for at, (name, svg) in enumerate(svgs.items())}
-    return Markup(classes.rules(canvas.themed)), drawings
+    sheet = StyleSheet(svgs.values())
+    drawings = {name: sheet.applied(svg, f"d{at}-") for at, (name, svg) in enumerate(svgs.items())}
+    return Markup(sheet.rules(canvas.themed)), drawings
 
 
 def _costs(costs: pd.DataFrame) -> Table:

@@ -1,7 +1,7 @@
 """A figure as compact SVG: within the page, and as a file of its own.
 
-matplotlib repeats the look of every line and letter where it draws it, and gives six decimals of a point.
-What is written here is the same picture in about a fifth of the characters: looks that are written once, as
+matplotlib repeats the style of every line and letter where it draws it, and gives six decimals of a point.
+What is written here is the same picture in about a fifth of the characters: styles that are written once, as
 classes; two decimals; and no clip path around what lies within it.
 """
 
@@ -36,7 +36,7 @@ Box = tuple[float, float, float, float]  # left, upper, right and lower edge
 
 
 def compact_svg(figure: Figure) -> str:
-    """The figure as an <svg> element in which looks are style attributes and ids begin with PREFIX."""
+    """The figure as an <svg> element in which styles are style attributes and ids begin with PREFIX."""
     stream = StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(_NO_XML.sub("", stream.getvalue()))
@@ -49,33 +49,33 @@ def compact_svg(figure: Figure) -> str:
     return f'<svg role="img" {box} width="{width * pixels:.0f}" height="{height * pixels:.0f}">{inner}</svg>'
 
 
-class Classes:
-    """The looks in some drawings as classes: `s0` for the first one, in the order of the drawings."""
+class StyleSheet:
+    """The styles in some drawings as classes: `s0` for the first one, in the order of the drawings."""
 
     def __init__(self, svgs: Iterable[str]) -> None:
-        looks = dict.fromkeys(look for svg in svgs for look in _STYLE.findall(svg))
-        self.names = {look: f"s{number}" for number, look in enumerate(looks)}
+        styles = dict.fromkeys(style for svg in svgs for style in _STYLE.findall(svg))
+        self.names = {style: f"s{number}" for number, style in enumerate(styles)}
 
     def rules(self, colour: Callable[[str], str] = str) -> str:
         """The style sheet; `colour` says how a colour is written in it."""
         return "".join(
-            f".{name}{{{_COLOUR.sub(lambda match: f'{match[1]}:{colour(match[2])}', look)}}}"
-            for look, name in self.names.items()
+            f".{name}{{{_COLOUR.sub(lambda match: f'{match[1]}:{colour(match[2])}', style)}}}"
+            for style, name in self.names.items()
         )
 
     def applied(self, svg: str, prefix: str = "") -> Markup:
-        """A drawing with classes in place of its looks, and `prefix` before its ids."""
+        """A drawing with classes in place of its styles, and `prefix` before its ids."""
         named = _STYLE.sub(lambda match: f'class="{self.names[match[1]]}"', svg)
         return Markup(named.replace(PREFIX, prefix))
 
 
 def svg_file(svg: str) -> str:
     """A drawing as an SVG file of its own, on white, in the colours of the light theme; quotes are single."""
-    classes = Classes([svg])
-    head, _, inner = classes.applied(svg, "i").partition(">")
+    sheet = StyleSheet([svg])
+    head, _, inner = sheet.applied(svg, "i").partition(">")
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     white = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    text = f'{head} {names} font-family="sans-serif"><style>{classes.rules()}</style>{white}{inner}'
+    text = f'{head} {names} font-family="sans-serif"><style>{sheet.rules()}</style>{white}{inner}'
     return text.replace('"', "'")
 
 
@@ -183,8 +183,8 @@ def _attributes(element: ElementTree.Element, names: Mapping[str, str]) -> Itera
         elif name == "clip-path":
             yield name, f"url(#{names[_REFERENCE.findall(value)[0]]})"
         elif name == "style":
-            if look := _look(value):
-                yield name, look
+            if style := _short_style(value):
+                yield name, style
         elif name == "transform":
             if not value.startswith("rotate(-0 "):
                 yield name, _rounded(value, _MATRIX_DECIMALS)
@@ -195,8 +195,8 @@ def _attributes(element: ElementTree.Element, names: Mapping[str, str]) -> Itera
             )
 
 
-def _look(style: str) -> str:
-    """A style without blanks, without the font, and without what is usual anyway."""
+def _short_style(style: str) -> str:
+    """A style without blanks, without the font, and without what is the default anyway."""
     parts = (part.strip().replace(": ", ":") for part in style.split(";"))
     return ";".join(
         part

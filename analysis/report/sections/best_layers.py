@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from microtome.analysis.report.frames import ITEM, MOST_P, same
+from microtome.analysis.report.frames import ITEM, MOST_P, matches
 from microtome.analysis.report.sections.results import Results, best_layers
 from microtome.analysis.report.tables import bounds_of
 
@@ -22,7 +22,7 @@ def tied_layers(results: Results, probes: pd.DataFrame) -> list[float]:
     layer where there are no intervals either."""
     best = best_layers(probes).iloc[0]
     compared = results.derived_from("probe", "from_best_layer")
-    same_run = same(compared, best, [*RUN, "metric"])
+    same_run = matches(compared, best, [*RUN, "metric"])
     of_best = compared[same_run & (compared["reference_layer"] == best["layer"])]
     if len(of_best):
         worse = of_best.loc[(of_best["mean"] < 0) & (of_best["p"] <= MOST_P), "layer"]
@@ -33,7 +33,7 @@ def tied_layers(results: Results, probes: pd.DataFrame) -> list[float]:
 
 def with_tied_layers(results: Results, probes: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     """Best layers, and as text in `tied` the layers that tie with each."""
-    sets = [tied_layers(results, probes[same(probes, row, RUN)]) for row in best.to_dict("records")]
+    sets = [tied_layers(results, probes[matches(probes, row, RUN)]) for row in best.to_dict("records")]
     return best.assign(tied=[layer_ranges(layers) for layers in sets])
 
 

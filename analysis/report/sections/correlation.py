@@ -26,9 +26,9 @@ from microtome.analysis.report.canvas import (
     hide,
     legend,
     model_look,
-    name_across,
     panels,
     picture,
+    set_x_label,
     short,
     title,
 )
@@ -136,7 +136,7 @@ def scatter(all_points: pd.DataFrame, best: pd.DataFrame, models: Sequence[str])
         for axis, row in zip(axes.flat, best.to_dict("records"), strict=False):
             _scatter_panel(axis, _of(all_points, row), models, fractions)
             title(axis, f"{short(str(row['task']), 24)} · ρ {row['spearman']:.2f}")
-            name_across(axis, _predictor(row))
+            set_x_label(axis, _predictor(row))
             axis.set_ylabel("downstream score")
         hide(axes.flat[len(best) :])
         _legend(figure, present, models, fractions)

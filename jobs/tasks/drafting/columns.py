@@ -49,10 +49,12 @@ def believe(rows: Sequence[Row], wanted: str | None, label: str | None = None) -
     texts = [name for name in rest if _is_text(rows, name)]
     belief = Belief(wanted, {"id": id} if id is not None else {})
     others = [name for name in rest if name not in texts and label in (None, name)]
-    joined = [n for n in others if wanted in (None, "multi-label") and classes_joined_by(values_of(rows, n))]
-    classes = [n for n in others if n not in joined and _is_class(rows, n, scored=len(texts) > 1)]
+    multi_label = [
+        n for n in others if wanted in (None, "multi-label") and classes_joined_by(values_of(rows, n))
+    ]
+    classes = [n for n in others if n not in multi_label and _is_class(rows, n, scored=len(texts) > 1)]
     numbers = [n for n in others if n not in classes and _is_number(rows, n)]
-    lists = [n for n in others if n in joined or _is_list(rows, n)]
+    lists = [n for n in others if n in multi_label or _is_list(rows, n)]
     if wanted == "similarity":
         numbers += [n for n in classes if _is_number(rows, n)]
         classes = []

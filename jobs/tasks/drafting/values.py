@@ -56,12 +56,12 @@ def classes_joined_by(values: Sequence[Any]) -> str | None:
     cells = sorted(set(values))
     for name in ("semicolon", "pipe", "comma"):
         parts = [[part.strip() for part in cell.split(DELIMITERS[name])] for cell in cells]
-        joined = [own for own in parts if len(own) > 1]
+        combined = [own for own in parts if len(own) > 1]
         distinct = {part for own in parts for part in own}
-        sound = all(part for own in joined for part in own) and all(
-            len(set(own)) == len(own) for own in joined
+        sound = all(part for own in combined for part in own) and all(
+            len(set(own)) == len(own) for own in combined
         )
-        in_others = [sum(part in own for own in parts) > 1 for several in joined for part in several]
-        if joined and sound and any(in_others) and len(distinct) <= len(cells):
+        in_others = [sum(part in own for own in parts) > 1 for several in combined for part in several]
+        if combined and sound and any(in_others) and len(distinct) <= len(cells):
             return name
     return None

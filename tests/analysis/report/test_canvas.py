@@ -13,9 +13,9 @@ from microtome.analysis.report.canvas import (
     WIDE,
     Layout,
     model_look,
-    name_across,
     panels,
     picture,
+    set_x_label,
     short,
     slug,
     style,
@@ -65,7 +65,7 @@ def test_panels_fill_the_width_of_the_page_however_many_they_are(layout: Layout,
 def test_a_long_name_below_a_panel_stays_on_the_page(layout: Layout):
     with style("one"):
         figure, axes = panels(layout, 1, layout.columns(3, most=3), height=1.0, bottom=0.65)
-        name_across(axes[0, 0], "attention: Jensen\N{EN DASH}Shannon divergence, mean over layers")
+        set_x_label(axes[0, 0], "attention: Jensen\N{EN DASH}Shannon divergence, mean over layers")
         figure.draw_without_rendering()
         box = axes[0, 0].xaxis.label.get_window_extent()
     assert box.x0 >= 0

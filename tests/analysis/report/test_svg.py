@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from microtome.analysis.report.canvas import MODEL_COLOURS, style, themed
-from microtome.analysis.report.svg import PREFIX, Classes, compact_svg, svg_address, svg_file
+from microtome.analysis.report.svg import PREFIX, StyleSheet, compact_svg, svg_address, svg_file
 
 NAME = """<i>a "b" & 'c' #1 100 % \N{GREEK SMALL LETTER RHO}\x0b url(#2) {x}"""
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,7 +60,7 @@ def test_nothing_that_can_be_seen_is_lost(as_drawn: str, compact: str) -> None:
 
 
 def test_it_takes_a_fraction_of_the_characters(as_drawn: str, compact: str) -> None:
-    assert len(Classes([compact]).applied(compact)) < 0.4 * len(as_drawn)
+    assert len(StyleSheet([compact]).applied(compact)) < 0.4 * len(as_drawn)
 
 
 def test_only_what_is_beyond_its_panel_is_clipped(compact: str) -> None:
@@ -80,13 +80,13 @@ def test_coordinates_have_two_decimals_and_numbers_in_a_text_stay(compact: str) 
         assert ">0.12345678</text>" in compact_svg(figure)
 
 
-def test_looks_are_classes_that_drawings_share(compact: str) -> None:
-    classes = Classes([compact, compact.replace("font-size:8px", "font-size:9px")])
-    first, second = classes.applied(compact, "a"), classes.applied(compact, "b")
+def test_drawings_share_the_styles_of_a_sheet(compact: str) -> None:
+    sheet = StyleSheet([compact, compact.replace("font-size:8px", "font-size:9px")])
+    first, second = sheet.applied(compact, "a"), sheet.applied(compact, "b")
     assert "style=" not in first
     assert PREFIX not in first
     assert {*re.findall(r' id="([^"]+)"', first)}.isdisjoint(re.findall(r' id="([^"]+)"', second))
-    rules = classes.rules(themed)
+    rules = sheet.rules(themed)
     used = set(re.findall(r'class="(\w+)"', first))
     assert used <= set(re.findall(r"\.(\w+)\{", rules))
     assert f"stroke:var(--figure-{MODEL_COLOURS[0][1:]},{MODEL_COLOURS[0]})" in rules

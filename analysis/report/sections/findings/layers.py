@@ -3,7 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
-from microtome.analysis.report.frames import in_order, same, shown
+from microtome.analysis.report.frames import in_order, matches, shown
 from microtome.analysis.report.sections.best_layers import layer_ranges, tied_layers
 from microtome.analysis.report.sections.findings.wording import (
     MOST_MODELS,
@@ -48,7 +48,7 @@ def best_layer_rises(results: Results, task: str) -> Markup:
     for model, (_, after) in _stages(probes).items():
         best = best_layers(after).iloc[0]
         keys = ["task", "model", "probe", "fraction", "layer", "metric"]
-        gain = gains[same(gains, best, keys)]
+        gain = gains[matches(gains, best, keys)]
         gain = gain[shown(gain)]
         if len(gain):
             row = gain.iloc[0]
