@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from microtome.analysis.numerics.arrays import Array, float32, row_sums
+from microtome.analysis.numerics.arrays import Array, float32_copy, row_sums, taken
 
 LEAST_MASS = 1e-4  # of a row after masking; what half precision keeps of less is mostly rounding
 Places = slice | np.ndarray  # along an axis of a map
@@ -18,14 +18,14 @@ def tokens_to_compare(special: np.ndarray, mode: str) -> Places:
     return own
 
 
-def distributions(maps: Array, queries: Places, keys: Places) -> tuple[Array, Array]:
+def distributions(maps: Array, queries: Places | Array, keys: Places | Array) -> tuple[Array, Array]:
     """float32 [heads, queries, keys] of some rows and columns of maps, and the mass of each row, [heads,
     queries]: the share of its attention that goes to these keys.
 
     Rows sum to one, which half-precision storage, masking and sinks undo; those of mass zero are zero.
     """
-    attention = float32(maps[:, queries][:, :, keys])
+    attention = float32_copy(taken(taken(maps, queries, 1), keys, 2))
     mass = row_sums(attention)
     mass = mass * (mass > LEAST_MASS)
-    scale = (mass > 0) / (mass + (mass <= 0))
-    return attention * scale[..., None], mass
+    attention *= ((mass > 0) / (mass + (mass <= 0)))[..., None]
+    return attention, mass

@@ -19,6 +19,20 @@ def float32(values: Array) -> Array:
     return to_float32(values) if isinstance(values, np.ndarray) else values.float()
 
 
+def float32_copy(values: Array) -> Array:
+    """The same in float32, to be written to."""
+    single = float32(values)
+    return single.clone() if single is values else single
+
+
+def taken(values: Array, places: slice | Array, axis: int) -> Array:
+    """What lies at some places along an axis. By a slice nothing is copied; by an array of places numpy's
+    `take` is twice as fast as its indexing, and leaves the axes in their order in memory."""
+    if isinstance(places, slice):
+        return values[(slice(None),) * axis + (places,)]
+    return values.take(places, axis) if isinstance(values, np.ndarray) else values.index_select(axis, places)
+
+
 def row_sums(values: Array) -> Array:
     """values.sum(-1); in numpy a product is several times faster where rows are short."""
     if isinstance(values, np.ndarray):
