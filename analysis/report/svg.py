@@ -108,7 +108,7 @@ def _box(element: ElementTree.Element) -> Box | None:
     """A box that holds what an element draws, or nothing where that is not clear."""
     tag = element.tag.removeprefix(_SVG)
     if tag == "path":
-        numbers = [float(number) for number in _NUMBER.findall(element.attrib["d"])]
+        numbers = [float(number) for number in _NUMBER.findall(element.get("d", ""))]
         return _around(numbers[::2], numbers[1::2])
     if tag == "use":
         x, y = float(element.get("x", 0)), float(element.get("y", 0))

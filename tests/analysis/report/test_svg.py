@@ -80,6 +80,13 @@ def test_coordinates_have_two_decimals_and_numbers_in_a_text_stay(compact: str) 
         assert ">0.12345678</text>" in compact_svg(figure)
 
 
+def test_a_line_without_points_is_no_error() -> None:
+    with style("two"):
+        figure = Figure()
+        figure.subplots().plot([0, 1], [np.nan, np.nan])
+        assert compact_svg(figure).startswith("<svg")
+
+
 def test_drawings_share_the_styles_of_a_sheet(compact: str) -> None:
     sheet = StyleSheet([compact, compact.replace("font-size:8px", "font-size:9px")])
     first, second = sheet.applied(compact, "a"), sheet.applied(compact, "b")
