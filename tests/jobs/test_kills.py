@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from microtome.jobs.kinds import KINDS
-from microtome.jobs.models import training
+from microtome.jobs.models import epoch_trainer
 from microtome.jobs.run.executor import run_job
 from microtome.store.artifacts.store import MANIFEST, STAGING, Store
 from microtome.store.files.checksums import checksum
@@ -29,7 +29,7 @@ PLACES = (
     (os, "replace"),
     (shutil, "rmtree"),
     (torch, "save"),
-    (training, "save_file"),
+    (epoch_trainer, "save_file"),
     (transformers.Trainer, "_save"),
     (transformers.trainer_callback.TrainerState, "save_to_json"),
 )
