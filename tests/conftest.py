@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from tests.kill_table import note_kills, show_kills  # noqa: F401 (a fixture)
 
@@ -205,13 +206,23 @@ def small_suite(tmp_path, small_tasks, tiny_models, monkeypatch):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """A folder with the demo made small: `suites/demo.yaml`, and all that it makes in `artifacts/`."""
+    """A folder with the demo made small: `suites/demo.yaml`, and all that it makes in `artifacts/`. Processes
+    that share the tests share it too: the first that asks makes it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            _run_small_demo(folder)
+    return folder
+
+
+def _run_small_demo(folder):
     from click.testing import CliRunner
 
     from microtome.jobs.cli import main
     from tests.small_demo import write_small_demo
 
-    folder = tmp_path_factory.mktemp("demo")
+    folder.mkdir()
     (folder / "suites").mkdir()
     write_small_demo(folder / "suites" / "demo.yaml")
     with pytest.MonkeyPatch.context() as patch:
@@ -219,7 +230,6 @@ def demo(tmp_path_factory):
         command = ["suite", "run", str(folder / "suites" / "demo.yaml"), "--local"]
         done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return folder
 
 
 @pytest.fixture

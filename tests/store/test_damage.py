@@ -104,7 +104,12 @@ def files_of(folder):
 
 
 every_cache = pytest.mark.parametrize(
-    ("form", "compression"), [(form, compression) for form in PART_FORMATS for compression in COMPRESSIONS]
+    ("form", "compression"),
+    [
+        pytest.param(form, compression, marks=pytest.mark.thorough if compression == "lz4" else ())
+        for form in PART_FORMATS
+        for compression in COMPRESSIONS
+    ],
 )
 
 

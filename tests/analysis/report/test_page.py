@@ -203,9 +203,9 @@ def test_curves_before_fine_tuning_are_dashed(page: str) -> None:
 @pytest.mark.parametrize(
     "made",
     [
-        {"fractions": (30,)},
+        pytest.param({"fractions": (30,)}, marks=pytest.mark.thorough),
         {"fractions": (0,)},
-        {"shapes": {"only": (2, 3)}},
+        pytest.param({"shapes": {"only": (2, 3)}}, marks=pytest.mark.thorough),
         {"shapes": {"only": (2, 3)}, "tasks": {"entities": "ner"}, "fractions": (100,)},
         {"shapes": {"small": (3, 2), "large": (6, 4)}},
         {"shapes": {f"model-{place}": (2, 2) for place in range(7)}, "tasks": {"entities": "ner"}},
@@ -271,7 +271,14 @@ def test_costs_are_printed_for_people_and_kept_exact(
     assert "extract,3,5400,2500000000" in found.csv["table-costs"]
 
 
-@pytest.mark.parametrize(("form", "begins"), [("pdf", b"%PDF-"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [
+        ("pdf", b"%PDF-"),
+        pytest.param("svg", b"<?xml", marks=pytest.mark.thorough),
+        pytest.param("png", b"\x89PNG", marks=pytest.mark.thorough),
+    ],
+)
 def test_every_figure_is_written_as_a_file_too(
     few: pd.DataFrame, tmp_path: Path, written: Write, form: str, begins: bytes
 ) -> None:

@@ -283,7 +283,10 @@ def test_weight_decay_is_a_setting(bench, tiny_models, monkeypatch):
     assert decays == [0.01, 0.2]
 
 
-@pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
+@pytest.mark.parametrize(
+    ("name", "objective"),
+    [("gpt2", "clm"), pytest.param("bert", "mlm", marks=pytest.mark.thorough)],
+)
 def test_the_base_of_an_adapter_may_be_in_bfloat16(bench, tiny_models, monkeypatch, name, objective):
     seen = {}
     train = training.train

@@ -99,6 +99,7 @@ def workers(process):
     return [child for child in children if " ".join(child.cmdline()).startswith("ray::finetune")]
 
 
+@pytest.mark.thorough  # a job whose node is gone is tried again in test_ray_executor.py
 def test_under_ray_a_worker_that_is_stopped_is_tried_again_and_the_driver_stops_them_all(
     small_tasks, tiny_models, tmp_path
 ):

@@ -233,6 +233,7 @@ extract: {{probing: {{splits: {{test: 4}}, options: {{keep: [hidden]}}}}}}
 
 
 @needs_mount
+@pytest.mark.thorough  # what goes to a node by its content is tested in test_content.py
 def test_a_corpus_that_only_the_driver_has_goes_to_the_node_by_its_content(tiny_models, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
