@@ -54,7 +54,7 @@ kill-check: setup  ## kill jobs, commits, pushes and pulls at every point; a tab
 	@$(VENV)/bin/python -m pytest -m kills -n $(WORKERS) --dist worksteal --thorough
 
 families: setup  ## what each architecture can be used for: the tests of them, and a table
-	@$(VENV)/bin/python -m pytest tests/jobs/models/test_families.py --family-table
+	@$(VENV)/bin/python -m pytest tests/jobs/models/test_families.py --thorough --family-table
 
 check: setup  ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check .

@@ -208,7 +208,10 @@ def test_curves_before_fine_tuning_are_dashed(page: str) -> None:
         pytest.param({"shapes": {"only": (2, 3)}}, marks=pytest.mark.thorough),
         {"shapes": {"only": (2, 3)}, "tasks": {"entities": "ner"}, "fractions": (100,)},
         {"shapes": {"small": (3, 2), "large": (6, 4)}},
-        {"shapes": {f"model-{place}": (2, 2) for place in range(7)}, "tasks": {"entities": "ner"}},
+        pytest.param(
+            {"shapes": {f"model-{place}": (2, 2) for place in range(7)}, "tasks": {"entities": "ner"}},
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=["one-fraction", "only-the-floor", "one-model", "one-of-all", "unequal-models", "many-models"],
 )

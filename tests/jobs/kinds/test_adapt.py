@@ -228,15 +228,9 @@ def _run_and_die(job, root, step):
 DROPPING = {"rank": 1, "dropout": 0.1}
 
 
-@pytest.mark.parametrize(
-    ("name", "objective", "adapter"),
-    [
-        ("bert", "mlm", DROPPING),
-        pytest.param("gpt2", "clm", None, marks=pytest.mark.thorough),
-        pytest.param("bert", "mlm", None, marks=pytest.mark.thorough),
-        pytest.param("gpt2", "clm", DROPPING, marks=pytest.mark.thorough),
-    ],
-)
+@pytest.mark.thorough  # saved and read as in the fine-tuning of test_finetune.py
+@pytest.mark.parametrize("adapter", [DROPPING, None])
+@pytest.mark.parametrize(("name", "objective"), [("bert", "mlm"), ("gpt2", "clm")])
 def test_a_killed_run_goes_on_in_the_middle_of_an_epoch_and_ends_the_same(
     bench, tiny_models, tmp_path, monkeypatch, name, objective, adapter
 ):

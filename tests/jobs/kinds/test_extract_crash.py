@@ -100,7 +100,9 @@ def parts_to_do(store, job):
     return tuple(map(int, said[-1]))
 
 
-@pytest.mark.parametrize("form", list(PART_FORMATS))
+@pytest.mark.parametrize(
+    "form", [pytest.param(f, marks=pytest.mark.thorough if f == "hdf5" else ()) for f in PART_FORMATS]
+)
 @pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_killed_at_any_step_it_goes_on_from_the_parts_that_are_saved(
     bench, tiny_models, tmp_path, small_parts, form, after, thorough, note_kills

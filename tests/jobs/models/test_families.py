@@ -119,7 +119,7 @@ def test_hidden_states_alone_are_the_same_without_eager_attention(bench, family,
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-@pytest.mark.parametrize("task", ["nli", "ner"])
+@pytest.mark.parametrize("task", ["ner", pytest.param("nli", marks=pytest.mark.thorough)])
 def test_it_is_fine_tuned_and_extracted_again(bench, family, kind, task):
     folder = family(kind)
     made = bench.run(bench.finetune(task, folder, epochs=0.1, learning_rate=1e-3))
@@ -227,7 +227,7 @@ def test_causal_models_go_on_writing(family, kind):
 def test_the_table_of_families(request):
     """jobs/README.md holds the same rows, which each test above compares its cell with."""
     if request.session.testsfailed or any(set(TABLE.get(kind, ())) != set(COLUMNS) for kind in FAMILIES):
-        pytest.skip("the table is that of all tests of this file, run in one process")
+        pytest.skip("the table is that of all tests of this file, run in one process with --thorough")
     header = ["family", "hidden states", "attentions", "text task", "word task", "LoRA", "generate"]
     cells = [[kind, *(TABLE[kind][column] for column in COLUMNS)] for kind in FAMILIES]
     assert "\n".join(f"| {' | '.join(row)} |" for row in cells) in README

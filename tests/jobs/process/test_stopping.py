@@ -136,9 +136,8 @@ main()
 """
 
 
-@pytest.mark.parametrize(
-    "place", ["node.Node.start_gcs_server", pytest.param("worker.connect", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("place", ["node.Node.start_gcs_server", "worker.connect"])
 def test_ray_may_be_stopped_while_it_starts(small_tasks, tiny_models, tmp_path, place):
     code, suite = WHILE_RAY_STARTS.format(place=place), suite_of_one(small_tasks, tiny_models, tmp_path)
     done = subprocess.run(

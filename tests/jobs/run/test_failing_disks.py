@@ -56,7 +56,9 @@ def assert_refused(done, reason):
 
 
 @needs_mount
-@pytest.mark.parametrize("form", list(PART_FORMATS))
+@pytest.mark.parametrize(
+    "form", [pytest.param(f, marks=pytest.mark.thorough if f == "hdf5" else ()) for f in PART_FORMATS]
+)
 @pytest.mark.parametrize("compression", ["none", pytest.param("lz4", marks=pytest.mark.thorough)])
 def test_an_extraction_onto_a_full_disk(tmp_path, tiny_models, small_tasks, form, compression):
     done = microtome_on(

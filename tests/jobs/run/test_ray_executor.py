@@ -248,6 +248,7 @@ def test_a_corpus_that_only_the_driver_has_goes_to_the_node_by_its_content(tiny_
     assert "1 done, 0 failed, 0 skipped" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_jobs_that_no_node_can_run_are_named_and_run_once_one_can(bench, tiny_models, monkeypatch):
     monkeypatch.setattr(ray_executor, "NAMED_AFTER", 0.0)
     jobs = [bench.finetune("ner", tiny_models / "bert", fraction=0, seed=seed) for seed in (1, 2)]
