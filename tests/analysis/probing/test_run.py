@@ -39,7 +39,9 @@ def narrow(name, width, **more):
     return {"width": width, **more} if name in ("mlp", "bilstm-crf") else {}
 
 
-@pytest.mark.parametrize("name", list(PROBES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(p, marks=pytest.mark.thorough if p == "mlp" else ()) for p in PROBES]
+)
 def test_a_signal_planted_in_one_layer_is_found_in_that_layer_only(make_cache, name):
     train, test = planted(make_cache, "a", 1, split="train"), planted(make_cache, "b", 2)
     config = ProbeConfig(probe=name, strengths=(0.1, 1), **narrow(name, 16), codelength=False, controls=False)

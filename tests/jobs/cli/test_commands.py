@@ -144,6 +144,7 @@ def test_one_job_after_another_by_hand(tiny_models, small_tasks, tmp_path):
     assert before not in {artifact.id for artifact in Store().list()}
 
 
+@pytest.mark.thorough  # test_own_corpus.py goes from a table to a report
 def test_a_suite_from_plan_to_report(small_suite, tmp_path):
     suite = str(small_suite)
     assert "finetune" in call("suite", "plan", suite)

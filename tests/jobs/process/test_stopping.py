@@ -65,6 +65,7 @@ def stopped_while_training(store, number, command):
     return process, said
 
 
+@pytest.mark.thorough
 def test_fine_tuning_by_hand_saves_its_state_and_goes_on_from_it(tiny_models, small_tasks, tmp_path):
     store = tmp_path / "store"
     command = "finetune", "--task", small_tasks["ner"], "--model", tiny_models / "bert", "--epochs", 5000

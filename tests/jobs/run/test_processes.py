@@ -37,6 +37,7 @@ def model(tiny_models, tmp_path):
     return folder
 
 
+@pytest.mark.thorough  # test_sharding.py compares two processes with one
 def test_a_fine_tuning_in_two_processes_is_that_of_one(bench, model, tmp_path):
     alone = bench.run(bench.finetune("ner", model, **RECIPE))
     bench.store = Store(tmp_path / "another")

@@ -32,6 +32,7 @@ def runner_at(root, address=None, **more):
         runner.close()
 
 
+@pytest.mark.thorough  # make cluster-check compares a suite on nodes with one in a process
 def test_a_suite_under_ray_gives_the_artifacts_of_a_run_in_process(small_suite, tmp_path):
     store = Store(tmp_path / "store")
     tasks = {}

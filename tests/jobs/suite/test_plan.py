@@ -109,6 +109,7 @@ def test_the_whole_suite_runs_once_and_its_rows_are_tidy(small_suite, tmp_path):
     assert again.done == []
 
 
+@pytest.mark.thorough
 def test_a_suite_may_start_from_a_checkpoint_in_the_store(small_suite, tmp_path):
     store = Store(tmp_path / "store")
     run(small_suite, store, kinds=["finetune"])
