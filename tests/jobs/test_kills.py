@@ -106,7 +106,7 @@ def _log(store, job):
     return store.log_path(job.request).read_text()
 
 
-OF_EACH = 2  # points of each call that are taken, from the first to the last, unless all are
+OF_EACH = 1  # points of each call that are taken, unless all are
 
 
 def points_of(names, thorough):

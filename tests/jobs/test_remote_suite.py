@@ -23,6 +23,7 @@ def refused(*arguments):
     return result.stderr
 
 
+@pytest.mark.thorough  # as make cluster-check, without Ray
 def test_three_machines_make_what_one_disk_holds(small_suite, s3, tmp_path, monkeypatch):
     suite = str(small_suite)
     call("suite", "run", suite, "--local")

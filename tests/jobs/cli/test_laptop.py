@@ -100,6 +100,7 @@ def studied(small_suite, tmp_path):
     return store, small_suite, plan
 
 
+@pytest.mark.thorough
 def test_a_store_is_read_without_the_packages_that_made_it(studied, tiny_models, small_tasks, tmp_path):
     store, suite, plan = studied
     train, test = (

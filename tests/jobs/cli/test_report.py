@@ -56,6 +56,7 @@ def page_of(out, *options):
     return result.exit_code, result.output
 
 
+@pytest.mark.thorough
 def test_a_page_is_drawn_again_only_if_something_it_is_made_of_has_changed(
     tmp_path, measured, drawing, monkeypatch
 ):

@@ -118,7 +118,9 @@ def test_hidden_states_alone_are_the_same_without_eager_attention(bench, family,
     assert largest_difference(cache, folder, attentions)["hidden"] < 1e-4
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(f, marks=pytest.mark.thorough if n % 2 else ()) for n, f in enumerate(FAMILIES)]
+)
 @pytest.mark.parametrize("task", ["ner", pytest.param("nli", marks=pytest.mark.thorough)])
 def test_it_is_fine_tuned_and_extracted_again(bench, family, kind, task):
     folder = family(kind)
