@@ -211,8 +211,9 @@ def demo(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
     with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
+        if not (folder / "whole").exists():
             _run_small_demo(folder)
+            (folder / "whole").touch()
     return folder
 
 
@@ -222,8 +223,7 @@ def _run_small_demo(folder):
     from microtome.jobs.cli import main
     from tests.small_demo import write_small_demo
 
-    folder.mkdir()
-    (folder / "suites").mkdir()
+    (folder / "suites").mkdir(parents=True, exist_ok=True)  # a run that failed is gone on with
     write_small_demo(folder / "suites" / "demo.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MICROTOME_STORE", str(folder / "artifacts"))

@@ -102,7 +102,7 @@ class _Probing:
         self.train_units, self.test_units = train_units, test_units
         self.scoring = scoring(test, test_units.y, test_units.classes)
         self.split = test.description.split
-        self.new_units = units_without_duplicates(train, test, test_units)
+        self.units_without_duplicates = units_without_duplicates(train, test, test_units)
         self.probed = Probed()
         self.selectivity = self._selectivity() if config.controls else None
         self.predictions: dict[int, np.ndarray] = {}  # by layer
@@ -263,7 +263,7 @@ class _Probing:
         return scores
 
     def _add_score_without_duplicates(self, layer: int | None, predicted: np.ndarray, probe: str) -> None:
-        units = self.new_units
+        units = self.units_without_duplicates
         if units is None:
             return
         test = self.test_units

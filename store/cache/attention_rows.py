@@ -8,9 +8,8 @@ queries in both. Which queries these are follows from the number of the example 
 import numpy as np
 
 ABSENT = -1.0  # in place of a pattern that a head or an example does not have; patterns are never negative
-STEP = (
-    0.6180339887498949  # multiples of the golden ratio, without their whole part, lie evenly between 0 and 1
-)
+# Multiples of the golden ratio, without their whole part, lie evenly between 0 and 1.
+STEP = 0.6180339887498949
 
 
 def kept_queries(example: int, length: int, rows: int) -> np.ndarray:

@@ -27,12 +27,8 @@ OF_ATTENTION = (ATTENTION, PATTERNS)  # the other arrays have rows that are toke
 # are projected: before positions are rotated into them, and before they are normalised.
 PER_HEAD_SITES = ("query", "key", "value", "head_output")
 SITES = (*PER_HEAD_SITES, "attention_output", "mlp_output")
-RAGGED_AXIS = {
-    HIDDEN: 1,
-    ATTENTION: 2,
-    PATTERNS: 2,
-    **dict.fromkeys(SITES, 1),
-}  # the axis that examples are laid along
+# The axis that examples are laid along.
+RAGGED_AXIS = {HIDDEN: 1, **dict.fromkeys(OF_ATTENTION, 2), **dict.fromkeys(SITES, 1)}
 PART_BYTES = 256 << 20
 CHECK_BLOCK = 1 << 17  # values
 
